@@ -1,0 +1,81 @@
+/**
+ * The contract of every sandbox: a driver is a folder in `runtime/drivers/` that implements it and is listed once in
+ * `runtime/drivers/index.ts`. Nothing outside a driver's folder knows which kind it is.
+ */
+import type { Duplex } from 'node:stream';
+import type { Exchange } from './exchange.ts';
+import type { Limits, Revision } from './workload/revision.ts';
+
+export type Isolation = 'wasm' | 'container' | 'vm';
+
+/** What this machine can do for a driver; `skerry doctor` prints it. */
+export interface Probe {
+  readonly isolation: Isolation;
+  readonly available: boolean;
+  /** What does the work: "wasmtime 48.0.8", "crun 1.8.1". */
+  readonly provider: string;
+  /** How well it runs here, in a short sentence. */
+  readonly quality: string;
+  /** What would make it available or better, each a thing the reader can do; empty when nothing would. */
+  readonly advice: readonly string[];
+}
+
+export type Progress = (step: string) => void;
+
+export interface Driver {
+  readonly isolation: Isolation;
+  probe(): Promise<Probe>;
+  /** Throws when the revision can never run here (wrong format, a missing import, limits out of range). Changes nothing that runs. */
+  check(revision: Revision, progress: Progress): Promise<void>;
+  /** Everything that can be done before a request comes: compile, unpack, boot a template. Idempotent. */
+  prepare(revision: Revision, progress: Progress): Promise<void>;
+  /** Undoes `prepare` when no instance of the revision is left. */
+  release(revision: Revision): Promise<void>;
+  start(revision: Revision, limits: Limits): Promise<Instance>;
+  /** After a crash of the node: what still runs, adopted; what cannot be adopted is removed. */
+  recover(): Promise<Instance[]>;
+  close(): Promise<void>;
+}
+
+/** Why an instance ended. */
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly reason: 'stopped' | 'exited' | 'out-of-memory' | 'failed';
+  readonly message: string;
+}
+
+/** Counters since the start of the instance, gauges as of now. */
+export interface InstanceStats {
+  readonly requests: number;
+  readonly failures: number;
+  readonly inFlight: number;
+  readonly cpuMs: number;
+  readonly memoryBytes: number;
+}
+
+export interface ExecStreams {
+  readonly stdin: NodeJS.ReadableStream;
+  readonly stdout: NodeJS.WritableStream;
+  readonly stderr: NodeJS.WritableStream;
+}
+
+/** A running sandbox. For Wasm it is a pool that makes a fresh sandbox for each request. */
+export interface Instance {
+  readonly id: string;
+  readonly revision: Revision;
+  /**
+   * Serves one request. Resolves when the answer is complete or was given up by the client; rejects with a SkerryError
+   * otherwise, whether the reply had started or not: the caller answers with a problem or breaks the transfer.
+   */
+  handle(exchange: Exchange): Promise<void>;
+  connect(port: number): Promise<Duplex>;
+  exec(command: readonly string[], streams: ExecStreams): Promise<number>;
+  stats(): InstanceStats;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  resize(limits: Limits): Promise<void>;
+  /** Takes no new work, lets what runs finish for at most `graceMs`, then ends it. Idempotent. */
+  stop(graceMs: number): Promise<void>;
+  readonly exited: Promise<Exit>;
+}

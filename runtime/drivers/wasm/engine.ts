@@ -1,0 +1,64 @@
+/** The contract of the two Wasm engines: wasmtime (native/wasm) and jco (worker threads). Same tests over both. */
+import type { InstanceStats } from '../../driver.ts';
+import type { Exchange } from '../../exchange.ts';
+import type { Limits } from '../../workload/revision.ts';
+
+export type EngineName = 'wasmtime' | 'jco';
+
+/** A component in the content store: the file is complete and its digest was verified. */
+export interface ComponentFile {
+  /** `sha256:` and 64 hex digits. */
+  readonly digest: string;
+  readonly path: string;
+}
+
+/** One piece of what a guest wrote to its stdout or stderr; not necessarily whole lines. */
+export interface GuestOutput {
+  readonly stream: 'stdout' | 'stderr';
+  readonly requestId: string;
+  readonly data: Uint8Array;
+}
+
+export interface FunctionSettings {
+  /** `NAME@REVISION`, for messages. */
+  readonly label: string;
+  readonly limits: Limits;
+  readonly env: Readonly<Record<string, string>>;
+  readonly reuse: number;
+  readonly output: (piece: GuestOutput) => void;
+}
+
+export interface EngineOptions {
+  /** A private folder for compiled code; made if missing. */
+  readonly cacheDir: string;
+  /** 32 bytes known to this node alone: what is loaded from `cacheDir` must carry a tag made with it. */
+  readonly cacheKey: Uint8Array;
+  /** Engine warnings for the node's log. */
+  readonly warn: (message: string) => void;
+}
+
+export interface WasmEngine {
+  readonly name: EngineName;
+  /** For people: "wasmtime 48.0.8". */
+  readonly version: string;
+  /**
+   * Compiles into the cache; a no-op when that is there and authentic. Throws a SkerryError of
+   * `runtime/drivers/wasm/errors.ts` when the component is not valid or cannot run on this engine.
+   */
+  compile(component: ComponentFile): Promise<void>;
+  /** Makes a compiled component callable (compiles it when it is not). */
+  load(component: ComponentFile, settings: FunctionSettings): Promise<WasmFunction>;
+  close(): Promise<void>;
+}
+
+export interface WasmFunction {
+  /**
+   * Runs the guest for one exchange, in a fresh instance unless `reuse` says otherwise. The deadline is
+   * `exchange.deadline`, the memory limit is that of the settings; both hold during instantiation too.
+   * Resolves when the answer is complete; rejects with a SkerryError (status 500, 504 past the deadline).
+   */
+  handle(exchange: Exchange): Promise<void>;
+  stats(): InstanceStats;
+  /** Ends what still runs and frees the code. Idempotent. */
+  close(): Promise<void>;
+}

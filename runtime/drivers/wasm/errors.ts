@@ -1,0 +1,87 @@
+import { defineErrors } from '../../../errors/skerry-error.ts';
+
+export const wasmErrors = defineErrors({
+  // At deploy: the component itself.
+  NOT_WASM: {
+    status: 400,
+    what: (name: string) => `${name} is not WebAssembly (its first bytes are not "\\0asm")`,
+    fix: 'give a .wasm component, or a .ts or .js file to build one from',
+  },
+  CORE_MODULE: {
+    status: 400,
+    what: (name: string) => `${name} is a core WebAssembly module, not a component`,
+    fix: 'build for the target wasm32-wasip2, or wrap it with `wasm-tools component new`',
+  },
+  COMPONENT_INVALID: {
+    status: 400,
+    what: (name: string, why: string) => `${name} is not a valid component: ${why}`,
+    fix: 'build it again, and check that the file was copied whole',
+  },
+  IMPORT_NOT_OFFERED: {
+    status: 400,
+    what: (name: string, imports: string) => `${name} imports what Skerry does not offer: ${imports}`,
+    fix: 'build it against wasi:http and the WASI interfaces listed by `skerry doctor`',
+  },
+  NO_HTTP_HANDLER: {
+    status: 400,
+    what: (name: string) => `${name} exports no HTTP handler`,
+    fix: 'export wasi:http/incoming-handler@0.2.x (or wasi:http/handler@0.3.x): in JavaScript a default export { fetch }',
+  },
+  ENGINE_LACKS_P3: {
+    status: 400,
+    what: (name: string) => `${name} is a WASI 0.3 component, which the jco engine cannot run on this Node.js`,
+    fix: 'run the node on the native engine: `npm run build`, then start it again',
+  },
+  MEMORY_BELOW_INITIAL: {
+    status: 400,
+    what: (name: string, needs: string, limit: string) =>
+      `${name} needs ${needs} of memory to start, and its limit is ${limit}`,
+    fix: 'raise --memory',
+  },
+  ENGINE_UNAVAILABLE: {
+    status: 503,
+    what: (engine: string, why: string) => `the ${engine} engine cannot be used: ${why}`,
+    fix: 'run `npm run build`, or start the node with --engine jco',
+  },
+  // While a function runs.
+  FUNCTION_TRAPPED: {
+    status: 500,
+    what: (why: string) => `the function trapped: ${why}`,
+    fix: 'see its log with `skerry logs`',
+  },
+  FUNCTION_EXITED: {
+    status: 500,
+    what: (status: string) => `the function exited (${status}) before it answered`,
+    fix: 'answer through wasi:http and do not call exit; see `skerry logs`',
+  },
+  FUNCTION_NO_ANSWER: {
+    status: 500,
+    what: () => 'the function returned without answering',
+    fix: 'make sure that every path of the handler sets a response; see `skerry logs`',
+  },
+  FUNCTION_BAD_ANSWER: {
+    status: 500,
+    what: (why: string) => `the function gave an answer that is not valid HTTP: ${why}`,
+    fix: 'correct the status, headers or Content-Length that it sets; see `skerry logs`',
+  },
+  FUNCTION_ERROR: {
+    status: 500,
+    what: (why: string) => `the function answered with an error: ${why}`,
+    fix: 'see its log with `skerry logs`',
+  },
+  FUNCTION_MEMORY: {
+    status: 500,
+    what: (limit: string) => `the function went past its memory limit of ${limit}`,
+    fix: 'raise --memory, or make it use less',
+  },
+  FUNCTION_DEADLINE: {
+    status: 504,
+    what: () => 'the function did not finish by its deadline',
+    fix: 'raise --timeout, or make it faster',
+  },
+  FUNCTION_STOPPED: {
+    status: 503,
+    what: () => 'the function was stopped while the request ran',
+    fix: 'try again',
+  },
+});

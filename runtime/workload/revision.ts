@@ -1,0 +1,40 @@
+import type { Isolation } from '../driver.ts';
+
+/** What holds for one instance, set or not. */
+export interface Limits {
+  /** All memory of an instance, in bytes. */
+  readonly memoryBytes: number;
+  /** 1000 is one core. */
+  readonly cpuMillicores: number;
+  /** From the arrival of a request to the end of its answer, in milliseconds. */
+  readonly timeoutMs: number;
+  /** From the start of an instance to its readiness, in milliseconds. */
+  readonly startTimeoutMs: number;
+  /** Requests at once: for Wasm per revision on the node, for containers and VMs per instance. */
+  readonly concurrency: number;
+}
+
+/** What a revision is made from: a blob in the node's content store. */
+export interface Artifact {
+  /** `sha256:` and 64 hex digits. */
+  readonly digest: string;
+  /** `application/wasm` for a component. */
+  readonly mediaType: string;
+}
+
+/** An immutable version of a workload, named by a digest over everything below. */
+export interface Revision {
+  /** The first 12 hex digits of the digest; unique within its workload. */
+  readonly id: string;
+  readonly workload: string;
+  readonly isolation: Isolation;
+  readonly artifact: Artifact;
+  readonly limits: Limits;
+  /** 0-9, 9 the most urgent. */
+  readonly priority: number;
+  readonly env: Readonly<Record<string, string>>;
+  /** `host` or `host:port` that the workload may call. */
+  readonly allow: readonly string[];
+  /** How many requests one Wasm instance serves before it is replaced; 1 is a fresh one for each. */
+  readonly reuse: number;
+}
