@@ -73,7 +73,7 @@ export function defineErrors<T extends Rows>(rows: T): Makers<T> {
         exit: row.exit,
       });
   }
-  return makers as Makers<T>;
+  return makers as unknown as Makers<T>;
 }
 
 /** The same error whoever made it: a SkerryError passes through, anything else becomes INTERNAL. */

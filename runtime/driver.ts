@@ -25,8 +25,11 @@ export type Progress = (step: string) => void;
 export interface Driver {
   readonly isolation: Isolation;
   probe(): Promise<Probe>;
-  /** Throws when the revision can never run here (wrong format, a missing import, limits out of range). Changes nothing that runs. */
-  check(revision: Revision, progress: Progress): Promise<void>;
+  /**
+   * Throws when the revision can never run here (wrong format, a missing import, limits out of range), calling the
+   * artifact `label`. Changes nothing that runs.
+   */
+  check(revision: Revision, label: string, progress: Progress): Promise<void>;
   /** Everything that can be done before a request comes: compile, unpack, boot a template. Idempotent. */
   prepare(revision: Revision, progress: Progress): Promise<void>;
   /** Undoes `prepare` when no instance of the revision is left. */

@@ -33,8 +33,6 @@ export interface Revision {
   /** 0-9, 9 the most urgent. */
   readonly priority: number;
   readonly env: Readonly<Record<string, string>>;
-  /** `host` or `host:port` that the workload may call. */
-  readonly allow: readonly string[];
   /** How many requests one Wasm instance serves before it is replaced; 1 is a fresh one for each. */
   readonly reuse: number;
 }

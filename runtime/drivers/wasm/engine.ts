@@ -48,6 +48,8 @@ export interface WasmEngine {
   compile(component: ComponentFile): Promise<void>;
   /** Makes a compiled component callable (compiles it when it is not). */
   load(component: ComponentFile, settings: FunctionSettings): Promise<WasmFunction>;
+  /** Drops what `compile` has put into the cache for this digest. */
+  forget(digest: string): Promise<void>;
   close(): Promise<void>;
 }
 

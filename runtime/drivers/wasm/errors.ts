@@ -43,6 +43,11 @@ export const wasmErrors = defineErrors({
     what: (engine: string, why: string) => `the ${engine} engine cannot be used: ${why}`,
     fix: 'run `npm run build`, or start the node with --engine jco',
   },
+  NOT_FOR_WASM: {
+    status: 400,
+    what: (what: string) => `${what} is not possible with a Wasm function`,
+    fix: 'deploy it as a container or a VM',
+  },
   // While a function runs.
   FUNCTION_TRAPPED: {
     status: 500,

@@ -1,0 +1,72 @@
+/** From a source to an artifact on the node: bundled, uploaded, built. */
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import type { AdminClient } from '../gateway/admin/client.ts';
+import type { DeployRequest } from '../gateway/admin/schemas.ts';
+import { cliErrors } from './errors.ts';
+import type { Progress } from './progress.ts';
+import { type Source, unreadable } from './source.ts';
+
+export interface Made {
+  readonly artifact: DeployRequest['artifact'];
+  /** Every file that went into it, for `--watch`. */
+  readonly inputs: readonly string[];
+}
+
+/** `onInputs` is told the files that matter as soon as they are known, before what may yet fail. */
+export async function makeArtifact(
+  client: AdminClient,
+  source: Source,
+  progress: Progress,
+  onInputs?: (inputs: readonly string[]) => void,
+): Promise<Made> {
+  if (source.kind === 'component')
+    return { artifact: await uploadComponent(client, source, progress), inputs: source.inputs };
+  progress.step(`Bundling ${source.label}`);
+  const { bundleSource } = await import('./bundle.ts');
+  const bundle = await bundleSource(source.file);
+  const inputs = [...new Set([...source.inputs, ...bundle.inputs])];
+  onInputs?.(inputs);
+  const body = Buffer.from(bundle.source);
+  const { label } = source;
+  progress.step(`Uploading ${label}`);
+  const stored = await client.upload({ mediaType: 'text/javascript', label, body, size: body.byteLength });
+  progress.step(`Building ${label}`);
+  const request = { language: 'javascript' as const, source: stored.digest, label };
+  const built = await client.build(request, (step) => progress.step(`Building ${label}: ${step}`));
+  return { artifact: built.artifact, inputs };
+}
+
+async function uploadComponent(client: AdminClient, source: Source, progress: Progress): Promise<Made['artifact']> {
+  const { file, label } = source;
+  progress.step(`Uploading ${label}`);
+  const found = await stat(file).catch((error: Error) => {
+    throw unreadable(file, error);
+  });
+  const { size } = found;
+  const mediaType = 'application/wasm';
+  const body = Readable.from(exactly(file, size), { objectMode: false, highWaterMark: CHUNK });
+  const { digest } = await client.upload({ mediaType, label, body, size });
+  return { digest, mediaType };
+}
+
+const CHUNK = 256 * 1024;
+
+/**
+ * The file in pieces, as long as it was when its size was taken: the length is already told to the node, which would
+ * wait for the rest of a shorter one.
+ */
+async function* exactly(file: string, size: number): AsyncGenerator<Buffer> {
+  let left = size;
+  try {
+    for await (const chunk of createReadStream(file, { highWaterMark: CHUNK })) {
+      left -= (chunk as Buffer).length;
+      if (left < 0) break;
+      yield chunk as Buffer;
+    }
+  } catch (error) {
+    throw unreadable(file, error as Error);
+  }
+  if (left !== 0) throw cliErrors.UPLOAD_CHANGED(file);
+}

@@ -1,0 +1,132 @@
+/** From a TypeScript or JavaScript file to the one module that a node builds a component from. */
+import { stat } from 'node:fs/promises';
+import { builtinModules, SourceMap } from 'node:module';
+import { basename, dirname, relative, resolve } from 'node:path';
+import { type BuildFailure, build, type Message, type Plugin } from 'esbuild';
+import { SkerryError } from '../errors/skerry-error.ts';
+import { cliErrors } from './errors.ts';
+
+export interface Bundle {
+  /** One ES module; the same bytes on every machine that has the same files. */
+  readonly source: string;
+  /** Every file that went into it, as paths from the current folder. */
+  readonly inputs: readonly string[];
+  /** An error of the node about `source`, with its place in the user's own files; any other error as it is. */
+  explain(error: unknown): unknown;
+}
+
+/** The name that the node gives the bundle in what it says about it. */
+const bundleName = 'function.js';
+/** What packages call a runtime like this one: web APIs, no Node.js. */
+const conditions = ['workerd', 'worker', 'browser'];
+const builtins = new Set(builtinModules);
+const placeInBundle = /^function\.js:(\d+):(\d+): (.*)$/s;
+
+/**
+ * Bundles `entry` with all that it imports. Throws SOURCE_NOT_FOUND, SOURCE_NO_HANDLER where that shows already, and
+ * SOURCE_ERROR, whose line begins `FILE:LINE:COLUMN:`, the file as a path from the current folder.
+ */
+export async function bundleSource(entry: string): Promise<Bundle> {
+  await stat(entry).catch((error) => {
+    throw cliErrors.SOURCE_NOT_FOUND(entry).because(error);
+  });
+  // Paths in the output are relative to the entry's folder: nothing of the machine's own gets in.
+  const folder = dirname(resolve(entry));
+  const fromHere = (file: string) => pathFromHere(resolve(folder, file));
+  const result = await build({
+    absWorkingDir: folder,
+    entryPoints: [`./${basename(entry)}`],
+    outfile: bundleName,
+    write: false,
+    bundle: true,
+    metafile: true,
+    sourcemap: 'external',
+    sourcesContent: false,
+    platform: 'neutral',
+    format: 'esm',
+    target: 'es2022',
+    conditions,
+    mainFields: ['workerd', 'browser', 'module', 'main'],
+    define: { 'process.env.NODE_ENV': '"production"' },
+    external: ['wasi:*'],
+    plugins: [refuseNodeModules],
+    charset: 'utf8',
+    legalComments: 'none',
+    logLevel: 'silent',
+  }).catch((error: BuildFailure) => {
+    throw sourceError(error, fromHere);
+  });
+  const text = (ending: string) => result.outputFiles.find(({ path }) => path.endsWith(ending))?.text ?? '';
+  const source = text('.js');
+  const exports = Object.values(result.metafile.outputs).flatMap((output) => output.exports);
+  if (!exports.includes('default') && !source.includes('addEventListener')) throw cliErrors.SOURCE_NO_HANDLER(entry);
+  const map = text('.map');
+  return {
+    source,
+    inputs: Object.keys(result.metafile.inputs).map(fromHere),
+    explain: (error) => explain(error, map, fromHere),
+  };
+}
+
+function pathFromHere(file: string): string {
+  return relative(process.cwd(), file) || '.';
+}
+
+/**
+ * `node:` modules have no stand-in. A bare `fs` may be a package of that name, so those are refused only when none is
+ * found (`problemOf`).
+ */
+const refuseNodeModules: Plugin = {
+  name: 'refuse-node-modules',
+  setup(builder) {
+    builder.onResolve({ filter: /^node:/ }, ({ path }) => ({ errors: [{ text: noNodeModule(path) }] }));
+  },
+};
+
+function noNodeModule(name: string): string {
+  return `"${name}" is a module of Node.js, which a function does not have; use web APIs (fetch, crypto, URL, streams) or a package built on them`;
+}
+
+function sourceError(failure: BuildFailure, fromHere: (file: string) => string): unknown {
+  const [first, ...more] = failure.errors ?? [];
+  if (first === undefined) return failure; // not about the source: a fault of the bundler or of its installation
+  const problem = problemOf(first) + (more.length > 0 ? ` (and ${more.length} more)` : '');
+  return first.location
+    ? cliErrors.SOURCE_ERROR(
+        `${fromHere(first.location.file)}:${first.location.line}:${columnOf(first.location)}`,
+        problem,
+      )
+    : cliErrors.SOURCE_ERROR('', problem);
+}
+
+function problemOf({ text }: Message): string {
+  const missing = /^Could not resolve "([^"]+)"/.exec(text)?.[1];
+  if (missing === undefined) return text;
+  if (builtins.has(missing)) return noNodeModule(missing);
+  const isFile = /^[./]/.test(missing);
+  return isFile
+    ? `there is no file "${missing}"`
+    : `the package "${missing}" is not installed (npm install ${packageOf(missing)})`;
+}
+
+function packageOf(specifier: string): string {
+  return specifier
+    .split('/')
+    .slice(0, specifier.startsWith('@') ? 2 : 1)
+    .join('/');
+}
+
+/** 1-based and in characters; esbuild counts bytes from 0. */
+function columnOf({ lineText, column }: { lineText: string; column: number }): number {
+  return Buffer.from(lineText).subarray(0, column).toString().length + 1;
+}
+
+function explain(error: unknown, map: string, fromHere: (file: string) => string): unknown {
+  if (!(error instanceof SkerryError) || map === '') return error;
+  const [, line, column, problem] = placeInBundle.exec(error.what) ?? [];
+  if (problem === undefined) return error;
+  const entry = new SourceMap(JSON.parse(map)).findEntry(Number(line) - 1, Number(column) - 1);
+  if (!('originalSource' in entry)) return error;
+  const place = `${fromHere(entry.originalSource)}:${entry.originalLine + 1}:${entry.originalColumn + 1}`;
+  return cliErrors.SOURCE_ERROR(place, problem).because(error);
+}

@@ -1,0 +1,159 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, extname, isAbsolute, join, relative } from 'node:path';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import { text as streamText } from '../../gateway/admin/client-stream.ts';
+import type { Plan, PlanRequest } from '../../gateway/admin/schemas.ts';
+import { ApplyFile, type ApplyWorkload, type WorkloadSettings } from '../../runtime/workload/settings.ts';
+import { makeArtifact } from '../artifact.ts';
+import type { Context } from '../context.ts';
+import { cliErrors } from '../errors.ts';
+import { printable } from '../printable.ts';
+import { type Progress, showProgress } from '../progress.ts';
+import { checkDocument, type Format, parseDocument, place, type SettingsDocument } from '../settings-document.ts';
+import { overlay } from '../settings-flags.ts';
+import { settle } from '../settle.ts';
+import { findSource, type Source, unreadable } from '../source.ts';
+import { palette, type Terminal, writeJson, writeLine } from '../terminal.ts';
+
+export interface ApplyFlags {
+  readonly file: string;
+  readonly dryRun?: boolean;
+}
+
+type Wanted = PlanRequest['workloads'][number];
+
+/** Brings the node to what a file says, and tells each change before it makes it. */
+export async function apply(context: Context, flags: ApplyFlags): Promise<void> {
+  const { client, terminal, json } = context;
+  const document = await readApplyFile(flags.file, terminal);
+  const { workloads } = checkDocument(document, ApplyFile);
+  // Every fault of the file is found before the first build.
+  const found = await findSources(document, workloads);
+  const progress = showProgress(terminal);
+  try {
+    const wanted: Wanted[] = [];
+    for (const { workload, source } of found) wanted.push(await resolveWorkload(context, workload, source, progress));
+    progress.step('Comparing with the node');
+    const plan = await client.apply({ workloads: wanted, dryRun: true });
+    progress.done();
+    if (!json) printPlan(terminal, plan);
+    if (flags.dryRun) {
+      if (json) writeJson(terminal.stdout, plan);
+      else writeLine(terminal.stdout, 'Dry run: nothing was changed');
+      return;
+    }
+    const applied = await client.apply({ workloads: wanted, dryRun: false });
+    await settleAll(context, applied, progress);
+    progress.done();
+    if (json) writeJson(terminal.stdout, applied);
+    else writeLine(terminal.stdout, summary(applied));
+  } finally {
+    progress.done();
+  }
+}
+
+async function readApplyFile(file: string, terminal: Terminal): Promise<SettingsDocument> {
+  if (file === '-') {
+    const text = await streamText(terminal.stdin);
+    return parseDocument('(stdin)', text, guessFormat(text));
+  }
+  const format = formatOf(file);
+  const text = await readFile(file, 'utf8').catch((error: Error) => {
+    throw unreadable(file, error);
+  });
+  return parseDocument(file, text, format);
+}
+
+function formatOf(file: string): Format {
+  const formats: Record<string, Format> = { '.yaml': 'yaml', '.yml': 'yaml', '.toml': 'toml', '.json': 'json' };
+  const format = formats[extname(file).toLowerCase()];
+  if (!format) throw cliErrors.FILE_FORMAT(file);
+  return format;
+}
+
+/** Stdin has no ending: JSON begins with a brace, and TOML can only say `workloads` as an array of tables. */
+function guessFormat(text: string): Format {
+  if (/^\s*\{/.test(text)) return 'json';
+  return /^\s*\[\[\s*workloads\s*\]\]/m.test(text) ? 'toml' : 'yaml';
+}
+
+interface Found {
+  readonly workload: ApplyWorkload;
+  /** None for an image that the node has. */
+  readonly source: Source | undefined;
+}
+
+async function findSources(document: SettingsDocument, workloads: readonly ApplyWorkload[]): Promise<Found[]> {
+  const names = new Set<string>();
+  const found: Found[] = [];
+  for (const [i, workload] of workloads.entries()) {
+    const at = `workloads[${i}]`;
+    const fault = (key: string | undefined, of: 'key' | 'value', problem: string, hint: string) => {
+      const path = key === undefined ? ['workloads', i] : ['workloads', i, key];
+      const text = key === undefined ? at : `${at}.${key}`;
+      return cliErrors.SETTING(place(document, path, of), `${text}: ${problem}`, hint);
+    };
+    if (names.has(workload.name)) throw fault('name', 'value', `${workload.name} is there twice`, 'give it once');
+    names.add(workload.name);
+    if (workload.source !== undefined && workload.image !== undefined) {
+      throw fault('image', 'key', 'goes with no source', 'leave out one of source and image');
+    }
+    if (workload.source === undefined && workload.image === undefined) {
+      throw fault(undefined, 'value', 'has neither source nor image', 'say what to run: source = a file or folder');
+    }
+    const source = await sourceOf(document, workload).catch((error: unknown) => {
+      if (!(error instanceof SkerryError) || !/^(NO_SUCH_SOURCE|NOT_A_SOURCE|IMAGE_NOT_RUNNABLE)$/.test(error.code))
+        throw error;
+      throw fault('source', 'value', error.what, error.fix);
+    });
+    found.push({ workload, source });
+  }
+  return found;
+}
+
+/** A source is a path from the file's own folder; from the current one when the file came on stdin. */
+async function sourceOf(document: SettingsDocument, { source }: ApplyWorkload): Promise<Source | undefined> {
+  if (source === undefined) return undefined;
+  if (isAbsolute(source)) return findSource(source);
+  const from = document.file === '(stdin)' ? '.' : dirname(document.file);
+  const path = join(from, source);
+  return findSource(relative('', path) === '' ? '.' : path);
+}
+
+async function resolveWorkload(
+  { client }: Context,
+  workload: ApplyWorkload,
+  source: Source | undefined,
+  progress: Progress,
+): Promise<Wanted> {
+  const { name, source: _path, image, ...said } = workload;
+  const settings: WorkloadSettings = source ? overlay(source.settings, said) : said;
+  if (!source) {
+    const digest = image as string;
+    return { name, artifact: { digest, mediaType: 'application/wasm' }, label: digest, settings };
+  }
+  const { artifact } = await makeArtifact(client, source, progress);
+  return { name, artifact, label: source.label.slice(-256), settings };
+}
+
+async function settleAll({ client }: Context, plan: Plan, progress: Progress): Promise<void> {
+  for (const change of plan.changes) {
+    if (change.action === 'unchanged') continue;
+    progress.step(`Waiting for ${change.name}`);
+    await settle(client, change);
+  }
+}
+
+function printPlan({ stdout, env }: Terminal, plan: Plan): void {
+  const { good, warn, dim } = palette(stdout, env);
+  const marks = { create: good('+ create   '), update: warn('~ update   '), unchanged: dim('= unchanged') };
+  for (const { name, action, details } of plan.changes) {
+    writeLine(stdout, `${marks[action]} ${name}`);
+    for (const detail of details) writeLine(stdout, `    ${printable(detail)}`);
+  }
+}
+
+function summary(plan: Plan): string {
+  const count = (action: Plan['changes'][number]['action']) => plan.changes.filter((c) => c.action === action).length;
+  return `Applied: ${count('create')} created, ${count('update')} updated, ${count('unchanged')} unchanged`;
+}

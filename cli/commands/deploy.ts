@@ -1,0 +1,66 @@
+import type { WorkloadView } from '../../gateway/admin/schemas.ts';
+import { makeArtifact } from '../artifact.ts';
+import type { Context } from '../context.ts';
+import { cliErrors } from '../errors.ts';
+import { printable } from '../printable.ts';
+import { type Progress, showProgress } from '../progress.ts';
+import { checkName, overlay, settingsFromFlags } from '../settings-flags.ts';
+import { settle } from '../settle.ts';
+import { findSource } from '../source.ts';
+import { palette, writeJson, writeLine } from '../terminal.ts';
+
+export interface DeployFlags extends Readonly<Record<string, unknown>> {
+  readonly name?: string;
+  readonly watch?: boolean;
+}
+
+export async function deploy(context: Context, path: string, flags: DeployFlags): Promise<void> {
+  if (flags.watch) {
+    if (context.json) throw cliErrors.USAGE('--json and --watch do not go together', 'leave one of them out');
+    const { watchAndDeploy } = await import('../watch.ts');
+    return watchAndDeploy(context, path, flags);
+  }
+  const progress = showProgress(context.terminal);
+  let view: WorkloadView;
+  try {
+    view = await deployOnce(context, path, flags, progress);
+  } finally {
+    progress.done();
+  }
+  if (context.json) writeJson(context.terminal.stdout, view);
+  else printDeployed(context, view);
+}
+
+/** One deploy from source to a settled workload. */
+export async function deployOnce(
+  { client }: Context,
+  path: string,
+  flags: DeployFlags,
+  progress: Progress,
+  onInputs?: (inputs: readonly string[]) => void,
+): Promise<WorkloadView> {
+  // What is wrong with the flags is told before anything is built.
+  const over = settingsFromFlags(flags);
+  const given = flags.name === undefined ? undefined : checkName('--name', flags.name);
+  const source = await findSource(path);
+  onInputs?.(source.inputs);
+  const name = given ?? source.name();
+  const settings = overlay(source.settings, over);
+  const { artifact } = await makeArtifact(client, source, progress, onInputs);
+  progress.step(`Deploying ${name}`);
+  return settle(client, await client.deploy(name, { artifact, label: source.label.slice(-256), settings }));
+}
+
+/** The revision that the spec gives the most of the traffic. */
+export function mainRevision(view: WorkloadView): string {
+  const [first] = [...view.spec.traffic].sort((a, b) => b.percent - a.percent);
+  return first?.revision ?? '-';
+}
+
+function printDeployed({ terminal }: Context, view: WorkloadView): void {
+  const { bold, good } = palette(terminal.stdout, terminal.env);
+  const { phase, message } = view.status;
+  const state = phase === 'ready' || phase === 'idle' ? good(phase) : `${phase} (${printable(message)})`;
+  writeLine(terminal.stdout, `${bold(view.name)} revision ${mainRevision(view)} is ${state}`);
+  for (const url of view.urls) writeLine(terminal.stdout, `  ${printable(url)}`);
+}

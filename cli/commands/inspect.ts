@@ -1,0 +1,78 @@
+import type { RevisionView, WorkloadView } from '../../gateway/admin/schemas.ts';
+import { formatBytes, formatDuration } from '../../runtime/workload/units.ts';
+import type { Context } from '../context.ts';
+import { phaseCell, timeText, trafficText } from '../describe.ts';
+import { type Cell, table } from '../table.ts';
+import { type Palette, palette, writeJson } from '../terminal.ts';
+
+export async function inspect({ client, terminal, json }: Context, name: string): Promise<void> {
+  const view = await client.workload(name);
+  if (json) return writeJson(terminal.stdout, view);
+  const colours = palette(terminal.stdout, terminal.env);
+  terminal.stdout.write(specAndStatus(view, colours));
+  for (const revision of view.revisions) terminal.stdout.write(`\n${describeRevision(revision, view, colours)}`);
+}
+
+/** What was asked for beside what is. */
+function specAndStatus(view: WorkloadView, colours: Palette): string {
+  const { spec, status } = view;
+  const { min, max, idleMs } = spec.scale;
+  const longest = Math.max(spec.routes.length, view.urls.length);
+  const header: Cell[] = [{ text: view.name, paint: colours.bold }, 'SPEC', 'STATUS'];
+  return table(header, [
+    ['generation', String(view.generation), `${status.observedGeneration} observed`],
+    ['phase', '', phaseCell(status.phase, colours)],
+    ...(status.message ? [['message', '', status.message]] : []),
+    ['traffic', trafficText(spec.traffic), trafficText(status.traffic)],
+    ['scale', `min ${min}, max ${max}, idle ${formatDuration(idleMs)}`, ''],
+    ['queue', String(spec.queue), ''],
+    ...Array.from({ length: longest }, (_, i): Cell[] => {
+      return [i === 0 ? 'routes, URLs' : '', spec.routes[i] ?? '', view.urls[i] ?? ''];
+    }),
+  ]);
+}
+
+function describeRevision(revision: RevisionView, view: WorkloadView, colours: Palette): string {
+  const { limits, stats } = revision;
+  const now = view.status.traffic.find((share) => share.revision === revision.id)?.percent ?? 0;
+  const header: Cell[] = [
+    { text: `revision ${revision.id}`, paint: colours.bold },
+    `${revision.percent}% of the traffic`,
+    `${now}%`,
+  ];
+  const environment = Object.entries(revision.env).map(([key, value], i) => [
+    i === 0 ? 'env' : '',
+    `${key}=${value}`,
+    '',
+  ]);
+  const status = [
+    phaseCell(revision.phase, colours),
+    ...(revision.error ? [{ text: revision.error, paint: colours.bad }] : []),
+    ...(stats
+      ? [
+          `${stats.requests} requests, ${stats.failures} failed`,
+          `${stats.inFlight} in flight, ${stats.queued} queued`,
+          `${(stats.cpuMs / 1000).toFixed(1)} s of CPU, ${formatBytes(stats.memoryBytes)}`,
+        ]
+      : ['nothing of it runs']),
+  ];
+  const spec: Cell[][] = [
+    ['source', revision.label],
+    ['created', timeText(revision.createdAt)],
+    ['artifact', revision.artifact.digest.slice(0, 19)],
+    ['isolation', revision.isolation],
+    ['memory', formatBytes(limits.memoryBytes)],
+    ['cpus', String(limits.cpuMillicores / 1000)],
+    ['timeout', `${formatDuration(limits.timeoutMs)}, start ${formatDuration(limits.startTimeoutMs)}`],
+    ['concurrency', String(limits.concurrency)],
+    ['priority', String(revision.priority)],
+    ['reuse', String(revision.reuse)],
+  ];
+  const rows = spec.map((row, i): Cell[] => [...row, status[i] ?? '']);
+  const rest: Cell[][] = [
+    ...environment,
+    ['preview host', revision.previewHost, ''],
+    ['decision', revision.decision, ''],
+  ];
+  return table(header, [...rows, ...rest]);
+}

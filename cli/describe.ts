@@ -1,0 +1,22 @@
+/** Parts of a workload as text, the same in every command. */
+import type { RevisionView, WorkloadView } from '../gateway/admin/schemas.ts';
+import type { Cell } from './table.ts';
+import type { Palette } from './terminal.ts';
+
+type Share = WorkloadView['spec']['traffic'][number];
+
+export function trafficText(traffic: readonly Share[]): string {
+  return traffic.map((share) => `${share.revision} ${share.percent}%`).join(', ') || '-';
+}
+
+export function phaseCell(phase: WorkloadView['status']['phase'] | RevisionView['phase'], palette: Palette): Cell {
+  if (phase === 'failed') return { text: phase, paint: palette.bad };
+  if (phase === 'ready' || phase === 'idle') return { text: phase, paint: palette.good };
+  if (phase === 'cold' || phase === 'parked') return { text: phase, paint: palette.dim };
+  return { text: phase, paint: palette.warn };
+}
+
+/** ISO 8601 to the second: `2026-01-31 12:00:00Z`. */
+export function timeText(iso: string): string {
+  return iso.replace('T', ' ').replace(/\.\d+/, '');
+}

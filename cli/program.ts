@@ -1,0 +1,230 @@
+/** Every command with its flags, help and examples; what a command does is loaded when it is called. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, Option } from 'commander';
+import { CONFIG_FLAGS, NodeConfig } from '../daemon/config-schema.ts';
+import { projectRoot } from '../errors/project-root.ts';
+import type { ConnectionFlags } from './connection.ts';
+import type { Context } from './context.ts';
+import { SETTING_FLAGS, settingHelp } from './settings-flags.ts';
+import type { Terminal } from './terminal.ts';
+
+type Flags = Record<string, unknown>;
+type Action = (context: Context, flags: never, ...args: never[]) => Promise<void>;
+
+const repeat = (value: string, before: string[] | undefined) => [...(before ?? []), value];
+
+function version(): string {
+  return JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')).version;
+}
+
+/** Makes the command tree; nothing runs until it parses. */
+export function createProgram(terminal: Terminal): Command {
+  const program = new Command('skerry');
+  program
+    .description('Runs HTTP functions on this machine, each in a sandbox of its own.')
+    .version(version(), '-v, --version', 'Print the version.')
+    .option('--data <folder>', 'Data folder of the node to talk to (SKERRY_DATA).')
+    .option('--node <url>', 'Admin API of a node over TCP, with its token in SKERRY_ADMIN_TOKEN (SKERRY_NODE).')
+    .helpOption('-h, --help', 'Print this help.')
+    .helpCommand('help [command]', 'Print the help of a command.')
+    .configureHelp({ showGlobalOptions: true, helpWidth: terminal.stdout.columns ?? 100 })
+    .configureOutput({
+      writeOut: (text) => terminal.stdout.write(text),
+      // What is wrong is told in one line by whoever catches the error.
+      writeErr: () => {},
+      outputError: () => {},
+    })
+    .exitOverride();
+  examples(program, ['skerry up', 'skerry deploy hello.ts', 'skerry ls']);
+  defineAll(program, (command, action) => command.action(perform(terminal, command, action)));
+  return program;
+}
+
+/** Calls a command's function with its context, flags and arguments. */
+function perform(terminal: Terminal, command: Command, action: Action): (...args: unknown[]) => Promise<void> {
+  return async () => {
+    const flags: Flags = command.opts();
+    const connection = command.optsWithGlobals() as ConnectionFlags;
+    const { connect } = await import('./connection.ts');
+    const client = await connect(connection, terminal.env);
+    const context: Context = { terminal, json: flags.json === true, connection, client };
+    await action(context, flags as never, ...(command.processedArgs as never[]));
+  };
+}
+
+type Bind = (command: Command, action: Action) => void;
+
+function defineAll(program: Command, bind: Bind): void {
+  defineNode(program, bind);
+  defineDeploying(program, bind);
+  defineLooking(program, bind);
+  defineChanging(program, bind);
+  defineShell(program, bind);
+}
+
+function examples(command: Command, lines: readonly string[]): Command {
+  return command.addHelpText('after', `\nExamples:\n${lines.map((line) => `  $ ${line}`).join('\n')}`);
+}
+
+const json = (command: Command) => command.option('--json', 'Print one JSON document in place of text.');
+
+function defineNode(program: Command, bind: Bind): void {
+  const up = program
+    .command('up')
+    .description('Start a node on this machine; Ctrl-C stops it.')
+    .option('--config <file>', 'A TOML file with the same settings.');
+  for (const { key, argument, env, fallback } of CONFIG_FLAGS) {
+    // `--data` is there for every command.
+    if (key === 'data') continue;
+    const more = fallback === undefined ? `(${env})` : `(${env}; default: ${fallback})`;
+    up.option(`--${key} <${argument}>`, `${NodeConfig.shape[key].description ?? ''} ${more}`);
+  }
+  examples(up, ['skerry up', 'skerry up --listen 0.0.0.0:80 --data /srv/skerry']);
+  bind(up, async () => (await import('./commands/up.ts')).up());
+
+  const doctor = json(
+    program.command('doctor').description('Say what this machine can run, how well, and what would help.'),
+  );
+  examples(doctor, ['skerry doctor', 'skerry doctor --json']);
+  bind(doctor, async (context) => (await import('./commands/doctor.ts')).doctor(context));
+}
+
+function defineDeploying(program: Command, bind: Bind): void {
+  const deploy = program
+    .command('deploy')
+    .description('Deploy a function and give it a URL.')
+    .argument('<path>', 'A .ts or .js file, a .wasm component, or a folder with one (and skerry.toml).')
+    .option('--name <name>', 'Name of the workload. Default: made from the name of the file or folder.');
+  for (const setting of SETTING_FLAGS) {
+    const option = new Option(`${setting.flag} <${setting.value}>`, settingHelp(setting));
+    if (setting.kind === 'pairs' || setting.kind === 'list') option.argParser(repeat);
+    deploy.addOption(option);
+  }
+  json(deploy.option('--watch', 'Deploy again on each save, until Ctrl-C.'));
+  examples(deploy, [
+    'skerry deploy hello.ts',
+    'skerry deploy ./api --name api --memory 128MiB --timeout 5s --env MODE=test',
+    'skerry deploy hello.wasm --route example.com/hello/*',
+    'skerry deploy hello.ts --watch',
+  ]);
+  bind(deploy, async (context, flags, path) => (await import('./commands/deploy.ts')).deploy(context, path, flags));
+
+  const apply = program
+    .command('apply')
+    .description('Bring the node to what a file of workloads says.')
+    .requiredOption('-f, --file <file>', 'YAML, TOML or JSON; - for stdin.')
+    .option('--dry-run', 'Only say what would change.');
+  examples(json(apply), ['skerry apply -f workloads.yaml --dry-run', 'skerry export | skerry apply -f -']);
+  bind(apply, async (context, flags) => (await import('./commands/apply.ts')).apply(context, flags));
+
+  const exported = program
+    .command('export')
+    .description('Write what is deployed as a file that apply takes (YAML).')
+    .argument('[name]', 'Only this workload.');
+  examples(json(exported), ['skerry export > workloads.yaml', 'skerry export hello --json']);
+  bind(exported, async (context, _flags, name) => {
+    await (await import('./commands/export.ts')).exportWorkloads(context, name);
+  });
+}
+
+function defineLooking(program: Command, bind: Bind): void {
+  const ls = json(program.command('ls').description('List the workloads.'));
+  examples(ls, ['skerry ls', "skerry ls --json | jq '.workloads[].name'"]);
+  bind(ls, async (context) => (await import('./commands/ls.ts')).ls(context));
+
+  const inspect = program
+    .command('inspect')
+    .description('Show what was asked of a workload beside how it is.')
+    .argument('<name>', 'A workload.');
+  examples(json(inspect), ['skerry inspect hello', 'skerry inspect hello --json | jq .status']);
+  bind(inspect, async (context, _flags, name) => (await import('./commands/inspect.ts')).inspect(context, name));
+
+  const revisions = program
+    .command('revisions')
+    .description('List the revisions of a workload, newest first.')
+    .argument('<name>', 'A workload.');
+  examples(json(revisions), ['skerry revisions hello']);
+  bind(revisions, async (context, _flags, name) => (await import('./commands/revisions.ts')).revisions(context, name));
+
+  const logs = program
+    .command('logs')
+    .description('Print what a workload wrote to stdout and stderr.')
+    .argument('<name>', 'A workload.')
+    .option('-f, --follow', 'Go on as more is written, until Ctrl-C.')
+    .option('--tail <n>', 'Only the last n lines. Default: all that is kept.')
+    .option('--json', 'Print one JSON document a line.');
+  examples(logs, ['skerry logs hello --tail 20', 'skerry logs hello -f']);
+  bind(logs, async (context, flags, name) => (await import('./commands/logs.ts')).logs(context, name, flags));
+
+  const invoke = program
+    .command('invoke')
+    .description('Send one request to a workload and print its answer.')
+    .argument('<name>', 'A workload.')
+    .argument('[path]', 'Path and query, as the function sees them.', '/')
+    .option('-X, --request <method>', 'Method. Default: GET, with a body POST.')
+    .addOption(new Option('-H, --header <line>', "A header as 'Name: value'. Can be repeated.").argParser(repeat))
+    .option('-d, --body <text>', 'Body; @- takes it from stdin.')
+    .option('--data-file <file>', 'Body from a file; - for stdin.')
+    .option('-i, --include', 'Print the head of the answer as well.');
+  examples(invoke, ['skerry invoke hello', "skerry invoke api '/items?limit=2' -H 'Accept: application/json' -i"]);
+  bind(invoke, async (context, flags, name, path) => {
+    await (await import('./commands/invoke.ts')).invoke(context, name, path, flags);
+  });
+}
+
+function defineChanging(program: Command, bind: Bind): void {
+  const rm = program
+    .command('rm')
+    .description('Remove workloads with all their revisions.')
+    .argument('<name...>', 'Workloads.');
+  examples(rm, ['skerry rm hello', 'skerry rm api worker']);
+  bind(rm, async (context, _flags, names) => (await import('./commands/change.ts')).rm(context, names));
+
+  const scale = program
+    .command('scale')
+    .description('Set how many instances of a workload there are.')
+    .argument('<name>', 'A workload.')
+    .option('--min <n>', 'Instances kept ready.')
+    .option('--max <n>', 'Instances at most; 0 parks the workload.');
+  examples(json(scale), ['skerry scale hello --min 1 --max 4', 'skerry scale hello --max 0']);
+  bind(scale, async (context, flags, name) => (await import('./commands/change.ts')).scale(context, name, flags));
+
+  const rollback = program
+    .command('rollback')
+    .description('Give all traffic to an earlier revision.')
+    .argument('<name>', 'A workload.')
+    .argument('[revision]', 'First digits of a revision. Default: the one before.');
+  examples(json(rollback), ['skerry rollback hello', 'skerry rollback hello 3f2a']);
+  bind(rollback, async (context, _flags, name, revision) => {
+    await (await import('./commands/change.ts')).rollback(context, name, revision);
+  });
+
+  const traffic = program
+    .command('traffic')
+    .description('Split the traffic of a workload between its revisions.')
+    .argument('<name>', 'A workload.')
+    .argument('<rev=percent...>', 'First digits of a revision and its share; the shares add up to 100.');
+  examples(json(traffic), ['skerry traffic hello 3f2a=90 81bc=10', 'skerry traffic hello 81bc=100']);
+  bind(traffic, async (context, _flags, name, shares) => {
+    await (await import('./commands/change.ts')).traffic(context, name, shares);
+  });
+}
+
+function defineShell(program: Command, bind: Bind): void {
+  const completion = program
+    .command('completion')
+    .description('Print a completion script for a shell.')
+    .addArgument(program.createArgument('<shell>', 'The shell.').choices(['bash', 'zsh', 'fish']));
+  examples(completion, [
+    'source <(skerry completion bash)',
+    'skerry completion zsh > ~/.zfunc/_skerry',
+    'skerry completion fish > ~/.config/fish/completions/skerry.fish',
+  ]);
+  bind(completion, async (context, _flags, shell) => {
+    (await import('./commands/completion.ts')).completion(context, program, shell);
+  });
+
+  const names = program.command('complete-names', { hidden: true }).description('For the completion scripts.');
+  bind(names, async (context) => (await import('./commands/complete-names.ts')).completeNames(context));
+}

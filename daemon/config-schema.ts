@@ -1,0 +1,56 @@
+/** What a node can be told, by flag, environment, or file; the reference in docs/ is generated from this. */
+import { z } from 'zod';
+
+/** `127.0.0.1:8080`, `[::1]:0`, `localhost:8080`; port 0 takes a free one. */
+const Address = z.string().refine((text) => parseAddress(text) !== null, {
+  error: 'must be HOST:PORT, such as "127.0.0.1:8080" or "[::1]:8080"',
+});
+
+export function parseAddress(text: string): { host: string; port: number } | null {
+  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/.exec(text);
+  if (!match) return null;
+  const port = Number(match[3]);
+  return port > 65_535 ? null : { host: (match[1] ?? match[2]) as string, port };
+}
+
+export const NodeConfig = z.strictObject({
+  data: z.string().min(1).describe('Data folder. Default: /var/lib/skerry for root, else ~/.local/share/skerry.'),
+  listen: Address.describe('Where the gateway listens.'),
+  registry: Address.describe(
+    "Where the node's image registry listens. (This version has none yet: accepted and unused.)",
+  ),
+  admin: Address.optional().describe(
+    'Admin API over TCP, beside the Unix socket. Off unless given; needs a token in SKERRY_ADMIN_TOKEN, and a loopback address.',
+  ),
+  engine: z
+    .enum(['auto', 'wasmtime', 'jco'], { error: 'must be auto, wasmtime or jco' })
+    .describe('The Wasm engine; auto takes wasmtime where it is built, else jco.'),
+  'stop-timeout': z
+    .string()
+    .regex(/^\d+(ms|s|m)$/, { error: 'must be a time such as "30s"' })
+    .describe('How long requests in flight may take when the node stops.'),
+  'log-level': z
+    .enum(['debug', 'info', 'warn', 'error'], { error: 'must be debug, info, warn or error' })
+    .describe("Of the node's own log."),
+});
+export type NodeConfig = z.infer<typeof NodeConfig>;
+export type ConfigKey = keyof NodeConfig;
+
+export interface ConfigFlag {
+  readonly key: ConfigKey;
+  /** As in `--listen <H:P>`. */
+  readonly argument: string;
+  readonly env: string;
+  /** Undefined: there is none, or it depends on the user (data). */
+  readonly fallback: string | undefined;
+}
+
+export const CONFIG_FLAGS: readonly ConfigFlag[] = [
+  { key: 'data', argument: 'folder', env: 'SKERRY_DATA', fallback: undefined },
+  { key: 'listen', argument: 'host:port', env: 'SKERRY_LISTEN', fallback: '127.0.0.1:8080' },
+  { key: 'registry', argument: 'host:port', env: 'SKERRY_REGISTRY', fallback: '127.0.0.1:5050' },
+  { key: 'admin', argument: 'host:port', env: 'SKERRY_ADMIN', fallback: undefined },
+  { key: 'engine', argument: 'auto|wasmtime|jco', env: 'SKERRY_ENGINE', fallback: 'auto' },
+  { key: 'stop-timeout', argument: 'time', env: 'SKERRY_STOP_TIMEOUT', fallback: '30s' },
+  { key: 'log-level', argument: 'level', env: 'SKERRY_LOG_LEVEL', fallback: 'info' },
+];

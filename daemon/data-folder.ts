@@ -1,0 +1,129 @@
+import { randomBytes } from 'node:crypto';
+import type { Stats } from 'node:fs';
+import { chmod, mkdir, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { SkerryError } from '../errors/skerry-error.ts';
+import { lockFolder } from './data-folder-lock.ts';
+import { daemonErrors } from './errors.ts';
+
+/** The folder that holds everything a node keeps. One node at a time. */
+export interface DataFolder {
+  /** Absolute, symbolic links resolved. */
+  readonly path: string;
+  /** 32 random bytes of this node, made once: what it wrote is authenticated with keys derived from it. */
+  readonly nodeKey: Uint8Array;
+  /** Removes `skerry.pid` and lets the next node in. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Of the folder's layout; the state store has a schema version of its own. */
+const layoutVersion = 1;
+const nodeKeyBytes = 32;
+
+/**
+ * Makes the data folder (mode 0700) or takes over an existing one. Throws DATA_IN_USE, DATA_NOT_A_FOLDER,
+ * DATA_NOT_WRITABLE, DATA_NOT_OURS, DATA_NEWER, DATA_DAMAGED, DATA_DISK_FULL.
+ */
+export async function openDataFolder(folder: string): Promise<DataFolder> {
+  try {
+    const found = await makeFolder(folder);
+    const path = await realpath(folder);
+    const lock = await lockFolder(path, found);
+    try {
+      await chmod(path, 0o700);
+      await checkVersion(path);
+      const nodeKey = await readNodeKey(path);
+      const pidFile = join(path, 'skerry.pid');
+      await writeWhole(pidFile, Buffer.from(`${process.pid}\n`));
+      let closing: Promise<void> | undefined;
+      return {
+        path,
+        nodeKey,
+        close: () => {
+          closing ??= rm(pidFile, { force: true }).finally(() => lock.release());
+          return closing;
+        },
+      };
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  } catch (error) {
+    throw explain(folder, error);
+  }
+}
+
+async function makeFolder(folder: string): Promise<Stats> {
+  const made = await mkdir(folder, { recursive: true, mode: 0o700 });
+  if (made !== undefined) await syncFolder(dirname(made));
+  const found = await stat(folder);
+  if (!found.isDirectory()) throw daemonErrors.DATA_NOT_A_FOLDER(folder);
+  const user = process.geteuid!();
+  if (found.uid !== user) throw daemonErrors.DATA_NOT_OURS(folder, found.uid, user);
+  return found;
+}
+
+async function checkVersion(path: string): Promise<void> {
+  const file = join(path, 'version');
+  const text = await readIfThere(file);
+  if (text === null) return writeWhole(file, Buffer.from(`${layoutVersion}\n`));
+  if (!/^[1-9][0-9]{0,8}\n$/.test(text.toString())) throw daemonErrors.DATA_DAMAGED(file, 'it does not hold a version');
+  const version = Number(text.toString());
+  if (version > layoutVersion) throw daemonErrors.DATA_NEWER(path, version, layoutVersion);
+}
+
+/** Never made anew when one is there: what was sealed with it would be lost. */
+async function readNodeKey(path: string): Promise<Uint8Array> {
+  const file = join(path, 'node.key');
+  const found = await readIfThere(file);
+  if (found === null) {
+    const key = randomBytes(nodeKeyBytes);
+    await writeWhole(file, key);
+    return key;
+  }
+  if (found.length !== nodeKeyBytes)
+    throw daemonErrors.DATA_DAMAGED(file, `it has ${found.length} bytes instead of ${nodeKeyBytes}`);
+  return found;
+}
+
+async function readIfThere(file: string): Promise<Buffer | null> {
+  try {
+    return await readFile(file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+/** A reader sees the old content or the new one, never a part, also after a power cut. Mode 0600. */
+async function writeWhole(file: string, content: Uint8Array): Promise<void> {
+  const incoming = `${file}.new`;
+  const handle = await open(incoming, 'w', 0o600);
+  try {
+    await handle.writeFile(content);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(incoming, file);
+  await syncFolder(dirname(file));
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+const noRoom = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+
+function explain(folder: string, error: unknown): SkerryError {
+  if (error instanceof SkerryError) return error;
+  const { code = '', message } = error as NodeJS.ErrnoException;
+  if (code === 'EEXIST' || code === 'ENOTDIR') return daemonErrors.DATA_NOT_A_FOLDER(folder).because(error);
+  if (noRoom.has(code)) return daemonErrors.DATA_DISK_FULL(folder).because(error);
+  return daemonErrors.DATA_NOT_WRITABLE(folder, code || message).because(error);
+}

@@ -1,0 +1,78 @@
+import { defineErrors } from '../errors/skerry-error.ts';
+
+export const daemonErrors = defineErrors({
+  DATA_IN_USE: {
+    status: 500,
+    what: (folder: string, pid: number | null) =>
+      `the data folder ${folder} is in use by another node${pid === null ? '' : ` (process ${pid})`}`,
+    fix: 'stop that node, or give this one a folder of its own with --data',
+  },
+  DATA_NOT_A_FOLDER: {
+    status: 500,
+    what: (folder: string) => `${folder} is not a folder, so it cannot be the data folder`,
+    fix: 'move it away, or choose another folder with --data',
+  },
+  DATA_NOT_WRITABLE: {
+    status: 500,
+    what: (folder: string, why: string) => `the data folder ${folder} cannot be written (${why})`,
+    fix: 'give the user that runs the node the right to write there, or choose another folder with --data',
+  },
+  DATA_NOT_OURS: {
+    status: 500,
+    what: (folder: string, owner: number, user: number) =>
+      `the data folder ${folder} belongs to user ${owner}, and the node runs as user ${user}`,
+    fix: 'start the node as the owner, `chown` the folder, or choose another folder with --data',
+  },
+  DATA_NEWER: {
+    status: 500,
+    what: (folder: string, found: number, known: number) =>
+      `the data folder ${folder} was written by a newer Skerry (version ${found}; this one knows up to ${known})`,
+    fix: 'start the newer Skerry, or choose another folder with --data',
+  },
+  DATA_DAMAGED: {
+    status: 500,
+    what: (file: string, why: string) => `${file} is damaged: ${why}`,
+    fix: 'put it back from a copy, or choose another folder with --data',
+  },
+  DATA_DISK_FULL: {
+    status: 507,
+    what: (folder: string) => `no room on the disk of the data folder ${folder}`,
+    fix: 'make room and start the node again',
+  },
+  UP_USAGE: {
+    status: 400,
+    what: (why: string) => why,
+    fix: 'see `skerry up --help`',
+    exit: 2,
+  },
+  CONFIG_UNREADABLE: {
+    status: 400,
+    what: (file: string, why: string) => `the configuration file ${file} cannot be read (${why})`,
+    fix: 'check the path given with --config',
+  },
+  CONFIG_INVALID: {
+    status: 400,
+    what: (where: string, why: string) => `${where}: ${why}`,
+    fix: 'correct it; docs/reference/configuration.md lists the settings',
+  },
+  PORT_IN_USE: {
+    status: 500,
+    what: (what: string, address: string) => `the ${what} cannot listen on ${address}: the port is in use`,
+    fix: 'stop what listens there, or choose another address',
+  },
+  CANNOT_LISTEN: {
+    status: 500,
+    what: (what: string, address: string, why: string) => `the ${what} cannot listen on ${address} (${why})`,
+    fix: 'choose another address',
+  },
+  ADMIN_NEEDS_TOKEN: {
+    status: 500,
+    what: () => 'the admin API over TCP needs a token of at least 16 characters, and SKERRY_ADMIN_TOKEN has none',
+    fix: 'set SKERRY_ADMIN_TOKEN (for example to the output of `openssl rand -hex 32`), or leave --admin out',
+  },
+  ADMIN_NOT_LOOPBACK: {
+    status: 500,
+    what: (address: string) => `the admin API would be open to the network on ${address}, unencrypted`,
+    fix: 'give a loopback address such as 127.0.0.1:9090, and reach it through SSH from elsewhere',
+  },
+});

@@ -1,0 +1,49 @@
+/** `skerry up`: starts a node in the foreground, and stops it on SIGINT or SIGTERM. */
+import { asSkerryError } from '../errors/skerry-error.ts';
+import { readSettings } from './config.ts';
+import { makeLog } from './log.ts';
+import { startNode } from './node.ts';
+
+async function up(argv: readonly string[]): Promise<void> {
+  const settings = await readSettings(argv, process.env);
+  if (!settings) return;
+  const log = makeLog(settings['log-level']);
+  const node = await startNode(settings, log);
+  const { engine, workloads, dataFolder } = node.view();
+  log.info({ gateway: node.gatewayUrl, data: dataFolder, engine, workloads }, 'the node is ready');
+  process.send?.({ ready: true, gateway: node.gatewayUrl, data: dataFolder });
+  process.disconnect?.();
+
+  let stopping = false;
+  const stop = (signal: NodeJS.Signals) => {
+    if (stopping) {
+      log.warn('stopping at once; requests in flight are broken off');
+      process.exit(1);
+    }
+    stopping = true;
+    log.info({ signal }, 'stopping: finishing the requests in flight (once more to stop at once)');
+    node.close().then(
+      () => {
+        log.info('stopped');
+        process.exit(0);
+      },
+      (error: unknown) => {
+        log.error({ err: error }, 'stopping failed');
+        process.exit(1);
+      },
+    );
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  process.on('uncaughtException', (error) => log.error({ err: error }, 'an error that nothing caught'));
+  process.on('unhandledRejection', (error) => log.error({ err: error }, 'a rejection that nothing caught'));
+}
+
+try {
+  await up(process.argv.slice(3));
+} catch (thrown) {
+  const error = asSkerryError(thrown);
+  process.stderr.write(`skerry: ${error.message.replaceAll('\n', ' ')}\n`);
+  if (error.code === 'INTERNAL' && process.env.SKERRY_DEBUG) process.stderr.write(`${(thrown as Error).stack}\n`);
+  process.exit(error.exit);
+}

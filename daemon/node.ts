@@ -1,0 +1,245 @@
+/** The composition root: makes the parts of a node, wires them, starts and stops the listeners. */
+import { hkdfSync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import { projectRoot } from '../errors/project-root.ts';
+import { makeAdminApp } from '../gateway/admin/app.ts';
+import { type AdminListener, listenTcp, listenUnix } from '../gateway/admin/listen.ts';
+import type { NodeView } from '../gateway/admin/schemas.ts';
+import type { AdminServices } from '../gateway/admin/services.ts';
+import { Dispatcher } from '../gateway/dispatch.ts';
+import { type Listener, listenHttp1 } from '../gateway/listener/http1.ts';
+import { answerOwn } from '../gateway/own-paths.ts';
+import { type ContentStore, openContentStore } from '../images/store/index.ts';
+import type { Driver, Isolation } from '../runtime/driver.ts';
+import { WasmDriver } from '../runtime/drivers/index.ts';
+import { WorkloadLogs } from '../runtime/logs/workload-logs.ts';
+import { RequestMetrics } from '../runtime/monitor/request-metrics.ts';
+import { Reconciler } from '../runtime/reconciler/reconciler.ts';
+import { openStateStore, type StateStore } from '../runtime/state/index.ts';
+import { DesiredState } from '../runtime/workload/desired-state.ts';
+import { BuildService } from './build-service.ts';
+import type { Settings } from './config.ts';
+import { parseAddress } from './config-schema.ts';
+import { type DataFolder, openDataFolder } from './data-folder.ts';
+import { examine } from './doctor.ts';
+import { daemonErrors } from './errors.ts';
+import { gaugesOf } from './gauges.ts';
+import type { Logger } from './log.ts';
+import { selectEngine } from './select-engine.ts';
+import { sweepStore } from './sweep-store.ts';
+
+/** Shortest token that the admin API over TCP accepts. */
+const MIN_TOKEN_LENGTH = 16;
+
+export interface Node {
+  readonly gatewayUrl: string;
+  readonly view: () => NodeView;
+  /** Finishes requests in flight, stops everything, and gives the data folder free. Idempotent. */
+  close(): Promise<void>;
+}
+
+export const version: string = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')).version;
+
+/** A key of its own for each use, all from the node's one secret. */
+function deriveKey(nodeKey: Uint8Array, use: string): Uint8Array {
+  return new Uint8Array(hkdfSync('sha256', nodeKey, new Uint8Array(), `skerry ${use}`, 32));
+}
+
+async function orListenError<T>(what: string, address: string, listening: Promise<T>): Promise<T> {
+  try {
+    return await listening;
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? String(error);
+    if (code === 'EADDRINUSE') throw daemonErrors.PORT_IN_USE(what, address);
+    throw daemonErrors.CANNOT_LISTEN(what, address, code).because(error);
+  }
+}
+
+/** What has to be undone, the last first. */
+class Undo {
+  readonly #steps: (() => Promise<unknown> | unknown)[] = [];
+
+  add(step: () => Promise<unknown> | unknown): void {
+    this.#steps.push(step);
+  }
+
+  async run(onError: (error: unknown) => void): Promise<void> {
+    for (let step = this.#steps.pop(); step; step = this.#steps.pop()) {
+      try {
+        await step();
+      } catch (error) {
+        onError(error);
+      }
+    }
+  }
+}
+
+/** Starts a node. Throws a SkerryError that says what to do; then nothing is left behind. */
+export async function startNode(settings: Settings, log: Logger): Promise<Node> {
+  checkAdmin(settings);
+  const undo = new Undo();
+  const onUndoError = (error: unknown) => log.error({ err: error }, 'stopping a part failed');
+  try {
+    const node = await assemble(settings, log, undo);
+    let closing: Promise<void> | null = null;
+    return {
+      ...node,
+      close() {
+        closing ??= undo.run(onUndoError);
+        return closing;
+      },
+    };
+  } catch (error) {
+    await undo.run(onUndoError);
+    throw error;
+  }
+}
+
+function checkAdmin(settings: Settings): void {
+  if (settings.admin === undefined) return;
+  if ((settings.adminToken ?? '').length < MIN_TOKEN_LENGTH) throw daemonErrors.ADMIN_NEEDS_TOKEN();
+  const { host } = parseAddress(settings.admin) as { host: string };
+  const loopback = host === 'localhost' || host === '::1' || /^127\./.test(host);
+  if (!loopback) throw daemonErrors.ADMIN_NOT_LOOPBACK(settings.admin);
+}
+
+function stopTimeoutMs(text: string): number {
+  const [, count = '30', unit = 's'] = /^(\d+)(ms|s|m)$/.exec(text) ?? [];
+  return Number(count) * ({ ms: 1, s: 1000, m: 60_000 }[unit] as number);
+}
+
+interface Stores {
+  readonly folder: DataFolder;
+  readonly state: StateStore;
+  readonly blobs: ContentStore;
+  readonly logs: WorkloadLogs;
+  readonly desired: DesiredState;
+}
+
+async function openStores(settings: Settings, log: Logger, undo: Undo, notices: string[]): Promise<Stores> {
+  const folder = await openDataFolder(settings.data);
+  undo.add(() => folder.close());
+  const onCorrupt = (key: string, error: Error) => {
+    notices.push(`${key}: ${error.message}`);
+    log.error({ key, err: error }, 'a damaged record of the state is left out');
+  };
+  const state = await openStateStore(join(folder.path, 'state'), { onCorrupt });
+  undo.add(() => state.close());
+  const blobs = await openContentStore(join(folder.path, 'content'));
+  const logs = new WorkloadLogs(join(folder.path, 'logs'), (error) => {
+    log.warn({ err: error }, 'a log could not be written');
+  });
+  undo.add(() => logs.close());
+  return { folder, state, blobs, logs, desired: new DesiredState(state, onCorrupt) };
+}
+
+async function openDrivers(
+  settings: Settings,
+  stores: Stores,
+  log: Logger,
+  undo: Undo,
+  notices: string[],
+): Promise<{ drivers: Map<Isolation, Driver>; engine: string }> {
+  const { folder, desired, blobs, logs } = stores;
+  const { engine, notice } = await selectEngine(settings.engine, {
+    cacheDir: join(folder.path, 'native-code'),
+    cacheKey: deriveKey(folder.nodeKey, 'native code'),
+    warn: (message) => log.warn(message),
+  });
+  if (notice !== null) {
+    notices.push(notice);
+    log.warn(notice);
+  }
+  const inUse = (digest: string) => desired.artifacts(() => {}).has(digest);
+  const wasm = new WasmDriver({ engine, blobs, logs, inUse });
+  undo.add(() => wasm.close());
+  return { drivers: new Map([[wasm.isolation, wasm]]), engine: engine.version };
+}
+
+async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Omit<Node, 'close'>> {
+  const startedAt = new Date().toISOString();
+  const graceMs = stopTimeoutMs(settings['stop-timeout']);
+  const notices: string[] = [];
+  const stores = await openStores(settings, log, undo, notices);
+  const { folder, desired, blobs, logs } = stores;
+  const { drivers, engine } = await openDrivers(settings, stores, log, undo, notices);
+  const metrics = new RequestMetrics();
+  const builds = new BuildService(stores.state, blobs, join(folder.path, 'build'));
+  undo.add(() => builds.close());
+  const sweep = () => void sweepStore(blobs, desired).catch((error) => log.warn({ err: error }, 'a sweep failed'));
+  const reconciler = new Reconciler({
+    desired,
+    drivers,
+    log: (message, error) => log.warn({ err: error }, message),
+    onRemoved: (name) => {
+      metrics.forget(name);
+      void logs.remove(name);
+      sweep();
+    },
+  });
+  const dispatcher = new Dispatcher(reconciler, (outcome) => {
+    metrics.observe(outcome.workload, outcome.durationMs, outcome.error?.code ?? null);
+    if (outcome.error?.code === 'INTERNAL') log.error({ err: outcome.error.cause, ...outcome }, 'a request failed');
+  });
+  undo.add(() => reconciler.close(graceMs));
+
+  let gateway: Listener | null = null;
+  const gatewayUrl = () => gateway?.url ?? '';
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const view = (): NodeView => ({
+    version,
+    pid: process.pid,
+    dataFolder: folder.path,
+    engine,
+    gateway: gatewayUrl(),
+    startedAt,
+    workloads: desired.list().length,
+    notices,
+  });
+  const services: AdminServices = {
+    desired,
+    reconciler,
+    blobs,
+    logs,
+    drivers,
+    dispatcher,
+    gatewayUrl,
+    build: (source, label, progress, signal) => builds.build(source, label, progress, signal),
+    metrics: async () => `${metrics.render(gaugesOf(reconciler.current))}${await registry.metrics()}`,
+    node: view,
+    doctor: () => examine(drivers, folder.path),
+  };
+  const app = makeAdminApp(services, (message, error) => log.error({ err: error }, message));
+
+  reconciler.start();
+  const address = parseAddress(settings.listen) as { host: string; port: number };
+  const own = { dispatch: dispatcher.dispatch.bind(dispatcher), own: answerOwn(dispatcher) };
+  gateway = await orListenError('gateway', settings.listen, listenHttp1(address.host, address.port, own));
+  const closeGateway = gateway.close.bind(gateway);
+  await listenAdmin(settings, app, folder, undo);
+  // Last made, first undone: requests in flight end before anything they need does.
+  undo.add(() => closeGateway(graceMs));
+  undo.add(() => {
+    dispatcher.stopping = true;
+  });
+  sweep();
+  return { gatewayUrl: gateway.url, view };
+}
+
+async function listenAdmin(
+  settings: Settings,
+  app: ReturnType<typeof makeAdminApp>,
+  folder: DataFolder,
+  undo: Undo,
+): Promise<void> {
+  const socket = join(folder.path, 'skerry.sock');
+  const listeners: AdminListener[] = [await orListenError('admin API', socket, listenUnix(app, socket))];
+  undo.add(() => Promise.all(listeners.map((listener) => listener.close())));
+  if (settings.admin === undefined) return;
+  const { host, port } = parseAddress(settings.admin) as { host: string; port: number };
+  const listening = listenTcp(app, host, port, settings.adminToken as string);
+  listeners.push(await orListenError('admin API', settings.admin, listening));
+}

@@ -1,0 +1,19 @@
+import type { ContentStore } from '../images/store/index.ts';
+import type { DesiredState } from '../runtime/workload/desired-state.ts';
+
+/** An upload has this long to be deployed before it may be removed, in milliseconds. */
+const MIN_AGE_MS = 3_600_000;
+
+/** Removes blobs that no kept revision is made from, except young ones: they may be about to be deployed. */
+export async function sweepStore(blobs: ContentStore, desired: DesiredState): Promise<void> {
+  let readable = true;
+  const kept = desired.artifacts(() => {
+    readable = false;
+  });
+  // A revision that cannot be read may be made from any of them.
+  if (!readable) return;
+  const before = Date.now() - MIN_AGE_MS;
+  for (const blob of await blobs.list()) {
+    if (!kept.has(blob.digest) && blob.modifiedMs < before) await blobs.delete(blob.digest);
+  }
+}

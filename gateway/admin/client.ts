@@ -1,0 +1,323 @@
+/**
+ * A client of the admin API: every answer is checked with the schema it was made from, every failure is a SkerryError.
+ *
+ * It stands on node:http because it is what each `skerry` command loads first: node:http is part of Node's start-up
+ * image, while loading undici costs more CPU time than a whole `skerry ls`.
+ */
+import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders, RequestOptions } from 'node:http';
+import http from 'node:http';
+import type { Readable } from 'node:stream';
+import type { z } from 'zod';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import { clientErrors } from './client-errors.ts';
+import { lines, text } from './client-stream.ts';
+import * as schemas from './schemas.ts';
+
+/** Where a node's admin API is: its Unix socket, or a base URL with the token that its TCP listener asks for. */
+export type AdminTarget = { readonly socket: string } | { readonly url: string; readonly token?: string | undefined };
+
+export interface Upload {
+  readonly mediaType: string;
+  /** What the user calls it. */
+  readonly label: string;
+  readonly body: Uint8Array | Readable;
+  /** Bytes of the body. */
+  readonly size: number;
+}
+
+export interface Built {
+  readonly artifact: z.infer<typeof schemas.Artifact>;
+  /** Bytes of the component. */
+  readonly size: number;
+  readonly cached: boolean;
+  readonly ms: number;
+}
+
+export interface Invocation {
+  readonly method: string;
+  /** Path and query as the function shall see them, beginning with `/`; sent byte for byte. */
+  readonly target: string;
+  readonly headers: ReadonlyArray<readonly [string, string]>;
+  readonly body?: Uint8Array | Readable | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface InvocationAnswer {
+  readonly status: number;
+  readonly statusText: string;
+  /** Name, value, name, value, as they came. */
+  readonly rawHeaders: readonly string[];
+  readonly headers: IncomingHttpHeaders;
+  /** Breaks with an error when the function broke off. */
+  readonly body: Readable;
+}
+
+interface Ask {
+  readonly method: string;
+  readonly path: string;
+  readonly doing: string;
+  readonly headers?: OutgoingHttpHeaders | undefined;
+  readonly body?: Uint8Array | Readable | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export class AdminClient {
+  /** The socket or URL, as shown in errors. */
+  readonly where: string;
+  readonly #target: AdminTarget;
+  readonly #base: URL;
+
+  /** Throws BAD_NODE_URL. Opens nothing yet. */
+  constructor(target: AdminTarget) {
+    this.#target = target;
+    this.where = 'socket' in target ? target.socket : target.url;
+    this.#base = 'socket' in target ? new URL('http://skerry/') : baseUrl(target.url);
+  }
+
+  node(): Promise<schemas.NodeView> {
+    return this.#json('GET', '/v1/node', schemas.NodeView);
+  }
+
+  doctor(): Promise<schemas.Doctor> {
+    return this.#json('GET', '/v1/doctor', schemas.Doctor);
+  }
+
+  async workloads(): Promise<schemas.WorkloadView[]> {
+    return (await this.#json('GET', '/v1/workloads', schemas.WorkloadList)).workloads;
+  }
+
+  workload(name: string): Promise<schemas.WorkloadView> {
+    return this.#json('GET', workloadPath(name), schemas.WorkloadView);
+  }
+
+  deploy(name: string, request: schemas.DeployRequest): Promise<schemas.WorkloadView> {
+    return this.#json('PUT', workloadPath(name), schemas.WorkloadView, request);
+  }
+
+  async remove(name: string): Promise<void> {
+    const answer = await this.#send({ method: 'DELETE', path: workloadPath(name), doing: 'a removal' });
+    answer.resume();
+  }
+
+  /** The workload once the node has acted on `generation`, or as it is after `timeoutMs`. */
+  settled(name: string, generation: number, timeoutMs: number): Promise<schemas.WorkloadView> {
+    const query = `?generation=${generation}&timeoutMs=${timeoutMs}`;
+    return this.#json('GET', `${workloadPath(name)}/settled${query}`, schemas.WorkloadView);
+  }
+
+  scale(name: string, request: z.infer<typeof schemas.ScaleRequest>): Promise<schemas.WorkloadView> {
+    return this.#json('PUT', `${workloadPath(name)}/scale`, schemas.WorkloadView, request);
+  }
+
+  traffic(name: string, request: z.infer<typeof schemas.TrafficRequest>): Promise<schemas.WorkloadView> {
+    return this.#json('PUT', `${workloadPath(name)}/traffic`, schemas.WorkloadView, request);
+  }
+
+  rollback(name: string, request: z.infer<typeof schemas.RollbackRequest>): Promise<schemas.WorkloadView> {
+    return this.#json('POST', `${workloadPath(name)}/rollback`, schemas.WorkloadView, request);
+  }
+
+  apply(request: schemas.PlanRequest): Promise<schemas.Plan> {
+    return this.#json('POST', '/v1/apply', schemas.Plan, request);
+  }
+
+  export(name?: string): Promise<schemas.Export> {
+    const query = name === undefined ? '' : `?name=${encodeURIComponent(name)}`;
+    return this.#json('GET', `/v1/export${query}`, schemas.Export);
+  }
+
+  /** Stores a component or a bundled source on the node; the body is streamed. */
+  async upload(upload: Upload): Promise<z.infer<typeof schemas.Stored>> {
+    const answer = await this.#send({
+      method: 'POST',
+      path: `/v1/artifacts?label=${encodeURIComponent(upload.label)}`,
+      doing: 'an upload',
+      headers: { 'content-type': upload.mediaType, 'content-length': upload.size },
+      body: upload.body,
+    });
+    return this.#parse(answer, schemas.Stored, 'an upload');
+  }
+
+  /** Builds a component from an uploaded bundle; throws what the build failed with. */
+  async build(request: z.infer<typeof schemas.BuildRequest>, progress: (step: string) => void): Promise<Built> {
+    const doing = 'a build';
+    const answer = await this.#send({ method: 'POST', path: '/v1/builds', doing, ...jsonBody(request) });
+    for await (const event of this.#ndjson(answer, schemas.BuildEvent, doing)) {
+      if (event.event === 'progress') progress(event.step);
+      else if (event.event === 'failed') throw problemError(event.problem);
+      else return event;
+    }
+    throw clientErrors.CONNECTION_LOST(this.where, doing);
+  }
+
+  /** The last `tail` lines of the log; with `follow` goes on until the signal is aborted, which is a clean end. */
+  async *logs(
+    name: string,
+    options: { follow?: boolean; tail?: number; signal?: AbortSignal } = {},
+  ): AsyncGenerator<schemas.LogLine, void, undefined> {
+    const query = new URLSearchParams();
+    if (options.follow) query.set('follow', 'true');
+    if (options.tail !== undefined) query.set('tail', String(options.tail));
+    const doing = 'reading the log';
+    try {
+      const path = `${workloadPath(name)}/logs?${query}`;
+      const answer = await this.#send({ method: 'GET', path, doing, signal: options.signal });
+      yield* this.#ndjson(answer, schemas.LogLine, doing);
+    } catch (error) {
+      if (!options.signal?.aborted) throw error;
+    }
+  }
+
+  /** One request to a function through the node. An answer of any status is an answer, not an error. */
+  async invoke(name: string, invocation: Invocation): Promise<InvocationAnswer> {
+    const headers: Record<string, string[]> = {};
+    for (const [key, value] of invocation.headers) {
+      const lower = key.toLowerCase();
+      headers[lower] = [...(headers[lower] ?? []), value];
+    }
+    const answer = await this.#open({
+      method: invocation.method,
+      path: `${workloadPath(name)}/invoke${invocation.target}`,
+      doing: 'a request to the function',
+      headers,
+      body: invocation.body,
+      signal: invocation.signal,
+    });
+    return {
+      status: answer.statusCode ?? 0,
+      statusText: answer.statusMessage ?? '',
+      rawHeaders: answer.rawHeaders,
+      headers: answer.headers,
+      body: answer,
+    };
+  }
+
+  async #json<T>(method: string, path: string, schema: z.ZodType<T>, request?: unknown): Promise<T> {
+    const doing = `${method} ${path}`;
+    const answer = await this.#send({ method, path, doing, ...(request === undefined ? {} : jsonBody(request)) });
+    return this.#parse(answer, schema, doing);
+  }
+
+  async #parse<T>(answer: IncomingMessage, schema: z.ZodType<T>, doing: string): Promise<T> {
+    return this.#check(await this.#text(answer, doing), schema, doing);
+  }
+
+  async #text(answer: IncomingMessage, doing: string): Promise<string> {
+    try {
+      return await text(answer);
+    } catch (error) {
+      throw clientErrors.CONNECTION_LOST(this.where, doing).because(error);
+    }
+  }
+
+  #check<T>(json: string, schema: z.ZodType<T>, doing: string): T {
+    let value: unknown;
+    try {
+      value = JSON.parse(json);
+    } catch (error) {
+      throw clientErrors.API_MISMATCH(this.where, `the answer to ${doing} is not JSON`).because(error);
+    }
+    const result = schema.safeParse(value);
+    if (result.success) return result.data;
+    const issue = result.error.issues[0];
+    const at = issue?.path.join('.') || 'it';
+    throw clientErrors.API_MISMATCH(this.where, `the answer to ${doing} is another one (${at}: ${issue?.message})`);
+  }
+
+  async *#ndjson<T>(answer: IncomingMessage, schema: z.ZodType<T>, doing: string): AsyncGenerator<T, void, undefined> {
+    try {
+      for await (const line of lines(answer)) yield this.#check(line, schema, doing);
+    } catch (error) {
+      throw error instanceof SkerryError ? error : clientErrors.CONNECTION_LOST(this.where, doing).because(error);
+    } finally {
+      answer.destroy();
+    }
+  }
+
+  /** Sends, and throws for an answer that is a problem. */
+  async #send(ask: Ask): Promise<IncomingMessage> {
+    const answer = await this.#open(ask);
+    if ((answer.statusCode ?? 0) < 400) return answer;
+    const body = await this.#text(answer, ask.doing);
+    if (!answer.headers['content-type']?.startsWith('application/problem+json')) {
+      const line = `${ask.method} ${ask.path.split('?')[0]} was answered ${answer.statusCode}`;
+      throw clientErrors.API_MISMATCH(this.where, line);
+    }
+    throw problemError(this.#check(body, schemas.Problem, ask.doing));
+  }
+
+  /** No time limit: builds take long, and a log that is followed may be silent for days. */
+  async #open(ask: Ask): Promise<IncomingMessage> {
+    const target = this.#target;
+    const options: RequestOptions = {
+      method: ask.method,
+      path: this.#base.pathname.replace(/\/$/, '') + ask.path,
+      headers: { ...ask.headers },
+      // One connection a request: nothing is left open when the command ends.
+      agent: false,
+      ...(ask.signal ? { signal: ask.signal } : {}),
+    };
+    const headers = options.headers as OutgoingHttpHeaders;
+    if (ask.body instanceof Uint8Array) headers['content-length'] = ask.body.byteLength;
+    let request = http.request;
+    if ('socket' in target) {
+      options.socketPath = target.socket;
+      options.host = 'skerry';
+    } else {
+      options.host = this.#base.hostname.replace(/^\[|\]$/g, '');
+      if (this.#base.port) options.port = this.#base.port;
+      if (target.token) headers.authorization = `Bearer ${target.token}`;
+      if (this.#base.protocol === 'https:') request = (await import('node:https')).request;
+    }
+    return new Promise((resolve, reject) => {
+      let connected = false;
+      const sent = request(options, resolve);
+      sent.on('socket', (socket) => {
+        socket.once('encrypted' in socket ? 'secureConnect' : 'connect', () => (connected = true));
+      });
+      sent.on('error', (error) => reject(this.#connectionError(error, connected, ask.doing)));
+      const body = ask.body;
+      if (body === undefined || body instanceof Uint8Array) {
+        sent.end(body);
+        return;
+      }
+      body.once('error', (error) => {
+        reject(error);
+        sent.destroy();
+      });
+      // An answer may come before the whole body was taken; reading on would be for nothing.
+      sent.once('close', () => body.destroy());
+      body.pipe(sent);
+    });
+  }
+
+  #connectionError(error: NodeJS.ErrnoException, connected: boolean, doing: string): Error {
+    if (error.name === 'AbortError' || error instanceof SkerryError) return error;
+    if (connected) return clientErrors.CONNECTION_LOST(this.where, doing).because(error);
+    if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') {
+      return clientErrors.NODE_NOT_RUNNING(this.where).because(error);
+    }
+    if (error.code === 'EACCES' || error.code === 'EPERM') return clientErrors.NODE_DENIED(this.where).because(error);
+    return clientErrors.NODE_UNREACHABLE(this.where, error.code ?? error.message).because(error);
+  }
+}
+
+function workloadPath(name: string): string {
+  return `/v1/workloads/${encodeURIComponent(name)}`;
+}
+
+function jsonBody(value: unknown): { headers: OutgoingHttpHeaders; body: Uint8Array } {
+  return { headers: { 'content-type': 'application/json' }, body: Buffer.from(JSON.stringify(value)) };
+}
+
+function baseUrl(url: string): URL {
+  if (!URL.canParse(url)) throw clientErrors.BAD_NODE_URL(url);
+  const parsed = new URL(url);
+  if (parsed.protocol !== 'http:' && parsed.protocol !== 'https:') throw clientErrors.BAD_NODE_URL(url);
+  return parsed;
+}
+
+/** The error that the node told, with its code kept. */
+export function problemError(problem: z.infer<typeof schemas.Problem>): SkerryError {
+  return new SkerryError({ code: problem.code, status: problem.status, what: problem.detail, fix: problem.fix });
+}

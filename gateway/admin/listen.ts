@@ -1,0 +1,63 @@
+/** The admin API's listeners: a Unix socket for its owner alone, and TCP behind a token. */
+import { chmodSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createAdaptorServer } from '@hono/node-server';
+import { asSkerryError } from '../../errors/skerry-error.ts';
+import { type AdminApp, newAdminApp, problemResponse } from './app.ts';
+import { adminGuard } from './guard.ts';
+
+export interface AdminListener {
+  close(): Promise<void>;
+}
+
+function makeServer(app: AdminApp): Server {
+  const server = createAdaptorServer({ fetch: app.fetch }) as Server;
+  // Uploads and builds take their time; `logs -f` has no end.
+  server.requestTimeout = 0;
+  server.headersTimeout = 15_000;
+  return server;
+}
+
+function closer(server: Server): AdminListener {
+  return {
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+/** `path` must be in a folder that only its owner can enter; what a dead node left there is replaced. */
+export async function listenUnix(app: AdminApp, path: string): Promise<AdminListener> {
+  await rm(path, { force: true });
+  const server = makeServer(app);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, () => {
+      // In the same turn as the bind: nobody gets in between, and the folder is closed to others anyway.
+      chmodSync(path, 0o600);
+      resolve();
+    });
+  });
+  return closer(server);
+}
+
+export async function listenTcp(app: AdminApp, host: string, port: number, token: string): Promise<AdminListener> {
+  let bound = 0;
+  const guarded = newAdminApp();
+  guarded.onError((error) => problemResponse(asSkerryError(error)));
+  guarded.use(adminGuard(token, () => bound));
+  guarded.route('/', app);
+  const server = makeServer(guarded);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port }, () => {
+      bound = (server.address() as AddressInfo).port;
+      resolve();
+    });
+  });
+  return closer(server);
+}

@@ -1,0 +1,56 @@
+import { createRoute, z } from '@hono/zod-openapi';
+import { stream } from 'hono/streaming';
+import { asSkerryError } from '../../../errors/skerry-error.ts';
+import { gatewayErrors } from '../../errors.ts';
+import { problemBody } from '../../problem.ts';
+import { nextRequestId } from '../../request-id.ts';
+import type { AdminApp } from '../app.ts';
+import { type BuildEvent, BuildRequest, Stored } from '../schemas.ts';
+import { type AdminServices, MAX_ARTIFACT_BYTES } from '../services.ts';
+
+/** Largest bundle that is built from, in bytes. */
+const MAX_SOURCE_BYTES = 32 * 2 ** 20;
+
+const putArtifact = createRoute({
+  method: 'post',
+  path: '/v1/artifacts',
+  description: 'Stores the raw body by its digest: a component, or a JavaScript bundle to build one from.',
+  request: { query: z.object({ label: z.string().optional() }) },
+  responses: { 201: { description: 'Stored', content: { 'application/json': { schema: Stored } } } },
+});
+
+const postBuild = createRoute({
+  method: 'post',
+  path: '/v1/builds',
+  description: 'Builds a component from an uploaded bundle; answers with a line of JSON (BuildEvent) for each step.',
+  request: { body: { required: true, content: { 'application/json': { schema: BuildRequest } } } },
+  responses: {
+    200: { description: 'NDJSON of BuildEvent', content: { 'application/x-ndjson': { schema: z.string() } } },
+  },
+});
+
+export function artifactRoutes(app: AdminApp, services: AdminServices): void {
+  app.openapi(putArtifact, async (c) => {
+    const stored = await services.blobs.putStream(c.env.incoming, { maxBytes: MAX_ARTIFACT_BYTES });
+    return c.json({ digest: stored.digest, size: stored.size }, 201);
+  });
+
+  app.openapi(postBuild, async (c) => {
+    const request = c.req.valid('json');
+    if (!(await services.blobs.has(request.source))) throw gatewayErrors.ARTIFACT_MISSING(request.source);
+    const source = await services.blobs.open(request.source);
+    if (source.size > MAX_SOURCE_BYTES) throw gatewayErrors.TOO_LARGE(`${MAX_SOURCE_BYTES / 2 ** 20}MiB`);
+    c.header('content-type', 'application/x-ndjson');
+    return stream(c, async (out) => {
+      const gone = new AbortController();
+      out.onAbort(() => gone.abort());
+      const say = (event: BuildEvent) => out.write(`${JSON.stringify(event)}\n`);
+      try {
+        const progress = (step: string) => void say({ event: 'progress', step });
+        await say(await services.build(request.source, request.label, progress, gone.signal));
+      } catch (reason) {
+        await say({ event: 'failed', problem: JSON.parse(problemBody(asSkerryError(reason), nextRequestId())) });
+      }
+    }) as never;
+  });
+}

@@ -1,0 +1,35 @@
+import { createRoute, z } from '@hono/zod-openapi';
+import type { AdminApp } from '../app.ts';
+import { Doctor, NodeView } from '../schemas.ts';
+import type { AdminServices } from '../services.ts';
+
+const json = <T extends z.ZodType>(schema: T, description: string) => ({
+  description,
+  content: { 'application/json': { schema } },
+});
+
+const getNode = createRoute({
+  method: 'get',
+  path: '/v1/node',
+  responses: { 200: json(NodeView, 'What this node is') },
+});
+
+const getDoctor = createRoute({
+  method: 'get',
+  path: '/v1/doctor',
+  responses: { 200: json(Doctor, 'What this machine can run, how well, and what would help') },
+});
+
+const getMetrics = createRoute({
+  method: 'get',
+  path: '/metrics',
+  responses: { 200: { description: 'For Prometheus', content: { 'text/plain': { schema: z.string() } } } },
+});
+
+export function nodeRoutes(app: AdminApp, services: AdminServices): void {
+  app.openapi(getNode, (c) => c.json(services.node(), 200));
+  app.openapi(getDoctor, async (c) => c.json(await services.doctor(), 200));
+  app.openapi(getMetrics, async (c) =>
+    c.text(await services.metrics(), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }),
+  );
+}

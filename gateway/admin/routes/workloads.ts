@@ -1,0 +1,225 @@
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
+import { createRoute, z } from '@hono/zod-openapi';
+import type { Driver } from '../../../runtime/driver.ts';
+import { reconcilerErrors } from '../../../runtime/reconciler/errors.ts';
+import type { Change, Deploy } from '../../../runtime/workload/desired-state.ts';
+import { revisionOf } from '../../../runtime/workload/revision-of.ts';
+import { WorkloadName } from '../../../runtime/workload/settings.ts';
+import { gatewayErrors } from '../../errors.ts';
+import { NodeExchange } from '../../listener/node-exchange.ts';
+import type { AdminApp } from '../app.ts';
+import { describeChange } from '../describe-change.ts';
+import {
+  DeployRequest,
+  Export,
+  Plan,
+  PlanRequest,
+  RollbackRequest,
+  ScaleRequest,
+  TrafficRequest,
+  WorkloadList,
+  WorkloadView,
+} from '../schemas.ts';
+import type { AdminServices } from '../services.ts';
+import { settingsOf } from '../settings-of.ts';
+import { workloadView } from '../views.ts';
+
+/** A client that waits for a roll-out is answered after this long at the latest, in milliseconds. */
+const MAX_WAIT_MS = 10 * 60_000;
+
+const params = z.object({ name: WorkloadName });
+const body = <T extends z.ZodType>(schema: T) => ({
+  required: true as const,
+  content: { 'application/json': { schema } },
+});
+const view = { 200: { description: 'The workload', content: { 'application/json': { schema: WorkloadView } } } };
+
+const routes = {
+  list: createRoute({
+    method: 'get',
+    path: '/v1/workloads',
+    responses: { 200: { description: 'All workloads', content: { 'application/json': { schema: WorkloadList } } } },
+  }),
+  get: createRoute({ method: 'get', path: '/v1/workloads/{name}', request: { params }, responses: view }),
+  deploy: createRoute({
+    method: 'put',
+    path: '/v1/workloads/{name}',
+    description: 'Deploys an artifact as a new revision; answered when the change would survive a power cut.',
+    request: { params, body: body(DeployRequest) },
+    responses: view,
+  }),
+  remove: createRoute({
+    method: 'delete',
+    path: '/v1/workloads/{name}',
+    request: { params },
+    responses: { 204: { description: 'Removed; what runs of it is drained' } },
+  }),
+  settled: createRoute({
+    method: 'get',
+    path: '/v1/workloads/{name}/settled',
+    description: 'Answered when the node has brought the workload to this generation, or failed to, or at the timeout.',
+    request: {
+      params,
+      query: z.object({
+        generation: z.coerce.number().int().min(0).default(0),
+        timeoutMs: z.coerce.number().int().min(0).max(MAX_WAIT_MS).default(60_000),
+      }),
+    },
+    responses: view,
+  }),
+  scale: createRoute({
+    method: 'put',
+    path: '/v1/workloads/{name}/scale',
+    request: { params, body: body(ScaleRequest) },
+    responses: view,
+  }),
+  traffic: createRoute({
+    method: 'put',
+    path: '/v1/workloads/{name}/traffic',
+    request: { params, body: body(TrafficRequest) },
+    responses: view,
+  }),
+  rollback: createRoute({
+    method: 'post',
+    path: '/v1/workloads/{name}/rollback',
+    request: { params, body: body(RollbackRequest) },
+    responses: view,
+  }),
+  apply: createRoute({
+    method: 'post',
+    path: '/v1/apply',
+    description: 'Deploys many workloads in one change, or none; with dryRun says what that would change.',
+    request: { body: body(PlanRequest) },
+    responses: { 200: { description: 'The plan', content: { 'application/json': { schema: Plan } } } },
+  }),
+  export: createRoute({
+    method: 'get',
+    path: '/v1/export',
+    request: { query: z.object({ name: WorkloadName.optional() }) },
+    responses: { 200: { description: 'As apply takes it', content: { 'application/json': { schema: Export } } } },
+  }),
+};
+
+export function workloadRoutes(app: AdminApp, services: AdminServices): void {
+  const { desired, reconciler } = services;
+  const show = (name: string) => workloadView(desired.require(name), services);
+
+  app.openapi(routes.list, (c) =>
+    c.json({ workloads: desired.list().map((document) => workloadView(document, services)) }, 200),
+  );
+  app.openapi(routes.get, (c) => c.json(show(c.req.valid('param').name), 200));
+
+  app.openapi(routes.deploy, async (c) => {
+    const { name } = c.req.valid('param');
+    const request = c.req.valid('json');
+    await checkedDeploys(services, [{ name, ...request }], true);
+    return c.json(show(name), 200);
+  });
+
+  app.openapi(routes.remove, async (c) => {
+    await desired.remove(c.req.valid('param').name);
+    return c.body(null, 204);
+  });
+
+  app.openapi(routes.settled, async (c) => {
+    const { name } = c.req.valid('param');
+    const { generation, timeoutMs } = c.req.valid('query');
+    const done = () => {
+      const status = reconciler.controller(name)?.status;
+      if (!desired.get(name)) return true;
+      return status !== undefined && status.observedGeneration >= generation && status.phase !== 'progressing';
+    };
+    await reconciler.until(done, timeoutMs);
+    return c.json(show(name), 200);
+  });
+
+  app.openapi(routes.scale, async (c) => {
+    const { name } = c.req.valid('param');
+    const { min, max } = c.req.valid('json');
+    await desired.scale(name, min, max);
+    return c.json(show(name), 200);
+  });
+
+  app.openapi(routes.traffic, async (c) => {
+    const { name } = c.req.valid('param');
+    await desired.traffic(name, c.req.valid('json').traffic);
+    return c.json(show(name), 200);
+  });
+
+  app.openapi(routes.rollback, async (c) => {
+    const { name } = c.req.valid('param');
+    await desired.rollback(name, c.req.valid('json').revision);
+    return c.json(show(name), 200);
+  });
+
+  app.openapi(routes.apply, async (c) => {
+    const request = c.req.valid('json');
+    const changes = await checkedDeploys(services, request.workloads, !request.dryRun);
+    return c.json({ changes, applied: !request.dryRun }, 200);
+  });
+
+  app.openapi(routes.export, (c) => {
+    const { name } = c.req.valid('query');
+    const documents = name === undefined ? desired.list() : [desired.require(name)];
+    const workloads = documents.flatMap(({ value }) => {
+      const revision = desired.revision(value.name, value.traffic[0]?.revision ?? '');
+      if (!revision) return [];
+      return [{ name: value.name, image: revision.artifact.digest, ...settingsOf(value, revision) }];
+    });
+    return c.json({ workloads }, 200);
+  });
+
+  // Not described: it speaks the function's own language.
+  app.all('/v1/workloads/:name/invoke/*', (c) => {
+    const name = c.req.param('name');
+    desired.require(name);
+    const { incoming, outgoing } = c.env;
+    const target = (incoming.url as string).slice(`/v1/workloads/${name}/invoke`.length);
+    services.dispatcher.dispatchTo(name, new NodeExchange(incoming, outgoing, 'http', target));
+    return RESPONSE_ALREADY_SENT;
+  });
+}
+
+interface Wanted extends z.infer<typeof DeployRequest> {
+  readonly name: string;
+}
+
+type PlannedChange = Plan['changes'][number];
+
+/** Checks all of these, the cheap checks first, and deploys them unless `commit` is false. */
+async function checkedDeploys(
+  services: AdminServices,
+  wanted: readonly Wanted[],
+  commit: boolean,
+): Promise<PlannedChange[]> {
+  const { desired, drivers, blobs } = services;
+  const offered = new Set(drivers.keys());
+  const deploys: Deploy[] = [];
+  for (const { name, artifact, label, settings, expectGeneration } of wanted) {
+    if (deploys.some((other) => other.revision.workload === name)) {
+      throw gatewayErrors.INVALID_REQUEST(`the workload ${name} stands there twice`);
+    }
+    if (!(await blobs.has(artifact.digest))) throw gatewayErrors.ARTIFACT_MISSING(artifact.digest);
+    deploys.push({ revision: revisionOf(name, artifact, label, settings, offered), settings, expectGeneration });
+  }
+  const planned = desired.plan(deploys);
+  const before = new Map(planned.map((change) => [change.name, currentRevision(services, change)]));
+  for (const { revision } of deploys) {
+    const driver = drivers.get(revision.isolation) as Driver | undefined;
+    if (!driver) throw reconcilerErrors.DRIVER_MISSING(revision.workload, revision.isolation);
+    await driver.check(revision, revision.label, () => {});
+  }
+  const changes = commit ? await desired.deploy(deploys) : planned;
+  return changes.map((change, i) => ({
+    name: change.name,
+    action: change.action,
+    details: describeChange(change, before.get(change.name) ?? null, (deploys[i] as Deploy).revision),
+    generation: change.generation,
+  }));
+}
+
+/** The revision that has the traffic before a change. */
+function currentRevision(services: AdminServices, change: Change) {
+  const id = change.before?.traffic[0]?.revision;
+  return id === undefined ? null : services.desired.revision(change.name, id);
+}

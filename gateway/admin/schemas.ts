@@ -1,0 +1,205 @@
+/** What the admin API takes and gives; its OpenAPI document, its client and the CLI are made from these. */
+import { z } from '@hono/zod-openapi';
+import { WorkloadName, WorkloadSettings } from '../../runtime/workload/settings.ts';
+
+export const Digest = z
+  .string()
+  .regex(/^sha256:[0-9a-f]{64}$/, { error: 'must be sha256: and 64 hex digits' })
+  .openapi('Digest');
+export const RevisionId = z.string().regex(/^[0-9a-f]{12}$/, { error: 'must be 12 hex digits' });
+
+export const Problem = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.number(),
+    detail: z.string(),
+    code: z.string(),
+    fix: z.string(),
+    requestId: z.string(),
+  })
+  .openapi('Problem');
+
+export const Artifact = z.object({ digest: Digest, mediaType: z.string() }).openapi('Artifact');
+export const Stored = z.object({ digest: Digest, size: z.number() }).openapi('Stored');
+
+export const DeployRequest = z
+  .strictObject({
+    artifact: Artifact,
+    /** What the user calls the artifact: shown in errors and by `inspect`. */
+    label: z.string().max(256),
+    settings: WorkloadSettings,
+    /** Refuse when the workload's generation is another one by now. */
+    expectGeneration: z.number().int().min(0).optional(),
+  })
+  .openapi('DeployRequest');
+export type DeployRequest = z.infer<typeof DeployRequest>;
+
+export const TrafficShare = z.object({ revision: RevisionId, percent: z.number() }).openapi('TrafficShare');
+export const TrafficRequest = z
+  .strictObject({
+    traffic: z.array(z.strictObject({ revision: z.string(), percent: z.number().int().min(0).max(100) })).min(1),
+  })
+  .openapi('TrafficRequest');
+export const ScaleRequest = z
+  .strictObject({ min: WorkloadSettings.shape.min, max: WorkloadSettings.shape.max })
+  .openapi('ScaleRequest');
+export const RollbackRequest = z.strictObject({ revision: z.string().optional() }).openapi('RollbackRequest');
+
+export const Phase = z.enum(['pending', 'progressing', 'ready', 'idle', 'parked', 'failed', 'removing']);
+export const RevisionPhase = z.enum(['cold', 'preparing', 'ready', 'draining', 'failed']);
+
+export const RevisionView = z
+  .object({
+    id: RevisionId,
+    createdAt: z.string().describe('ISO 8601'),
+    label: z.string(),
+    isolation: z.enum(['wasm', 'container', 'vm']),
+    /** Why this sandbox was taken. */
+    decision: z.string(),
+    artifact: Artifact,
+    limits: z.object({
+      memoryBytes: z.number(),
+      cpuMillicores: z.number(),
+      timeoutMs: z.number(),
+      startTimeoutMs: z.number(),
+      concurrency: z.number(),
+    }),
+    priority: z.number(),
+    reuse: z.number(),
+    env: z.record(z.string(), z.string()),
+    percent: z.number().describe('Share of the traffic that the spec gives it'),
+    phase: RevisionPhase,
+    error: z.string().nullable(),
+    previewHost: z.string(),
+    stats: z
+      .object({
+        requests: z.number(),
+        failures: z.number(),
+        inFlight: z.number(),
+        queued: z.number(),
+        cpuMs: z.number(),
+        memoryBytes: z.number(),
+      })
+      .nullable()
+      .describe('Null while nothing of it runs'),
+  })
+  .openapi('Revision');
+export type RevisionView = z.infer<typeof RevisionView>;
+
+export const WorkloadView = z
+  .object({
+    name: WorkloadName,
+    generation: z.number().int(),
+    spec: z.object({
+      routes: z.array(z.string()).describe('Every route, the default ones first'),
+      scale: z.object({ min: z.number(), max: z.number(), idleMs: z.number() }),
+      queue: z.number(),
+      traffic: z.array(TrafficShare),
+    }),
+    status: z.object({
+      observedGeneration: z.number().int(),
+      phase: Phase,
+      message: z.string(),
+      /** What requests get now; follows the spec when the revisions of it are ready. */
+      traffic: z.array(TrafficShare),
+    }),
+    urls: z.array(z.string()),
+    revisions: z.array(RevisionView).describe('Newest first'),
+  })
+  .openapi('Workload');
+export type WorkloadView = z.infer<typeof WorkloadView>;
+
+export const WorkloadList = z.object({ workloads: z.array(WorkloadView) }).openapi('WorkloadList');
+
+export const PlanRequest = z
+  .strictObject({
+    workloads: z
+      .array(
+        z.strictObject({
+          name: WorkloadName,
+          artifact: Artifact,
+          label: z.string().max(256),
+          settings: WorkloadSettings,
+        }),
+      )
+      .min(1),
+    /** True: say what would change, change nothing. */
+    dryRun: z.boolean(),
+  })
+  .openapi('PlanRequest');
+export type PlanRequest = z.infer<typeof PlanRequest>;
+
+export const Plan = z
+  .object({
+    changes: z.array(
+      z.object({
+        name: WorkloadName,
+        action: z.enum(['create', 'update', 'unchanged']),
+        /** `memory: 64MiB -> 128MiB`, one a line. */
+        details: z.array(z.string()),
+        generation: z.number().int(),
+      }),
+    ),
+    applied: z.boolean(),
+  })
+  .openapi('Plan');
+export type Plan = z.infer<typeof Plan>;
+
+export const Export = z
+  .object({
+    workloads: z.array(z.object({ name: WorkloadName, image: Digest }).and(WorkloadSettings)),
+  })
+  .openapi('Export');
+export type Export = z.infer<typeof Export>;
+
+export const BuildRequest = z
+  .strictObject({ language: z.enum(['javascript']), source: Digest, label: z.string().max(256) })
+  .openapi('BuildRequest');
+/** One line of the NDJSON answer of a build; the last one is `done` or `failed`. */
+export const BuildEvent = z
+  .discriminatedUnion('event', [
+    z.object({ event: z.literal('progress'), step: z.string() }),
+    z.object({ event: z.literal('done'), artifact: Artifact, size: z.number(), cached: z.boolean(), ms: z.number() }),
+    z.object({ event: z.literal('failed'), problem: Problem }),
+  ])
+  .openapi('BuildEvent');
+export type BuildEvent = z.infer<typeof BuildEvent>;
+
+/** One line of a workload's log (NDJSON). */
+export const LogLine = z
+  .object({
+    time: z.string().describe('ISO 8601'),
+    revision: RevisionId,
+    requestId: z.string(),
+    stream: z.enum(['stdout', 'stderr', 'node']).describe('node: a remark of the node itself, such as a failure'),
+    text: z.string(),
+  })
+  .openapi('LogLine');
+export type LogLine = z.infer<typeof LogLine>;
+
+export const ProbeView = z
+  .object({
+    part: z.string().describe('wasm, container, vm, or a part of the node such as engine or state'),
+    available: z.boolean(),
+    provider: z.string(),
+    quality: z.string(),
+    advice: z.array(z.string()),
+  })
+  .openapi('Probe');
+export const Doctor = z.object({ healthy: z.boolean(), probes: z.array(ProbeView) }).openapi('Doctor');
+export type Doctor = z.infer<typeof Doctor>;
+
+export const NodeView = z
+  .object({
+    version: z.string(),
+    pid: z.number(),
+    dataFolder: z.string(),
+    engine: z.string(),
+    gateway: z.string().describe('Base URL of the gateway'),
+    startedAt: z.string(),
+    workloads: z.number(),
+    notices: z.array(z.string()).describe('What the operator should know, such as a missing native engine'),
+  })
+  .openapi('Node');
+export type NodeView = z.infer<typeof NodeView>;

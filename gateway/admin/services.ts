@@ -1,0 +1,28 @@
+import type { ContentStore } from '../../images/store/index.ts';
+import type { Driver, Isolation } from '../../runtime/driver.ts';
+import type { WorkloadLogs } from '../../runtime/logs/workload-logs.ts';
+import type { Dispatcher } from '../dispatch.ts';
+import type { BuildEvent, Doctor, NodeView } from './schemas.ts';
+import type { ViewSources } from './views.ts';
+
+/** What the admin API stands on; the daemon puts it together. */
+export interface AdminServices extends ViewSources {
+  readonly blobs: ContentStore;
+  readonly logs: WorkloadLogs;
+  readonly drivers: ReadonlyMap<Isolation, Driver>;
+  readonly dispatcher: Dispatcher;
+  /** Makes a component of an uploaded bundle. Throws a SkerryError; `signal` ends it. */
+  build(
+    source: string,
+    label: string,
+    progress: (step: string) => void,
+    signal: AbortSignal,
+  ): Promise<Extract<BuildEvent, { event: 'done' }>>;
+  /** In the text format of Prometheus. */
+  metrics(): Promise<string>;
+  node(): NodeView;
+  doctor(): Promise<Doctor>;
+}
+
+/** Largest upload, in bytes: a component of a large JavaScript program is some tens of MiB. */
+export const MAX_ARTIFACT_BYTES = 512 * 2 ** 20;

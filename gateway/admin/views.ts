@@ -1,0 +1,79 @@
+/** What the admin API shows of workloads: spec and status side by side. */
+import type { Reconciler } from '../../runtime/reconciler/reconciler.ts';
+import type { RevisionRunner } from '../../runtime/reconciler/revision-runner.ts';
+import type { Document } from '../../runtime/state/store.ts';
+import type { DesiredState } from '../../runtime/workload/desired-state.ts';
+import type { RevisionDocument, WorkloadDocument } from '../../runtime/workload/documents.ts';
+import { previewHost, routesOf } from '../../runtime/workload/routes.ts';
+import type { RevisionView, WorkloadView } from './schemas.ts';
+
+export interface ViewSources {
+  readonly desired: DesiredState;
+  readonly reconciler: Reconciler;
+  /** Base URL of the gateway. */
+  readonly gatewayUrl: () => string;
+}
+
+function statsOf(runner: RevisionRunner | undefined): RevisionView['stats'] {
+  if (!runner) return null;
+  const stats = runner.instance?.stats();
+  return {
+    requests: runner.usage.requests,
+    failures: runner.usage.failures,
+    inFlight: runner.admission.running,
+    queued: runner.admission.queued,
+    cpuMs: stats?.cpuMs ?? 0,
+    memoryBytes: stats?.memoryBytes ?? 0,
+  };
+}
+
+function revisionView(
+  document: RevisionDocument,
+  runner: RevisionRunner | undefined,
+  percent: number,
+  error: string | null,
+): RevisionView {
+  return {
+    id: document.id,
+    createdAt: document.createdAt,
+    label: document.label,
+    isolation: document.isolation,
+    decision: document.decision,
+    artifact: document.artifact,
+    limits: document.limits,
+    priority: document.priority,
+    reuse: document.reuse,
+    env: document.env,
+    percent,
+    phase: runner?.phase ?? 'cold',
+    error: runner?.error?.message ?? error,
+    previewHost: previewHost(document.workload, document.id),
+    stats: statsOf(runner),
+  };
+}
+
+export function workloadView(document: Document<WorkloadDocument>, sources: ViewSources): WorkloadView {
+  const { name, routes, scale, queue, traffic } = document.value;
+  const controller = sources.reconciler.controller(name);
+  const entries = routesOf(name, routes);
+  const percents = new Map(traffic.map((share) => [share.revision, share.percent]));
+  const revisions = document.value.revisions.flatMap((id) => {
+    const found = sources.desired.revision(name, id);
+    return found ? [revisionView(found, controller?.runner(id), percents.get(id) ?? 0, null)] : [];
+  });
+  return {
+    name,
+    generation: document.generation,
+    spec: {
+      routes: entries.map((entry) => entry.route),
+      scale: { ...scale },
+      queue,
+      traffic: traffic.map((share) => ({ ...share })),
+    },
+    status: controller
+      ? { ...controller.status, traffic: [...controller.status.traffic] }
+      : { observedGeneration: 0, phase: 'pending', message: '', traffic: [] },
+    urls: [`${sources.gatewayUrl()}/${name}`],
+    revisions: revisions.reverse(),
+  };
+}

@@ -1,0 +1,206 @@
+/** From an Exchange to an instance: route, revision by traffic, admission, the driver; and what goes wrong on the way. */
+import { asSkerryError, type SkerryError } from '../errors/skerry-error.ts';
+import type { RouteEntry, ServedRevision, ServedWorkload, Snapshot, SnapshotSource } from '../runtime/snapshot.ts';
+import { parsePreviewHost } from '../runtime/workload/routes.ts';
+import { gatewayErrors } from './errors.ts';
+import type { GatewayExchange } from './exchange.ts';
+import { sendProblem } from './problem.ts';
+import { RouteTable } from './router/route-table.ts';
+
+/** What happened to one request: told once, when it is over. */
+export interface Outcome {
+  readonly workload: string;
+  readonly revision: string;
+  readonly requestId: string;
+  readonly durationMs: number;
+  /** Null when the answer went out whole, or the client left. */
+  readonly error: SkerryError | null;
+}
+
+/** Time past the deadline after which the gateway itself answers for a driver that has not. */
+const BACKSTOP_MS = 250;
+
+/** Seconds a client is told to wait before it tries a workload again that could not be started. */
+const START_RETRY_AFTER_S = 5;
+
+/** The revision that one random draw in [0, 1) gives to a request. */
+export function pickRevision(workload: ServedWorkload, draw: number): ServedRevision {
+  const { traffic } = workload;
+  let left = draw * 100;
+  for (const share of traffic) {
+    left -= share.percent;
+    if (left < 0) return share.revision;
+  }
+  return (traffic[traffic.length - 1] as { revision: ServedRevision }).revision;
+}
+
+/** `/NAME/x` → `/x`, `/NAME` → `/`. */
+function targetOf(exchange: GatewayExchange, prefix: string): string {
+  if (prefix === '') return exchange.path + exchange.query;
+  const rest = exchange.path.slice(prefix.length);
+  return (rest === '' ? '/' : rest) + exchange.query;
+}
+
+export class Dispatcher {
+  readonly #source: SnapshotSource;
+  readonly #observe: (outcome: Outcome) => void;
+  #table = new RouteTable([]);
+  #tableOf: readonly RouteEntry[] = [];
+  /** Set while the node stops: new requests are refused, those in flight go on. */
+  stopping = false;
+
+  constructor(source: SnapshotSource, observe: (outcome: Outcome) => void) {
+    this.#source = source;
+    this.#observe = observe;
+  }
+
+  /** Serves an exchange by its host and path. */
+  dispatch(exchange: GatewayExchange): void {
+    if (this.stopping) return sendProblem(exchange, gatewayErrors.NODE_STOPPING());
+    const snapshot = this.#source.current;
+    const route = this.#match(snapshot, exchange);
+    if (route) return this.#serve(exchange, snapshot.workloads.get(route.workload), null, route.stripPrefix);
+    const preview = parsePreviewHost(exchange.host);
+    const workload = preview && snapshot.workloads.get(preview.workload);
+    if (!preview || !workload?.revisions.has(preview.revision)) {
+      return sendProblem(exchange, gatewayErrors.NO_ROUTE());
+    }
+    this.#serve(exchange, workload, preview.revision, '');
+  }
+
+  /** Serves an exchange by the workload's name, whatever its host and path. */
+  dispatchTo(name: string, exchange: GatewayExchange): void {
+    this.#serve(exchange, this.#source.current.workloads.get(name), null, '');
+  }
+
+  #match(snapshot: Snapshot, exchange: GatewayExchange): RouteEntry | null {
+    if (snapshot.routes !== this.#tableOf) {
+      this.#table = new RouteTable(snapshot.routes);
+      this.#tableOf = snapshot.routes;
+    }
+    // A preview host is asked for by that name alone: no route without a host may take it.
+    if (exchange.host.includes('--') && parsePreviewHost(exchange.host)) return null;
+    return this.#table.match(exchange.host, exchange.path);
+  }
+
+  #serve(exchange: GatewayExchange, workload: ServedWorkload | undefined, pinned: string | null, prefix: string): void {
+    if (!workload) return sendProblem(exchange, gatewayErrors.NO_ROUTE());
+    if (workload.parked) return sendProblem(exchange, gatewayErrors.PARKED(workload.name));
+    const served = pinned === null ? pickRevision(workload, Math.random()) : workload.revisions.get(pinned);
+    if (!served) return sendProblem(exchange, gatewayErrors.NO_ROUTE());
+    const started = performance.now();
+    exchange.route(targetOf(exchange, prefix), prefix, started + served.revision.limits.timeoutMs);
+    new Flight(exchange, served, this.#source, started, this.#observe).enter();
+  }
+}
+
+/** One request from admission to its end. */
+class Flight {
+  readonly #exchange: GatewayExchange;
+  readonly #served: ServedRevision;
+  readonly #source: SnapshotSource;
+  readonly #started: number;
+  readonly #observe: (outcome: Outcome) => void;
+
+  constructor(
+    exchange: GatewayExchange,
+    served: ServedRevision,
+    source: SnapshotSource,
+    started: number,
+    observe: (outcome: Outcome) => void,
+  ) {
+    this.#exchange = exchange;
+    this.#served = served;
+    this.#source = source;
+    this.#started = started;
+    this.#observe = observe;
+  }
+
+  enter(): void {
+    this.#served.admission.enter(this);
+  }
+
+  // The waiter's side of admission.
+
+  get deadline(): number {
+    return this.#exchange.deadline;
+  }
+
+  get aborted(): boolean {
+    return this.#exchange.aborted;
+  }
+
+  run(): void {
+    const { usage, admission } = this.#served;
+    usage.requests++;
+    this.#handle().then(
+      () => {
+        admission.leave();
+        this.#over(null);
+      },
+      (reason: unknown) => {
+        admission.leave();
+        this.refuse(asSkerryError(reason));
+      },
+    );
+  }
+
+  refuse(error: SkerryError): void {
+    if (this.#exchange.aborted) return this.#over(null);
+    sendProblem(this.#exchange, error);
+    this.#over(error);
+  }
+
+  /** Hands the exchange to an instance; starts one first when the revision is cold. */
+  #handle(): Promise<void> {
+    // Not the revision that the request was routed by but that of now: while it waited its instance may have gone.
+    const { workload, id } = this.#served.revision;
+    const now = this.#source.current.workloads.get(workload)?.revisions.get(id) ?? this.#served;
+    const instance = now.instances[0];
+    if (instance) return instance.handle(this.#exchange);
+    return this.#wake(workload, id);
+  }
+
+  async #wake(workload: string, id: string): Promise<void> {
+    const cancel = this.#backstop();
+    try {
+      await Promise.race([this.#source.wake(workload, id), cancel.passed]);
+    } catch (reason) {
+      const error = asSkerryError(reason);
+      if (error.code === 'DEADLINE') throw error;
+      const unstartable = gatewayErrors.NOT_STARTABLE(workload, error.what).because(error);
+      unstartable.retryAfter = START_RETRY_AFTER_S;
+      throw unstartable;
+    } finally {
+      cancel.clear();
+    }
+    const instance = this.#source.current.workloads.get(workload)?.revisions.get(id)?.instances[0];
+    if (!instance) throw gatewayErrors.NOT_STARTABLE(workload, 'it was removed while the request waited');
+    if (!this.#exchange.aborted) await instance.handle(this.#exchange);
+  }
+
+  /** Rejects with DEADLINE when a start takes longer than the request may. */
+  #backstop(): { passed: Promise<never>; clear: () => void } {
+    let timer: NodeJS.Timeout;
+    const passed = new Promise<never>((_, reject) => {
+      const delay = this.#exchange.deadline - performance.now() + BACKSTOP_MS;
+      timer = setTimeout(() => reject(gatewayErrors.DEADLINE()), Math.max(1, delay));
+    });
+    passed.catch(() => {});
+    return { passed, clear: () => clearTimeout(timer) };
+  }
+
+  #over(error: SkerryError | null): void {
+    const now = performance.now();
+    const { usage, revision } = this.#served;
+    usage.lastUsed = now;
+    if (error) usage.failures++;
+    this.#observe({
+      workload: revision.workload,
+      revision: revision.id,
+      requestId: this.#exchange.id,
+      durationMs: now - this.#started,
+      error,
+    });
+  }
+}

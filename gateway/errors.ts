@@ -1,0 +1,81 @@
+import { defineErrors } from '../errors/skerry-error.ts';
+
+export const gatewayErrors = defineErrors({
+  // Data plane.
+  NO_ROUTE: {
+    status: 404,
+    what: () => 'no workload has a route for this host and path',
+    fix: 'check the URL; `skerry ls` lists the routes of this node',
+  },
+  BAD_REQUEST: {
+    status: 400,
+    what: (why: string) => `the request is not valid HTTP: ${why}`,
+    fix: 'correct the request',
+  },
+  HEADERS_TOO_LARGE: {
+    status: 431,
+    what: (limit: string) => `the request's head is larger than ${limit}`,
+    fix: 'send fewer or shorter headers',
+  },
+  REQUEST_TIMEOUT: {
+    status: 408,
+    what: () => 'the request did not arrive in time',
+    fix: 'send it faster, or in smaller parts',
+  },
+  METHOD_NOT_OFFERED: {
+    status: 501,
+    what: (method: string) => `the gateway does not offer ${method}`,
+    fix: 'use an ordinary HTTP method',
+  },
+  PARKED: {
+    status: 503,
+    what: (name: string) => `${name} is scaled to at most 0 instances`,
+    fix: 'scale it up: `skerry scale NAME --max 10`',
+  },
+  NOT_STARTABLE: {
+    status: 503,
+    what: (name: string, why: string) => `${name} cannot be started: ${why}`,
+    fix: 'see `skerry inspect NAME`, then deploy it again or roll back',
+  },
+  NODE_STOPPING: {
+    status: 503,
+    what: () => 'the node is stopping',
+    fix: 'try again in a moment',
+  },
+  DEADLINE: {
+    status: 504,
+    what: () => 'the workload did not answer by the deadline',
+    fix: 'raise --timeout, or make it faster',
+  },
+  // Admin API.
+  INVALID_REQUEST: {
+    status: 400,
+    what: (why: string) => `the request is not valid: ${why}`,
+    fix: 'correct it; the API is described at /openapi.json',
+  },
+  UNAUTHORIZED: {
+    status: 401,
+    what: () => 'the admin API over TCP needs the token of the node',
+    fix: 'send Authorization: Bearer TOKEN (the CLI takes it from SKERRY_ADMIN_TOKEN)',
+  },
+  FORBIDDEN_HOST: {
+    status: 403,
+    what: (why: string) => `the admin API refuses this request: ${why}`,
+    fix: 'call it by the address it listens on, and not from a web page of another origin',
+  },
+  NOT_FOUND: {
+    status: 404,
+    what: (what: string) => `there is no ${what}`,
+    fix: '`skerry ls` lists what there is',
+  },
+  ARTIFACT_MISSING: {
+    status: 400,
+    what: (digest: string) => `the node has no artifact ${digest}`,
+    fix: 'upload it first (POST /v1/artifacts)',
+  },
+  TOO_LARGE: {
+    status: 413,
+    what: (limit: string) => `the upload is larger than ${limit}`,
+    fix: 'make it smaller',
+  },
+});

@@ -1,0 +1,214 @@
+/** An Exchange over Node's `http` request and response. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { BodyReader, BodySource, FlatHeaders, ReplySink } from '../../runtime/exchange.ts';
+import type { GatewayExchange } from '../exchange.ts';
+import { nextRequestId } from '../request-id.ts';
+import { readClientHead, replyHeaders } from './headers.ts';
+
+/** A far deadline until the dispatcher sets the workload's own. */
+const NO_DEADLINE = Number.POSITIVE_INFINITY;
+
+class NodeBody implements BodySource {
+  readonly length: number | null;
+  readonly #request: IncomingMessage;
+
+  constructor(request: IncomingMessage, length: number | null) {
+    this.#request = request;
+    this.length = length;
+  }
+
+  open(reader: BodyReader): void {
+    const request = this.#request;
+    let done = false;
+    request.on('data', (chunk: Buffer) => reader.chunk(chunk));
+    request.on('end', () => {
+      done = true;
+      reader.end(request.rawTrailers.length > 0 ? request.rawTrailers : null);
+    });
+    request.on('close', () => {
+      if (!done) reader.error(new Error('the client broke off in the middle of its request body'));
+    });
+    request.on('error', () => {
+      // `close` follows and tells the reader.
+    });
+  }
+
+  pause(): void {
+    this.#request.pause();
+  }
+
+  resume(): void {
+    this.#request.resume();
+  }
+
+  cancel(): void {
+    this.#request.removeAllListeners('data');
+    this.#request.resume();
+  }
+}
+
+class NodeReply implements ReplySink {
+  ended = false;
+  readonly #response: ServerResponse;
+  readonly #id: string;
+  /** HEAD, and later 204 and 304: what the workload writes is counted as sent and dropped. */
+  #bodyless: boolean;
+
+  constructor(response: ServerResponse, id: string, head: boolean) {
+    this.#response = response;
+    this.#id = id;
+    this.#bodyless = head;
+  }
+
+  get started(): boolean {
+    return this.#response.headersSent;
+  }
+
+  informational(status: number, headers: FlatHeaders): void {
+    if (status !== 103 || this.started) return;
+    const hints: Record<string, string | string[]> = {};
+    for (let i = 0; i < headers.length; i += 2) {
+      const name = (headers[i] as string).toLowerCase();
+      const value = headers[i + 1] as string;
+      const had = hints[name];
+      hints[name] = had === undefined ? value : [...(Array.isArray(had) ? had : [had]), value];
+    }
+    if (hints.link !== undefined) this.#response.writeEarlyHints(hints as Record<string, string>);
+  }
+
+  send(status: number, headers: FlatHeaders, body: Uint8Array | null): void {
+    const flat = replyHeaders(headers, this.#id);
+    const empty = bodyForbidden(status);
+    if (!empty && !hasLength(flat)) flat.push('content-length', String(body === null ? 0 : body.byteLength));
+    this.#response.writeHead(status, flat as unknown as string[]);
+    this.ended = true;
+    if (body === null || empty || this.#bodyless) this.#response.end();
+    else this.#response.end(body);
+  }
+
+  start(status: number, headers: FlatHeaders): void {
+    if (bodyForbidden(status)) this.#bodyless = true;
+    this.#response.writeHead(status, replyHeaders(headers, this.#id) as unknown as string[]);
+    // The head goes out now: the first byte of the body may be long in coming.
+    this.#response.flushHeaders();
+  }
+
+  write(chunk: Uint8Array): boolean {
+    if (this.#bodyless || this.ended) return true;
+    return this.#response.write(chunk);
+  }
+
+  onDrain(callback: () => void): void {
+    this.#response.on('drain', callback);
+  }
+
+  end(trailers: FlatHeaders | null): void {
+    if (this.ended) return;
+    this.ended = true;
+    if (trailers && trailers.length > 0) this.#response.addTrailers(pairs(trailers));
+    this.#response.end();
+  }
+
+  abort(): void {
+    this.ended = true;
+    this.#response.destroy();
+  }
+}
+
+function bodyForbidden(status: number): boolean {
+  return status === 204 || status === 304 || status < 200;
+}
+
+function hasLength(headers: FlatHeaders): boolean {
+  for (let i = 0; i < headers.length; i += 2) {
+    if ((headers[i] as string).toLowerCase() === 'content-length') return true;
+  }
+  return false;
+}
+
+function pairs(flat: FlatHeaders): [string, string][] {
+  const list: [string, string][] = [];
+  for (let i = 0; i < flat.length; i += 2) list.push([flat[i] as string, flat[i + 1] as string]);
+  return list;
+}
+
+function hostOf(authority: string): string {
+  if (authority.startsWith('[')) {
+    const close = authority.indexOf(']');
+    return (close < 0 ? authority : authority.slice(0, close + 1)).toLowerCase();
+  }
+  const colon = authority.indexOf(':');
+  const host = colon < 0 ? authority : authority.slice(0, colon);
+  return host.toLowerCase();
+}
+
+/** `GET http://host/path` (RFC 9112, 3.2.2) names the authority in the request line; it wins over Host. */
+const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i;
+
+export class NodeExchange implements GatewayExchange {
+  readonly id: string;
+  readonly method: string;
+  readonly scheme: 'http' | 'https';
+  readonly authority: string;
+  readonly host: string;
+  readonly path: string;
+  readonly query: string;
+  readonly headers: FlatHeaders;
+  readonly body: BodySource | null;
+  readonly reply: NodeReply;
+  target = '';
+  deadline = NO_DEADLINE;
+  aborted = false;
+  #onAbort: (() => void) | null = null;
+
+  /** `target`, when given, stands in for the request's own path and query. */
+  constructor(request: IncomingMessage, response: ServerResponse, scheme: 'http' | 'https', target?: string) {
+    this.id = nextRequestId();
+    this.method = request.method as string;
+    this.scheme = scheme;
+    let url = target ?? (request.url as string);
+    let authority = request.headers.host ?? '';
+    if (url.charCodeAt(0) !== 47) {
+      const absolute = ABSOLUTE.exec(url);
+      if (absolute) {
+        authority = absolute[1] as string;
+        url = absolute[2]?.startsWith('/') ? absolute[2] : `/${absolute[2]}`;
+      }
+    }
+    this.authority = authority;
+    this.host = hostOf(authority);
+    const question = url.indexOf('?');
+    this.path = question < 0 ? url : url.slice(0, question);
+    this.query = question < 0 ? '' : url.slice(question);
+    const head = readClientHead(request.rawHeaders);
+    this.headers = head.headers;
+    this.headers.push(
+      'x-forwarded-for',
+      request.socket.remoteAddress ?? 'unknown',
+      'x-forwarded-proto',
+      scheme,
+      'x-forwarded-host',
+      authority,
+      'x-request-id',
+      this.id,
+    );
+    this.body = head.chunked || (head.length !== null && head.length > 0) ? new NodeBody(request, head.length) : null;
+    this.reply = new NodeReply(response, this.id, this.method === 'HEAD');
+    response.on('close', () => {
+      if (response.writableFinished) return;
+      this.aborted = true;
+      this.#onAbort?.();
+    });
+  }
+
+  route(target: string, prefix: string, deadline: number): void {
+    this.target = target;
+    this.deadline = deadline;
+    if (prefix !== '') this.headers.push('x-forwarded-prefix', prefix);
+  }
+
+  onAbort(callback: () => void): void {
+    this.#onAbort = callback;
+    if (this.aborted) callback();
+  }
+}

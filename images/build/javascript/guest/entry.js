@@ -1,0 +1,36 @@
+// These come first: they change what the function's module sees while it runs its top level.
+import './prelude.js';
+import './top-level.js';
+
+import { getEnvironment } from 'wasi:cli/environment@0.2.10';
+import * as module from './function.js';
+import { listeners } from './prelude.js';
+import { beginServing } from './top-level.js';
+
+function handlerOf(exported) {
+  if (typeof exported?.fetch === 'function') return (...args) => exported.fetch(...args);
+  return typeof exported === 'function' ? exported : null;
+}
+
+let environment;
+
+/** The values of `--env`. Read at the first request: while the component is built there are none. */
+function env() {
+  environment ??= Object.fromEntries(getEnvironment());
+  return environment;
+}
+
+const handler = handlerOf(module.default);
+
+// A function that registers a listener and exports a handler too (Hono's `fire()`) is served by its listener.
+if (listeners.count === 0 && handler !== null) {
+  globalThis.addEventListener('fetch', (event) => {
+    const context = { waitUntil: (promise) => event.waitUntil(promise), passThroughOnException() {} };
+    event.respondWith((async () => handler(event.request, env(), context))());
+  });
+}
+
+beginServing();
+
+// The builder looks for this line: without it the top level never came to its end.
+console.log(listeners.count > 0 || handler !== null ? 'skerry: ready' : 'skerry: no handler');

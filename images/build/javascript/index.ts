@@ -1,0 +1,1 @@
+export { buildJavaScript, type JavaScriptBuildOptions, javaScriptBuildKey, prepareJavaScriptBuilder } from './build.ts';

@@ -1,0 +1,317 @@
+import type { BigIntStats } from 'node:fs';
+import { constants } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { imageErrors } from '../errors.ts';
+import { digestHex, digestOf, endDigest, isDigest, startDigest } from './digest.ts';
+import { explain, syncFolder } from './disk.ts';
+
+/** The named moments of a put, for tests that end the process at each of them. */
+export type BlobStep =
+  | 'blob:created'
+  | 'blob:written'
+  | 'blob:synced'
+  | 'blob:renamed'
+  | 'blob:folder-synced'
+  | 'blob:deleted';
+
+export interface ContentStoreOptions {
+  readonly onStep?: (step: BlobStep) => void;
+}
+
+export interface PutOptions {
+  /** Throws DIGEST_MISMATCH when the content has another one. */
+  readonly expectedDigest?: string;
+  /** Throws BLOB_TOO_LARGE beyond it. In bytes. */
+  readonly maxBytes?: number;
+}
+
+export interface StoredBlob {
+  readonly digest: string;
+  /** In bytes. */
+  readonly size: number;
+}
+
+/** A blob whose bytes were read and found to have its digest. */
+export interface VerifiedBlob extends StoredBlob {
+  readonly path: string;
+}
+
+export interface ListedBlob extends StoredBlob {
+  /** When it was last put, in milliseconds since 1970. */
+  readonly modifiedMs: number;
+}
+
+/** Immutable content by its digest, as files `blobs/sha256/ab/abcdef…` that are there whole or not at all. */
+export interface ContentStore {
+  readonly folder: string;
+  /**
+   * Stores what `source` yields, in bounded memory; resolves when it would survive a power cut. Nothing is kept when it
+   * throws: STORE_DISK_FULL, STORE_FAILED, DIGEST_MISMATCH, BLOB_TOO_LARGE, or what the source threw.
+   */
+  putStream(source: AsyncIterable<Uint8Array>, options?: PutOptions): Promise<StoredBlob>;
+  putBytes(data: Uint8Array, options?: PutOptions): Promise<StoredBlob>;
+  /** Where the blob is if it is there; says nothing about its bytes. Throws DIGEST_INVALID. */
+  path(digest: string): string;
+  /**
+   * The blob's file, its bytes checked: in full at the first use by this process, then again when the file has changed.
+   * Throws BLOB_MISSING, or BLOB_CORRUPT and puts the file aside, so that the blob can be put again.
+   */
+  open(digest: string): Promise<VerifiedBlob>;
+  has(digest: string): Promise<boolean>;
+  /** False when it was not there. */
+  delete(digest: string): Promise<boolean>;
+  /** In no particular order. */
+  list(): Promise<ListedBlob[]>;
+}
+
+const readChunkBytes = 256 * 1024;
+const shardName = /^[a-f0-9]{2}$/;
+
+/** Opens the store in `folder` (made if missing, mode 0700) and removes what crashed writes left. */
+export async function openContentStore(folder: string, options: ContentStoreOptions = {}): Promise<ContentStore> {
+  const store = new FolderContentStore(folder, options.onStep ?? (() => {}));
+  await store.prepare();
+  return store;
+}
+
+class FolderContentStore implements ContentStore {
+  readonly folder: string;
+  readonly #blobs: string;
+  readonly #incoming: string;
+  readonly #quarantine: string;
+  readonly #reached: (step: BlobStep) => void;
+  /** Shard folders that this process has made or found, and synced. */
+  readonly #shards = new Map<string, Promise<void>>();
+  /** Files that were read in full and found good: digest → what identifies this very file. */
+  readonly #verified = new Map<string, string>();
+  readonly #verifying = new Map<string, Promise<VerifiedBlob>>();
+  #counter = 0;
+
+  constructor(folder: string, reached: (step: BlobStep) => void) {
+    this.folder = folder;
+    this.#blobs = join(folder, 'blobs', 'sha256');
+    this.#incoming = join(folder, 'incoming');
+    this.#quarantine = join(folder, 'quarantine');
+    this.#reached = reached;
+  }
+
+  async prepare(): Promise<void> {
+    try {
+      // Nobody else writes here: whatever is in it belongs to a process that is gone.
+      await rm(this.#incoming, { recursive: true, force: true });
+      for (const folder of [this.#blobs, this.#incoming, this.#quarantine])
+        await mkdir(folder, { recursive: true, mode: 0o700 });
+      for (const folder of [join(this.folder, 'blobs'), this.folder, dirname(this.folder)]) await syncFolder(folder);
+    } catch (error) {
+      throw explain(this.folder, error);
+    }
+  }
+
+  path(digest: string): string {
+    const hex = digestHex(digest);
+    return join(this.#blobs, hex.slice(0, 2), hex);
+  }
+
+  async putBytes(data: Uint8Array, options: PutOptions = {}): Promise<StoredBlob> {
+    const digest = digestOf(data);
+    if (options.expectedDigest !== undefined) digestHex(options.expectedDigest);
+    if (options.expectedDigest !== undefined && options.expectedDigest !== digest)
+      throw imageErrors.DIGEST_MISMATCH(options.expectedDigest, digest);
+    if (data.length > (options.maxBytes ?? Number.POSITIVE_INFINITY))
+      throw imageErrors.BLOB_TOO_LARGE(options.maxBytes!);
+    if (await this.#isStoredWell(digest)) return { digest, size: data.length };
+    return this.putStream(single(data), options);
+  }
+
+  /** Spares the flash a second copy of what is there already, and whole. */
+  async #isStoredWell(digest: string): Promise<boolean> {
+    try {
+      const { path } = await this.open(digest);
+      // It may have been put by a process that was killed before it synced the folder.
+      await this.#shard(path);
+      await syncFolder(dirname(path));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async putStream(source: AsyncIterable<Uint8Array>, options: PutOptions = {}): Promise<StoredBlob> {
+    if (options.expectedDigest !== undefined) digestHex(options.expectedDigest);
+    const incoming = join(this.#incoming, `${process.pid}-${this.#counter++}`);
+    let file: FileHandle;
+    try {
+      file = await open(incoming, 'wx', 0o600);
+    } catch (error) {
+      throw explain(this.folder, error);
+    }
+    try {
+      this.#reached('blob:created');
+      const blob = await this.#receive(file, source, options);
+      await this.#keep(incoming, blob.digest);
+      return blob;
+    } catch (error) {
+      await unlink(incoming).catch(() => {});
+      throw error;
+    }
+  }
+
+  /** Writes and syncs the file, hashing on the way; closes it. */
+  async #receive(file: FileHandle, source: AsyncIterable<Uint8Array>, options: PutOptions): Promise<StoredBlob> {
+    const hash = startDigest();
+    let size = 0;
+    try {
+      for await (const chunk of source) {
+        size += chunk.length;
+        if (size > (options.maxBytes ?? Number.POSITIVE_INFINITY)) throw imageErrors.BLOB_TOO_LARGE(options.maxBytes!);
+        hash.update(chunk);
+        await this.#disk(writeAll(file, chunk));
+      }
+      this.#reached('blob:written');
+      const digest = endDigest(hash);
+      if (options.expectedDigest !== undefined && options.expectedDigest !== digest)
+        throw imageErrors.DIGEST_MISMATCH(options.expectedDigest, digest);
+      await this.#disk(file.sync());
+      this.#reached('blob:synced');
+      return { digest, size };
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Renames a synced file to its place, over a damaged one if need be, and makes the name durable. */
+  async #keep(incoming: string, digest: string): Promise<void> {
+    const path = this.path(digest);
+    await this.#disk(this.#shard(path));
+    await this.#disk(rename(incoming, path));
+    this.#reached('blob:renamed');
+    await this.#disk(syncFolder(dirname(path)));
+    this.#reached('blob:folder-synced');
+  }
+
+  /** The first use of a shard by this process syncs its name too: a killed one may have made it and not come so far. */
+  #shard(path: string): Promise<void> {
+    const shard = dirname(path);
+    let made = this.#shards.get(shard);
+    if (!made) {
+      made = mkdir(shard, { recursive: true, mode: 0o700 }).then(() => syncFolder(this.#blobs));
+      this.#shards.set(shard, made);
+      made.catch(() => this.#shards.delete(shard));
+    }
+    return made;
+  }
+
+  open(digest: string): Promise<VerifiedBlob> {
+    const path = this.path(digest);
+    let verifying = this.#verifying.get(digest);
+    if (!verifying) {
+      verifying = this.#verify(digest, path).finally(() => this.#verifying.delete(digest));
+      this.#verifying.set(digest, verifying);
+    }
+    return verifying;
+  }
+
+  async #verify(digest: string, path: string): Promise<VerifiedBlob> {
+    let file: FileHandle;
+    try {
+      file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw imageErrors.BLOB_MISSING(digest);
+      throw explain(this.folder, error);
+    }
+    try {
+      const identity = identify(await file.stat({ bigint: true }));
+      const size = Number((await file.stat()).size);
+      if (this.#verified.get(digest) === identity) return { digest, path, size };
+      let good: boolean;
+      try {
+        good = (await digestOfFile(file)) === digest;
+      } catch (error) {
+        // EIO: the disk itself says that the bytes are gone.
+        if ((error as NodeJS.ErrnoException).code !== 'EIO') throw explain(this.folder, error);
+        good = false;
+      }
+      if (!good) {
+        this.#verified.delete(digest);
+        await this.#disk(rename(path, join(this.#quarantine, digestHex(digest))));
+        throw imageErrors.BLOB_CORRUPT(digest);
+      }
+      this.#verified.set(digest, identity);
+      return { digest, path, size };
+    } finally {
+      await file.close();
+    }
+  }
+
+  async has(digest: string): Promise<boolean> {
+    try {
+      return (await stat(this.path(digest))).isFile();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+      throw explain(this.folder, error);
+    }
+  }
+
+  async delete(digest: string): Promise<boolean> {
+    const path = this.path(digest);
+    this.#verified.delete(digest);
+    try {
+      await unlink(path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+      throw explain(this.folder, error);
+    }
+    this.#reached('blob:deleted');
+    await this.#disk(syncFolder(dirname(path)));
+    return true;
+  }
+
+  async list(): Promise<ListedBlob[]> {
+    const blobs: ListedBlob[] = [];
+    for (const shard of await this.#disk(readdir(this.#blobs))) {
+      if (!shardName.test(shard)) continue;
+      for (const name of await this.#disk(readdir(join(this.#blobs, shard)))) {
+        const digest = `sha256:${name}`;
+        if (!isDigest(digest)) continue;
+        const found = await stat(this.path(digest)).catch(() => null);
+        if (found) blobs.push({ digest, size: found.size, modifiedMs: found.mtimeMs });
+      }
+    }
+    return blobs;
+  }
+
+  async #disk<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      throw explain(this.folder, error);
+    }
+  }
+}
+
+async function* single(data: Uint8Array): AsyncIterable<Uint8Array> {
+  yield data;
+}
+
+/** The file with this inode, as last written: a changed or exchanged one is read again. */
+function identify({ ino, dev, size, mtimeNs, ctimeNs }: BigIntStats): string {
+  return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+}
+
+async function writeAll(file: FileHandle, data: Uint8Array): Promise<void> {
+  let offset = 0;
+  while (offset < data.length) offset += (await file.write(data, offset)).bytesWritten;
+}
+
+async function digestOfFile(file: FileHandle): Promise<string> {
+  const hash = startDigest();
+  const buffer = Buffer.allocUnsafe(readChunkBytes);
+  let position = 0;
+  for (;;) {
+    const { bytesRead } = await file.read(buffer, 0, buffer.length, position);
+    if (bytesRead === 0) return endDigest(hash);
+    hash.update(buffer.subarray(0, bytesRead));
+    position += bytesRead;
+  }
+}

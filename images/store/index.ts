@@ -1,0 +1,11 @@
+export {
+  type BlobStep,
+  type ContentStore,
+  type ContentStoreOptions,
+  type ListedBlob,
+  openContentStore,
+  type PutOptions,
+  type StoredBlob,
+  type VerifiedBlob,
+} from './content-store.ts';
+export { digestOf, isDigest } from './digest.ts';

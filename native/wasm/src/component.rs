@@ -1,0 +1,152 @@
+//! From a component's file to code that can serve: compiled or taken from the cache, then linked.
+
+use std::sync::Arc;
+use std::{fs, io, thread};
+
+use wasmtime::component::Component;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p3::bindings::ServicePre;
+
+use crate::cache::Found;
+use crate::engine::Engine;
+use crate::failure::first_line;
+use crate::function::Code;
+
+/// Why a component cannot be served. The codes are shared with runtime/drivers/wasm/wasmtime/failures.ts.
+#[derive(Debug)]
+pub enum Refusal {
+    NotWasm,
+    CoreModule,
+    Invalid(String),
+    ImportNotOffered(String),
+    NoHandler,
+    /// Bytes that it needs from its start.
+    Memory(u64),
+    Unreadable(String),
+    Internal(String),
+}
+
+impl Refusal {
+    pub fn code(&self) -> u32 {
+        match self {
+            Refusal::NotWasm => 1,
+            Refusal::CoreModule => 2,
+            Refusal::Invalid(_) => 3,
+            Refusal::ImportNotOffered(_) => 4,
+            Refusal::NoHandler => 5,
+            Refusal::Memory(_) => 6,
+            Refusal::Unreadable(_) => 7,
+            Refusal::Internal(_) => 8,
+        }
+    }
+
+    pub fn detail(&self) -> String {
+        match self {
+            Refusal::Invalid(why) | Refusal::Unreadable(why) | Refusal::Internal(why) => why.clone(),
+            Refusal::ImportNotOffered(name) => name.clone(),
+            Refusal::Memory(bytes) => bytes.to_string(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// Linked code, and what it needs from its start.
+pub struct Prepared {
+    pub code: Arc<Code>,
+    /// Bytes of its largest memory as it is instantiated.
+    pub initial_memory: u64,
+}
+
+/// Compiles the component unless the cache has it, and links it. Blocks: not for a thread that serves.
+pub fn prepare(engine: &Engine, digest: &str, path: &str) -> Result<Prepared, Refusal> {
+    let component = match engine.cache.load(&engine.wasmtime, digest) {
+        Found::Component(component) => *component,
+        Found::Nothing => compile(engine, digest, path)?,
+        Found::Unusable(why) => {
+            engine.outbox.warn(&format!("compiled code is not used and made again: {why}"));
+            compile(engine, digest, path)?
+        }
+    };
+    link(engine, &component)
+}
+
+fn compile(engine: &Engine, digest: &str, path: &str) -> Result<Component, Refusal> {
+    // One at a time: a second one would only take memory and CPU from the first.
+    let _turn = engine.compiling.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Found::Component(component) = engine.cache.load(&engine.wasmtime, digest) {
+        return Ok(*component);
+    }
+    let wasm = fs::read(path).map_err(|error| Refusal::Unreadable(error.to_string()))?;
+    match wasm.get(..8) {
+        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => return Err(Refusal::CoreModule),
+        Some([0, b'a', b's', b'm', ..]) => {}
+        _ => return Err(Refusal::NotWasm),
+    }
+    let code = in_the_background(|| engine.wasmtime.precompile_component(&wasm))
+        .map_err(|error| Refusal::Internal(error.to_string()))?
+        .map_err(|error| Refusal::Invalid(first_line(&format!("{error:#}"))))?;
+    drop(wasm);
+    let kept = engine.cache.store(digest, &code);
+    // The compiler leaves the allocator with hundreds of megabytes that it would not give back by itself.
+    // SAFETY: malloc_trim may be called at any time.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+    if let Err(error) = kept {
+        engine.outbox.warn(&format!("compiled code could not be kept: {error}"));
+    } else if let Found::Component(component) = engine.cache.load(&engine.wasmtime, digest) {
+        return Ok(*component);
+    }
+    // SAFETY: compiled a moment ago by this engine.
+    unsafe { Component::deserialize(&engine.wasmtime, &code) }
+        .map_err(|error| Refusal::Internal(format!("{error:#}")))
+}
+
+/// Runs the compiler on as many threads as there are cores, at a low priority so that it yields to what is served.
+fn in_the_background<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R, rayon::ThreadPoolBuildError> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|at| format!("skerry-compile-{at}"))
+        .start_handler(|_| lower_priority())
+        .build()?;
+    Ok(pool.install(work))
+}
+
+fn lower_priority() {
+    // SAFETY: on Linux, PRIO_PROCESS with 0 is the calling thread. A refusal changes nothing.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
+}
+
+fn link(engine: &Engine, component: &Component) -> Result<Prepared, Refusal> {
+    let exports: Vec<String> =
+        component.component_type().exports(&engine.wasmtime).map(|(name, _)| name.to_string()).collect();
+    let exported = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
+    let pre = engine.linker.instantiate_pre(component).map_err(|error| refused_import(&error))?;
+    let code = if exported("wasi:http/handler@0.3") {
+        ServicePre::new(pre).map(Code::P3)
+    } else if exported("wasi:http/incoming-handler@0.2") {
+        ProxyPre::new(pre).map(Code::P2)
+    } else {
+        return Err(Refusal::NoHandler);
+    };
+    let code = code.map_err(|error| Refusal::Invalid(first_line(&format!("{error:#}"))))?;
+    let pages = component.resources_required().and_then(|needs| needs.max_initial_memory_size).unwrap_or(0);
+    Ok(Prepared { code: Arc::new(code), initial_memory: pages.saturating_mul(64 << 10) })
+}
+
+/// wasmtime names the import in backquotes.
+fn refused_import(error: &wasmtime::Error) -> Refusal {
+    let text = format!("{error:#}");
+    match text.split('`').nth(1) {
+        Some(name) if text.contains("import") => Refusal::ImportNotOffered(name.to_string()),
+        _ => Refusal::ImportNotOffered(first_line(&text)),
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Refusal::Internal(error.to_string())
+    }
+}

@@ -1,0 +1,160 @@
+//! One request while it runs: shared by the guest's task, the Node thread and the clock.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::task::AtomicWaker;
+
+use crate::body::BodyStream;
+use crate::failure::Failure;
+use crate::function::Function;
+use crate::outbox::{Event, Outbox, flag};
+use crate::output::Printed;
+use crate::reply::{Over, Reply};
+
+pub struct Request {
+    /// What the Node side calls it.
+    pub slot: u32,
+    pub deadline: Instant,
+    pub head_only: bool,
+    pub function: Arc<Function>,
+    /// The request's body, when it is streamed.
+    pub body: Option<Arc<BodyStream>>,
+    pub printed: Printed,
+    pub outbox: Arc<Outbox>,
+    reply: Mutex<Reply>,
+    stop: AtomicU8,
+    preempted: AtomicBool,
+    /// Wakes the task for what comes from outside the guest: a stop, or room for more of the answer.
+    waker: AtomicWaker,
+}
+
+const RUN: u8 = 0;
+const LATE: u8 = 1;
+const STOPPED: u8 = 2;
+
+impl Request {
+    pub fn new(
+        slot: u32,
+        deadline: Instant,
+        head_only: bool,
+        function: Arc<Function>,
+        body: Option<Arc<BodyStream>>,
+        outbox: Arc<Outbox>,
+    ) -> Arc<Self> {
+        Arc::new(Request {
+            slot,
+            deadline,
+            head_only,
+            function,
+            body,
+            printed: Printed::default(),
+            outbox,
+            reply: Mutex::default(),
+            stop: AtomicU8::new(RUN),
+            preempted: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        })
+    }
+
+    pub fn reply(&self) -> MutexGuard<'_, Reply> {
+        self.reply.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends what the guest wrote so far.
+    pub fn flush(&self) {
+        self.reply().flush(self.slot, &self.outbox);
+    }
+
+    /// Ready when the client has taken enough of the answer for the guest to write more.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.reply().has_room() {
+            return Poll::Ready(());
+        }
+        self.waker.register(cx.waker());
+        if self.reply().has_room() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// The client took so many bytes of the answer.
+    pub fn taken(&self, bytes: usize) {
+        self.reply().taken(bytes);
+        self.waker.wake();
+    }
+
+    /// Ends the request at its deadline: Node hears of it at once, the task as soon as it is polled.
+    pub fn expire(&self) {
+        if self.stop.compare_exchange(RUN, LATE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            let mut reply = self.reply();
+            if reply.fail(&Failure::Deadline) {
+                reply.flush(self.slot, &self.outbox);
+            }
+        }
+        self.waker.wake();
+    }
+
+    /// Ends the request because nobody waits for it any more.
+    pub fn stop(&self) {
+        let _ = self.stop.compare_exchange(RUN, STOPPED, Ordering::AcqRel, Ordering::Acquire);
+        self.waker.wake();
+    }
+
+    /// Why the task must end now, if it must.
+    pub fn must_end(&self) -> Option<Failure> {
+        match self.stop.load(Ordering::Acquire) {
+            RUN if Instant::now() < self.deadline => None,
+            STOPPED => Some(Failure::Stopped),
+            _ => Some(Failure::Deadline),
+        }
+    }
+
+    /// Has `stop` or `expire` been called? Cheaper than `must_end`, which reads the clock.
+    pub fn was_stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire) != RUN
+    }
+
+    /// Lets `waker` know of a stop.
+    pub fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Notes that the guest used up its time slice.
+    pub fn preempt(&self) {
+        self.preempted.store(true, Ordering::Relaxed);
+    }
+
+    /// Did the guest use up its time slice since this was asked last?
+    pub fn take_preempted(&self) -> bool {
+        self.preempted.swap(false, Ordering::Relaxed)
+    }
+
+    /// The last word on the request; a second call says nothing.
+    pub fn finish(&self, result: Result<(), Failure>) {
+        let mut reply = self.reply();
+        match result {
+            Err(failure) => {
+                reply.fail(&failure);
+            }
+            // Nobody else says that an answer is missing when the task ends without a reason.
+            Ok(()) if reply.over().is_none() => {
+                reply.fail(&Failure::NoAnswer);
+            }
+            Ok(()) => {}
+        }
+        if reply.done() {
+            reply.flush(self.slot, &self.outbox);
+        }
+    }
+
+    pub fn is_answered(&self) -> bool {
+        self.reply().over() == Some(Over::Complete)
+    }
+
+    /// Hands a line of the engine's own to the function's log.
+    pub fn log(&self, text: String) {
+        let body = [Bytes::from(text)];
+        self.outbox.push(&Event { slot: self.slot, flags: flag::STDERR, body: &body, ..Event::default() });
+    }
+}

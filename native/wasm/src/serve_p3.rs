@@ -1,0 +1,53 @@
+//! wasi:http/handler@0.3: an async function from a request to a response, whose bodies are streams.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use wasmtime::Store;
+use wasmtime::component::Accessor;
+use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_http::p3::Request as GuestRequest;
+use wasmtime_wasi_http::p3::bindings::ServicePre;
+
+use crate::body::IncomingBody;
+use crate::failure::{Failure, ServeError};
+use crate::host::Host;
+use crate::request::Request;
+use crate::serve_p2::{Progress, poll_body};
+
+pub async fn serve(
+    store: &mut Store<Host>,
+    code: &ServicePre<Host>,
+    head: http::Request<IncomingBody>,
+    request: &Arc<Request>,
+) -> Result<(), ServeError> {
+    let service = code.instantiate_async(&mut *store).await?;
+    let (guest_request, sent) = GuestRequest::from_http(store.data_mut().http().hooks, head);
+    store
+        .run_concurrent(async |accessor: &Accessor<Host>| -> Result<(), ServeError> {
+            let response = service
+                .handle(accessor, guest_request)
+                .await?
+                .map_err(|code| Failure::Error(format!("{code:?}")))?;
+            let response = accessor.with(|mut access| response.into_http(&mut access, sent))?;
+            let (parts, mut body) = response.into_parts();
+            request.reply().head(parts.status, &parts.headers, request.head_only)?;
+            poll_fn(|cx| {
+                loop {
+                    match poll_body(&mut body, request, cx) {
+                        Ok(Progress::Ended) => return Poll::Ready(Ok(())),
+                        Ok(Progress::Moved) => {}
+                        Ok(Progress::Waits | Progress::Empty) => return Poll::Pending,
+                        Err(error) => return Poll::Ready(Err(error)),
+                    }
+                }
+            })
+            .await?;
+            drop(body);
+            // The answer is complete; what the guest still has to do it may finish.
+            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            Ok(())
+        })
+        .await?
+}

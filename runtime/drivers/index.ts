@@ -1,0 +1,2 @@
+/** The drivers of a node: each listed once. */
+export { WasmDriver, type WasmDriverOptions } from './wasm/driver.ts';

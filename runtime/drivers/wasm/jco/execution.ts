@@ -1,0 +1,320 @@
+/** One request on its way through a worker: its body in, its answer out, its deadline, its client's leaving. */
+import type { SkerryError } from '../../../../errors/skerry-error.ts';
+import type { Exchange, FlatHeaders } from '../../../exchange.ts';
+import { wasmErrors } from '../errors.ts';
+import type { GuestWorker, Job } from './guest-worker.ts';
+import type { Pool } from './pool.ts';
+import {
+  bodyWindow,
+  type CodeMessage,
+  type DoneMessage,
+  type Failure,
+  type FromWorker,
+  smallBody,
+} from './protocol.ts';
+
+/** How long a guest may go on after its client has left, in milliseconds. */
+const leaveGrace = 100;
+/** How long a small body is waited for before the guest starts without it, in milliseconds. */
+const gatherTime = 5;
+
+export interface ExecutionOwner {
+  output(stream: 'stdout' | 'stderr', data: Uint8Array): void;
+  done(message: DoneMessage | null): void;
+  readonly memoryLimit: string;
+}
+
+type AnswerMessage = Extract<FromWorker, { kind: 'answer' }>;
+
+export class Execution implements Job {
+  readonly code: CodeMessage;
+  readonly #exchange: Exchange;
+  readonly #pool: Pool;
+  readonly #owner: ExecutionOwner;
+  readonly #result: Promise<void>;
+  #resolve!: () => void;
+  #reject!: (error: SkerryError) => void;
+  #settled = false;
+  #worker: GuestWorker | null = null;
+  /** The worker has no more part in it. */
+  #over = false;
+  readonly #deadline: NodeJS.Timeout;
+  #grace: NodeJS.Timeout | null = null;
+  #gather: NodeJS.Timeout | null = null;
+  #submitted = false;
+
+  // The request's body: what came before the worker took it, and what the worker has not read.
+  #early: Uint8Array[] = [];
+  #earlyBytes = 0;
+  #unread = 0;
+  #paused = false;
+  #bodyEnd: 'open' | 'whole' | 'broken' | 'none' = 'none';
+  #trailers: FlatHeaders | null = null;
+
+  // The answer: a head that waits for what may follow at once, and pieces that wait for the client.
+  #held: AnswerMessage | null = null;
+  #pieces: Uint8Array[] = [];
+  #full: number | null = null;
+  #finish: { trailers: FlatHeaders | null } | null = null;
+
+  constructor(exchange: Exchange, code: CodeMessage, pool: Pool, owner: ExecutionOwner) {
+    this.#exchange = exchange;
+    this.code = code;
+    this.#pool = pool;
+    this.#owner = owner;
+    this.#result = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    this.#deadline = setTimeout(() => this.#late(), Math.max(0, exchange.deadline - performance.now()));
+  }
+
+  start(): Promise<void> {
+    this.#exchange.reply.onDrain(() => this.#drained());
+    this.#openBody();
+    this.#exchange.onAbort(() => this.#left());
+    return this.#result;
+  }
+
+  /** Ends it from outside: the function is closed. */
+  stop(error: SkerryError): void {
+    this.#abandon(error);
+  }
+
+  // The request's body.
+
+  #openBody(): void {
+    const source = this.#exchange.body;
+    if (!source) return this.#submit();
+    this.#bodyEnd = 'open';
+    const small = source.length !== null && source.length <= smallBody;
+    if (!small) this.#submit();
+    else this.#gather = setTimeout(() => this.#submit(), gatherTime);
+    source.open({
+      chunk: (data) => this.#bodyChunk(data),
+      end: (trailers) => {
+        this.#bodyEnd = 'whole';
+        this.#trailers = trailers;
+        if (this.#worker && !this.#over) this.#worker.post({ kind: 'end', run: this.#worker.run, trailers });
+        this.#submit();
+      },
+      error: () => {
+        this.#bodyEnd = 'broken';
+        if (this.#worker && !this.#over) this.#worker.post({ kind: 'broken', run: this.#worker.run });
+        this.#submit();
+      },
+    });
+  }
+
+  #bodyChunk(data: Uint8Array): void {
+    if (data.byteLength === 0 || this.#over) return;
+    this.#unread += data.byteLength;
+    if (this.#worker) this.#sendChunk(data);
+    else {
+      this.#early.push(data);
+      this.#earlyBytes += data.byteLength;
+    }
+    if (this.#unread >= bodyWindow && !this.#paused) {
+      this.#paused = true;
+      this.#exchange.body!.pause();
+    }
+  }
+
+  #sendChunk(data: Uint8Array): void {
+    // An exact copy: a view's whole buffer would travel with it, and a Buffer shares its own with others.
+    const copy = Uint8Array.prototype.slice.call(data);
+    this.#worker!.post({ kind: 'chunk', run: this.#worker!.run, data: copy }, [copy.buffer as ArrayBuffer]);
+  }
+
+  #wasRead(bytes: number): void {
+    this.#unread -= bytes;
+    if (!this.#paused || this.#unread > bodyWindow / 2) return;
+    this.#paused = false;
+    this.#exchange.body!.resume();
+  }
+
+  // The worker.
+
+  #submit(): void {
+    if (this.#submitted || this.#settled) return;
+    this.#submitted = true;
+    if (this.#gather) clearTimeout(this.#gather);
+    this.#pool.submit(this);
+  }
+
+  begin(worker: GuestWorker): void {
+    this.#worker = worker;
+    const { id, method, scheme, authority, target, headers } = this.#exchange;
+    const small = this.#bodyEnd === 'whole' && this.#earlyBytes <= smallBody;
+    const whole = small ? Uint8Array.prototype.slice.call(Buffer.concat(this.#early)) : null;
+    worker.post(
+      {
+        kind: 'run',
+        run: worker.run,
+        code: this.code.code,
+        head: { id, method, scheme, authority, target, headers },
+        body: whole ?? (this.#bodyEnd === 'none' ? null : 'stream'),
+        trailers: this.#trailers,
+      },
+      whole ? [whole.buffer as ArrayBuffer] : [],
+    );
+    const early = this.#early;
+    this.#early = [];
+    if (small || this.#bodyEnd === 'none') return;
+    for (const data of early) this.#sendChunk(data);
+    if (this.#bodyEnd === 'whole') worker.post({ kind: 'end', run: worker.run, trailers: this.#trailers });
+    if (this.#bodyEnd === 'broken') worker.post({ kind: 'broken', run: worker.run });
+  }
+
+  message(message: FromWorker): void {
+    switch (message.kind) {
+      case 'answer':
+        return this.#answer(message);
+      case 'piece':
+        this.#startHeld();
+        return this.#write(message.data);
+      case 'finish':
+        return this.#finished(message.data, message.trailers);
+      case 'informational':
+        if (!this.#settled) this.#exchange.reply.informational(message.status, message.headers);
+        return;
+      case 'read':
+        return this.#wasRead(message.bytes);
+      case 'unread':
+        return this.#exchange.body?.cancel();
+      case 'output':
+        return this.#owner.output(message.stream, message.data);
+      case 'done':
+        return this.#done(message);
+    }
+  }
+
+  #done(message: DoneMessage): void {
+    this.#workerOver(message);
+    if (message.failure && !this.#finish) {
+      this.#startHeld();
+      return this.#settle(this.#explain(message.failure));
+    }
+    // The answer is complete, or on its way out; or the client has gone and nobody waits for one.
+    if (this.#exchange.aborted || this.#exchange.reply.ended) this.#settle(null);
+  }
+
+  #explain({ code, why }: Failure): SkerryError {
+    if (code === 'FUNCTION_NO_ANSWER') return wasmErrors.FUNCTION_NO_ANSWER();
+    if (code === 'FUNCTION_MEMORY') return wasmErrors.FUNCTION_MEMORY(this.#owner.memoryLimit);
+    return wasmErrors[code](why);
+  }
+
+  lost(outOfMemory: boolean, reason: Error): void {
+    this.#workerOver(null);
+    if (outOfMemory) return this.#settle(wasmErrors.FUNCTION_MEMORY(this.#owner.memoryLimit).because(reason));
+    this.#settle(wasmErrors.FUNCTION_TRAPPED('its thread ended').because(reason));
+  }
+
+  #workerOver(message: DoneMessage | null): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (this.#grace) clearTimeout(this.#grace);
+    this.#exchange.body?.cancel();
+    this.#owner.done(message);
+    if (this.#settled) clearTimeout(this.#deadline);
+  }
+
+  // The answer.
+
+  #answer(message: AnswerMessage): void {
+    if (this.#settled) return;
+    const { reply } = this.#exchange;
+    if (message.end && !message.trailers) {
+      this.#finish = { trailers: null };
+      reply.send(message.status, message.headers, message.data);
+      return this.#settle(null);
+    }
+    this.#held = message;
+    if (message.end) return this.#finished(null, message.trailers);
+    // The end is often right behind: then the answer can go out whole, with its length.
+    setImmediate(() => this.#startHeld());
+  }
+
+  #startHeld(): void {
+    const held = this.#held;
+    this.#held = null;
+    if (!held || this.#settled || this.#exchange.reply.ended) return;
+    this.#exchange.reply.start(held.status, held.headers);
+    if (held.data) this.#write(held.data);
+  }
+
+  #finished(data: Uint8Array | null, trailers: FlatHeaders | null): void {
+    const held = this.#held;
+    if (held && !data && !trailers && !this.#settled) {
+      this.#held = null;
+      this.#finish = { trailers };
+      this.#exchange.reply.send(held.status, held.headers, held.data);
+      return this.#settle(null);
+    }
+    this.#startHeld();
+    if (data) this.#write(data);
+    this.#finish = { trailers };
+    this.#endWhenWritten();
+  }
+
+  #write(data: Uint8Array): void {
+    if (this.#settled || this.#exchange.reply.ended) return;
+    if (this.#full !== null) this.#pieces.push(data);
+    else if (this.#exchange.reply.write(data)) this.#took(data.byteLength);
+    else this.#full = data.byteLength;
+  }
+
+  #took(bytes: number): void {
+    if (!this.#over) this.#worker?.taken(bytes);
+  }
+
+  #drained(): void {
+    if (this.#full === null) return;
+    this.#took(this.#full);
+    this.#full = null;
+    while (this.#full === null && this.#pieces.length > 0) this.#write(this.#pieces.shift()!);
+    this.#endWhenWritten();
+  }
+
+  #endWhenWritten(): void {
+    if (!this.#finish || this.#settled || this.#pieces.length > 0 || this.#full !== null) return;
+    this.#exchange.reply.end(this.#finish.trailers);
+    this.#settle(null);
+  }
+
+  // Its ends.
+
+  #late(): void {
+    this.#abandon(wasmErrors.FUNCTION_DEADLINE());
+  }
+
+  #left(): void {
+    if (this.#settled) return;
+    if (!this.#worker) return this.#abandon(null);
+    if (this.#over) return this.#settle(null);
+    this.#worker.leave();
+    this.#grace = setTimeout(() => this.#abandon(null), leaveGrace);
+  }
+
+  /** Gives up on it, and on the worker if one is at it. */
+  #abandon(error: SkerryError | null): void {
+    if (!this.#submitted || !this.#worker) this.#pool.withdraw(this);
+    const worker = this.#over ? null : this.#worker;
+    if (worker && !this.#settled) this.#startHeld();
+    this.#workerOver(null);
+    if (worker) this.#pool.kill(worker);
+    this.#settle(error);
+  }
+
+  #settle(error: SkerryError | null): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    if (this.#gather) clearTimeout(this.#gather);
+    // A guest may go on after its answer, until the deadline.
+    if (this.#over) clearTimeout(this.#deadline);
+    else if (!this.#worker) clearTimeout(this.#deadline);
+    if (error) this.#reject(error);
+    else this.#resolve();
+  }
+}

@@ -1,0 +1,157 @@
+/** The main thread's end of one worker (worker.ts): starts it, gives it code and requests, ends it. */
+import { join } from 'node:path';
+import { type Transferable, Worker } from 'node:worker_threads';
+import { projectRoot } from '../../../../errors/project-root.ts';
+import { type CodeMessage, cell, cellCount, type FromWorker, type ToWorker } from './protocol.ts';
+
+/** MiB of JavaScript heap of a worker: generated code of some functions, and what the host keeps for one guest. */
+const heapMb = { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 32 };
+/** Functions whose code a worker keeps; the one used longest ago goes first. */
+const keptCodes = 64;
+
+/** A request to be run, as its worker sees it. */
+export interface Job {
+  readonly code: CodeMessage;
+  /** The worker is this job's alone until it is done. */
+  begin(worker: GuestWorker): void;
+  message(message: FromWorker): void;
+  /** The worker died under it. */
+  lost(outOfMemory: boolean, reason: Error): void;
+}
+
+export interface WorkerOwner {
+  ready(worker: GuestWorker): void;
+  ended(worker: GuestWorker): void;
+}
+
+export class GuestWorker {
+  readonly #worker: Worker;
+  readonly #cells = new Int32Array(new SharedArrayBuffer(cellCount * 4));
+  readonly #codes = new Set<number>();
+  readonly #owner: WorkerOwner;
+  #job: Job | null = null;
+  #runs = 0;
+  #failure: Error | null = null;
+  #ended = false;
+  /** When the present job began, or the last one ended, in milliseconds of `performance.now()`. */
+  since = performance.now();
+
+  constructor(owner: WorkerOwner) {
+    this.#owner = owner;
+    this.#worker = new Worker(join(projectRoot, 'dist', 'jco-worker.js'), {
+      workerData: { cells: this.#cells },
+      env: {},
+      argv: [],
+      execArgv: [],
+      stdin: false,
+      stdout: true,
+      stderr: true,
+      trackUnmanagedFds: true,
+      resourceLimits: heapMb,
+    });
+    // Guests print through the host; what comes here is from the generated code itself and is no one's log.
+    this.#worker.stdout.resume();
+    this.#worker.stderr.resume();
+    this.#worker.on('message', (message: FromWorker) => this.#take(message));
+    this.#worker.on('error', (error) => {
+      this.#failure = error;
+    });
+    this.#worker.on('exit', (status) => this.#end(new Error(`a worker ended with status ${status}`)));
+    this.#worker.unref();
+  }
+
+  get busy(): boolean {
+    return this.#job !== null;
+  }
+
+  /** The guest in it waits for something outside. */
+  get waiting(): boolean {
+    return Atomics.load(this.#cells, cell.waiting) === 1;
+  }
+
+  has(code: number): boolean {
+    return this.#codes.has(code);
+  }
+
+  /** Gives it a job; the number of the run, for its messages. */
+  begin(job: Job): void {
+    this.#job = job;
+    this.since = performance.now();
+    this.#worker.ref();
+    this.#give(job.code);
+    Atomics.store(this.#cells, cell.taken, 0);
+    this.#runs++;
+    job.begin(this);
+  }
+
+  get run(): number {
+    return this.#runs;
+  }
+
+  #give(code: CodeMessage): void {
+    if (this.#codes.delete(code.code)) {
+      this.#codes.add(code.code);
+      return;
+    }
+    this.post(code);
+    this.#codes.add(code.code);
+    if (this.#codes.size > keptCodes) this.drop(this.#codes.values().next().value!);
+  }
+
+  drop(code: number): void {
+    if (this.#codes.delete(code)) this.post({ kind: 'drop', code });
+  }
+
+  post(message: ToWorker, transfer?: readonly Transferable[]): void {
+    this.#worker.postMessage(message, transfer);
+    this.#ring();
+  }
+
+  /** The client has taken so many bytes more. */
+  taken(bytes: number): void {
+    Atomics.add(this.#cells, cell.taken, bytes);
+    this.#ring();
+  }
+
+  /** The client of the present run has gone. */
+  leave(): void {
+    Atomics.store(this.#cells, cell.gone, this.#runs);
+    this.#ring();
+  }
+
+  #ring(): void {
+    Atomics.add(this.#cells, cell.bell, 1);
+    Atomics.notify(this.#cells, cell.bell);
+  }
+
+  /** Ends the thread, whatever it is doing. Its job is not told. */
+  async terminate(): Promise<void> {
+    this.#job = null;
+    await this.#worker.terminate();
+  }
+
+  #take(message: FromWorker): void {
+    if (message.kind === 'ready') return this.#owner.ready(this);
+    const job = this.#job;
+    if (!job || message.run !== this.#runs) return;
+    if (message.kind === 'done') this.#release();
+    job.message(message);
+    if (message.kind === 'done') this.#owner.ready(this);
+  }
+
+  #release(): void {
+    this.#job = null;
+    this.since = performance.now();
+    this.#worker.unref();
+  }
+
+  #end(reason: Error): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    const job = this.#job;
+    this.#job = null;
+    this.#owner.ended(this);
+    const error = this.#failure ?? reason;
+    job?.lost((error as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY', error);
+  }
+}

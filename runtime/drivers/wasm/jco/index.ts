@@ -1,0 +1,1 @@
+export { openJcoEngine } from './engine.ts';

@@ -1,0 +1,139 @@
+/** One instance of a function's component in a worker, and the requests it serves. */
+import type { Channel } from './channel.ts';
+import { evaluate, type Instantiate } from './glue.ts';
+import type { CodeMessage, DoneMessage, Failure, RunMessage } from './protocol.ts';
+import { Answer } from './wasi/answer.ts';
+import { setEnvironment } from './wasi/cli.ts';
+import { CurrentRun, setCurrentRun } from './wasi/current-run.ts';
+import { RunFailure } from './wasi/failure.ts';
+import { resetHandles } from './wasi/handle.ts';
+import { IncomingRequest } from './wasi/http-incoming.ts';
+import { ResponseOutparam } from './wasi/http-response.ts';
+import { imports } from './wasi/imports.ts';
+import { RequestBody } from './wasi/request-body.ts';
+
+type Handler = { handle(request: IncomingRequest, out: ResponseOutparam): void };
+
+/** A function's code, made ready once in a worker. */
+export class Code {
+  readonly message: CodeMessage;
+  readonly instantiate: Instantiate;
+  /** The instance that serves further requests, when the function allows that. */
+  instance: Instance | null = null;
+
+  constructor(message: CodeMessage) {
+    this.message = message;
+    this.instantiate = evaluate(message.glue, `component-${message.code}`);
+  }
+}
+
+export class Instance {
+  readonly #handler: Handler;
+  readonly #memories: WebAssembly.Memory[] = [];
+  served = 0;
+
+  constructor(code: Code) {
+    resetHandles();
+    setEnvironment(code.message.env);
+    const modules = new Map(
+      code.message.modules.map(([name, module, instances]) => [name, { module, left: instances }]),
+    );
+    const budget = new Map([...modules.values()].map((entry) => [entry.module, entry]));
+    const exports = code.instantiate(
+      (name) => {
+        const entry = modules.get(name);
+        if (!entry) throw new Error(`no core module ${name}`);
+        return entry.module;
+      },
+      imports,
+      (module, moduleImports) => {
+        // The limits of memory were shared out over so many instances of each module, and not one more.
+        const entry = budget.get(module);
+        if (!entry || entry.left-- <= 0) throw new Error('a core module was instantiated once too often');
+        const instance = new WebAssembly.Instance(module, moduleImports);
+        for (const value of Object.values(instance.exports)) {
+          if (value instanceof WebAssembly.Memory) this.#memories.push(value);
+        }
+        return instance;
+      },
+    );
+    const name = Object.keys(exports).find((key) => key.startsWith('wasi:http/incoming-handler@0.2.'));
+    this.#handler = exports[name ?? 'incomingHandler'] as Handler;
+  }
+
+  get memoryBytes(): number {
+    return this.#memories.reduce((sum, memory) => sum + memory.buffer.byteLength, 0);
+  }
+
+  serve(run: CurrentRun): void {
+    this.served++;
+    this.#handler.handle(new IncomingRequest(run.message.head, run.body), new ResponseOutparam());
+  }
+}
+
+/** Serves one request, from the instance kept for it or a new one. */
+export function serve(channel: Channel, code: Code, message: RunMessage): DoneMessage {
+  const from = performance.now();
+  channel.waitedMs = 0;
+  const body = new RequestBody(channel, message);
+  const run: CurrentRun = new CurrentRun(
+    channel,
+    message,
+    body,
+    new Answer(channel, message, (failure) => run.failed(failure)),
+  );
+  setCurrentRun(run);
+  let instance = code.instance;
+  code.instance = null;
+  let failure: Failure | null = null;
+  try {
+    instance ??= new Instance(code);
+    instance.serve(run);
+    failure = run.failure?.failure ?? unanswered(run);
+  } catch (error) {
+    failure = explain(run, error);
+  }
+  if (!failure && instance && instance.served < code.message.reuse) code.instance = instance;
+  setCurrentRun(null);
+  return {
+    kind: 'done',
+    run: message.run,
+    failure,
+    busyMs: performance.now() - from - channel.waitedMs,
+    memoryBytes: instance?.memoryBytes ?? 0,
+  };
+}
+
+/** What a guest that returned has left undone. */
+function unanswered(run: CurrentRun): Failure | null {
+  if (!run.answer.given) return { code: 'FUNCTION_NO_ANSWER', why: '' };
+  if (!run.answer.complete && !run.gone) {
+    return { code: 'FUNCTION_BAD_ANSWER', why: 'it returned before its body was finished' };
+  }
+  return null;
+}
+
+function explain(run: CurrentRun, error: unknown): Failure | null {
+  const known = run.failure ?? (error instanceof RunFailure ? error : null);
+  if (known) {
+    // A guest that has answered may end as it likes.
+    if (known.failure.code === 'FUNCTION_EXITED' && run.answer.complete) return null;
+    return known.failure;
+  }
+  const why = trapMessage(error);
+  const stack = error instanceof Error && typeof error.stack === 'string' ? wasmFrames(error.stack) : '';
+  run.print('stderr', new TextEncoder().encode(`trap: ${why}\n${stack}`));
+  return { code: 'FUNCTION_TRAPPED', why };
+}
+
+function trapMessage(error: unknown): string {
+  if (error instanceof RangeError && /call stack/i.test(error.message)) return 'call stack exhausted';
+  if (error instanceof Error) return error.message.split('\n', 1)[0]!.slice(0, 512);
+  return 'an exception that nothing caught';
+}
+
+/** The guest's own frames of a stack: those of the node's code tell a developer of guests nothing. */
+function wasmFrames(stack: string): string {
+  const frames = stack.split('\n').filter((line) => line.includes('wasm://'));
+  return frames.map((line) => `${line.replace(/ \(wasm:\/\/[^:]*:wasm-function/, ' (wasm-function')}\n`).join('');
+}

@@ -1,0 +1,150 @@
+/**
+ * The workers of all functions, and the queue before them. As many guests run at once as there are cores; one that waits
+ * for something outside, or has run for long, leaves its place to the next, so that neither sleepers nor loops hold up
+ * other functions.
+ */
+import { availableParallelism } from 'node:os';
+import { GuestWorker, type Job } from './guest-worker.ts';
+
+/** A guest that has run for so long (milliseconds) no longer counts as one of those that the cores are for. */
+const longRun = 50;
+/** How often a queue that stands is looked at again, in milliseconds: waiting guests give no sign. */
+const lookEvery = 5;
+/** A worker beyond the fewest that has been idle for so long (milliseconds) is ended. */
+const idleTime = 10_000;
+
+export class Pool {
+  readonly #cores = Math.max(2, availableParallelism());
+  readonly #fewest = Math.max(2, Math.min(4, availableParallelism()));
+  readonly #most = Math.max(8, 4 * availableParallelism());
+  readonly #workers = new Set<GuestWorker>();
+  /** Used last at the end. */
+  readonly #idle: GuestWorker[] = [];
+  readonly #queue = new Set<Job>();
+  #starting = 0;
+  #look: NodeJS.Timeout | null = null;
+  readonly #shrink: NodeJS.Timeout;
+  #closed = false;
+
+  constructor() {
+    this.#shrink = setInterval(() => this.#dropIdle(), idleTime / 2);
+    this.#shrink.unref();
+    while (this.#workers.size < this.#fewest) this.#startOne();
+  }
+
+  /** Queues a job: it begins as soon as it has a worker. */
+  submit(job: Job): void {
+    this.#queue.add(job);
+    this.#dispatch();
+  }
+
+  /** Takes a job out of the queue, if it is still there. */
+  withdraw(job: Job): void {
+    this.#queue.delete(job);
+  }
+
+  /** Ends a worker together with what it is doing. */
+  kill(worker: GuestWorker): void {
+    this.#forget(worker);
+    void worker.terminate();
+    this.#keepReady();
+    this.#dispatch();
+  }
+
+  /** No more requests for this code will come. */
+  drop(code: number): void {
+    for (const worker of this.#workers) worker.drop(code);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#shrink);
+    if (this.#look) clearTimeout(this.#look);
+    const workers = [...this.#workers];
+    this.#workers.clear();
+    this.#idle.length = 0;
+    await Promise.all(workers.map((worker) => worker.terminate()));
+  }
+
+  #dispatch(): void {
+    if (this.#closed) return;
+    for (const job of this.#queue) {
+      if (this.#running() >= this.#cores) break;
+      const worker = this.#choose(job);
+      if (!worker) break;
+      this.#queue.delete(job);
+      worker.begin(job);
+    }
+    this.#keepReady();
+    if (this.#queue.size > 0 && !this.#look) {
+      this.#look = setTimeout(() => {
+        this.#look = null;
+        this.#dispatch();
+      }, lookEvery);
+    }
+  }
+
+  /** Guests that need a core now. */
+  #running(): number {
+    const before = performance.now() - longRun;
+    let running = 0;
+    for (const worker of this.#workers) if (worker.busy && !worker.waiting && worker.since > before) running++;
+    return running;
+  }
+
+  /** An idle worker: the one used last of those that have the code, else the one that was idle longest. */
+  #choose(job: Job): GuestWorker | null {
+    let at = this.#idle.length - 1;
+    while (at > 0 && !this.#idle[at]!.has(job.code.code)) at--;
+    if (at < 0) return null;
+    return this.#idle.splice(at, 1)[0]!;
+  }
+
+  /** Starting a worker takes tens of milliseconds: one is always ready or on its way, while there may be more. */
+  #keepReady(): void {
+    if (this.#closed) return;
+    if (this.#idle.length + this.#starting === 0 && this.#workers.size < this.#most) this.#startOne();
+    while (this.#workers.size < this.#fewest) this.#startOne();
+  }
+
+  #startOne(): void {
+    this.#starting++;
+    const starting = new Set([this]);
+    const started = () => {
+      if (starting.delete(this)) this.#starting--;
+    };
+    this.#workers.add(
+      new GuestWorker({
+        ready: (worker) => {
+          started();
+          if (!this.#workers.has(worker)) return;
+          this.#idle.push(worker);
+          this.#dispatch();
+        },
+        ended: (worker) => {
+          started();
+          this.#forget(worker);
+          this.#keepReady();
+          this.#dispatch();
+        },
+      }),
+    );
+  }
+
+  #forget(worker: GuestWorker): void {
+    this.#workers.delete(worker);
+    const at = this.#idle.indexOf(worker);
+    if (at !== -1) this.#idle.splice(at, 1);
+  }
+
+  #dropIdle(): void {
+    const before = performance.now() - idleTime;
+    // One more than the fewest stays: the spare.
+    for (const worker of [...this.#idle]) {
+      if (this.#workers.size <= this.#fewest + 1) return;
+      if (worker.since > before) continue;
+      this.#forget(worker);
+      void worker.terminate();
+    }
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * What the node's main thread and a guest's worker thread say to each other. A worker runs one request at a time and
+ * may be blocked in it, so it reads its port by hand; cells of shared memory carry what must not need a message.
+ */
+import type { FlatHeaders } from '../../../exchange.ts';
+
+/** Cells of the shared `Int32Array` of a worker. */
+export const cell = {
+  /** Changes with every message and every other cell written by the main thread; the worker waits on it. */
+  bell: 0,
+  /** Bytes of the answer's body that the client's side has taken, modulo 2^32. */
+  taken: 1,
+  /** Number of the run whose client has gone. */
+  gone: 2,
+  /** 1 while the guest waits for something outside, so that its core is free for another. */
+  waiting: 3,
+} as const;
+export const cellCount = 4;
+
+/** Bytes of a body on the way between the threads at most, each way. */
+export const bodyWindow = 256 * 1024;
+/** Bytes of the largest body that travels inside the message that starts or ends a request. */
+export const smallBody = 64 * 1024;
+/** Bytes of output kept from a guest for one request. */
+export const outputLimit = 64 * 1024;
+
+export interface WorkerData {
+  readonly cells: Int32Array;
+}
+
+export interface RequestHead {
+  readonly id: string;
+  readonly method: string;
+  readonly scheme: string;
+  readonly authority: string;
+  readonly target: string;
+  readonly headers: FlatHeaders;
+}
+
+/** The code of a function: what a worker needs before its first run of it. */
+export interface CodeMessage {
+  readonly kind: 'code';
+  readonly code: number;
+  /** Digest of the component: functions that share one share its generated code in a worker. */
+  readonly component: string;
+  /** The generated JavaScript, as a script. */
+  readonly glue: string;
+  readonly modules: readonly (readonly [name: string, module: WebAssembly.Module, instances: number])[];
+  readonly env: readonly (readonly [string, string])[];
+  /** Requests that one instance serves. */
+  readonly reuse: number;
+}
+
+export interface RunMessage {
+  readonly kind: 'run';
+  readonly run: number;
+  readonly code: number;
+  readonly head: RequestHead;
+  /** Null: none. A whole small body; or 'stream': it comes in messages of its own. */
+  readonly body: Uint8Array | 'stream' | null;
+  readonly trailers: FlatHeaders | null;
+}
+
+export type ToWorker =
+  | CodeMessage
+  | RunMessage
+  | { readonly kind: 'drop'; readonly code: number }
+  | { readonly kind: 'chunk'; readonly run: number; readonly data: Uint8Array }
+  | { readonly kind: 'end'; readonly run: number; readonly trailers: FlatHeaders | null }
+  | { readonly kind: 'broken'; readonly run: number };
+
+/** Why a run failed, as a row of the error table and its arguments. */
+export interface Failure {
+  readonly code:
+    | 'FUNCTION_TRAPPED'
+    | 'FUNCTION_EXITED'
+    | 'FUNCTION_NO_ANSWER'
+    | 'FUNCTION_BAD_ANSWER'
+    | 'FUNCTION_ERROR'
+    | 'FUNCTION_MEMORY';
+  readonly why: string;
+}
+
+export interface DoneMessage {
+  readonly kind: 'done';
+  readonly run: number;
+  readonly failure: Failure | null;
+  /** Milliseconds in which the guest ran and did not wait. */
+  readonly busyMs: number;
+  /** Bytes of all memories of the instance at the end. */
+  readonly memoryBytes: number;
+}
+
+export type FromWorker =
+  | { readonly kind: 'ready' }
+  | DoneMessage
+  | { readonly kind: 'informational'; readonly run: number; readonly status: number; readonly headers: FlatHeaders }
+  /** The answer's head, with what there is of its body; `end` when that is all. */
+  | {
+      readonly kind: 'answer';
+      readonly run: number;
+      readonly status: number;
+      readonly headers: FlatHeaders;
+      readonly data: Uint8Array | null;
+      readonly end: boolean;
+      readonly trailers: FlatHeaders | null;
+    }
+  | { readonly kind: 'piece'; readonly run: number; readonly data: Uint8Array }
+  | {
+      readonly kind: 'finish';
+      readonly run: number;
+      readonly data: Uint8Array | null;
+      readonly trailers: FlatHeaders | null;
+    }
+  /** So many bytes of the request's body were read by the guest. */
+  | { readonly kind: 'read'; readonly run: number; readonly bytes: number }
+  /** The guest wants no more of the request's body. */
+  | { readonly kind: 'unread'; readonly run: number }
+  | { readonly kind: 'output'; readonly run: number; readonly stream: 'stdout' | 'stderr'; readonly data: Uint8Array };

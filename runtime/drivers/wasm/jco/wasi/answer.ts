@@ -1,0 +1,129 @@
+/** The answer on its way out: gathers what the guest writes into as few messages as its waiting and flushing allow. */
+import type { FlatHeaders } from '../../../../exchange.ts';
+import type { Channel } from '../channel.ts';
+import { bodyWindow, type Failure, type RunMessage, smallBody } from '../protocol.ts';
+import { type ByteSink, IoError, throwFailed } from './io.ts';
+
+export class Answer implements ByteSink {
+  readonly #channel: Channel;
+  readonly #run: number;
+  readonly #failed: (failure: Failure) => Error;
+  readonly #bodiless: boolean;
+  #head: { status: number; headers: FlatHeaders } | null = null;
+  #headSent = false;
+  #complete = false;
+  /** Declared by the guest's Content-Length. */
+  #length: number | null = null;
+  #written = 0;
+  #pending: Uint8Array[] = [];
+  #pendingBytes = 0;
+  /** Bytes given to the main thread. */
+  #posted = 0;
+
+  constructor(channel: Channel, message: RunMessage, failed: (failure: Failure) => Error) {
+    this.#channel = channel;
+    this.#run = message.run;
+    this.#bodiless = message.head.method === 'HEAD';
+    this.#failed = failed;
+  }
+
+  /** The guest has given an answer, whole or not. */
+  get given(): boolean {
+    return this.#head !== null;
+  }
+
+  get complete(): boolean {
+    return this.#complete;
+  }
+
+  /** Takes the head; `length` is what its Content-Length says. */
+  start(status: number, headers: FlatHeaders, length: number | null): void {
+    this.#head = { status, headers };
+    this.#length = status === 304 || this.#bodiless ? null : length;
+    this.#checkLength(false);
+    if (this.#pendingBytes >= smallBody) this.flush();
+  }
+
+  informational(status: number, headers: FlatHeaders): void {
+    this.#channel.post({ kind: 'informational', run: this.#run, status, headers });
+  }
+
+  ready(): boolean {
+    return this.#channel.gone(this.#run) || this.#room() > 0;
+  }
+
+  #room(): number {
+    const onTheWay = (this.#posted - this.#channel.taken()) >>> 0;
+    return Math.max(0, bodyWindow - onTheWay - this.#pendingBytes);
+  }
+
+  room(): number {
+    if (this.#channel.gone(this.#run)) {
+      throwFailed(new IoError('the client has gone', { tag: 'connection-terminated' }));
+    }
+    return Math.min(this.#room(), smallBody);
+  }
+
+  write(data: Uint8Array): void {
+    this.#written += data.byteLength;
+    this.#checkLength(false);
+    this.#pending.push(data);
+    this.#pendingBytes += data.byteLength;
+    if (this.#pendingBytes >= smallBody) this.flush();
+  }
+
+  flush(): void {
+    if (!this.#head || this.#complete) return;
+    if (this.#headSent && this.#pendingBytes === 0) return;
+    const data = this.#gather();
+    if (this.#headSent) {
+      this.#channel.post({ kind: 'piece', run: this.#run, data: data! });
+      return;
+    }
+    this.#headSent = true;
+    this.#channel.post({ kind: 'answer', run: this.#run, ...this.#head, data, end: false, trailers: null });
+  }
+
+  /** The body is whole. */
+  finish(trailers: FlatHeaders | null): void {
+    if (this.#complete) return;
+    this.#checkLength(true);
+    this.#complete = true;
+    const data = this.#gather();
+    if (this.#headSent) this.#channel.post({ kind: 'finish', run: this.#run, data, trailers });
+    else this.#channel.post({ kind: 'answer', run: this.#run, ...this.#head!, data, end: true, trailers });
+  }
+
+  close(): void {}
+
+  #checkLength(whole: boolean): void {
+    if (this.#length === null) return;
+    const wrong = whole ? this.#written !== this.#length : this.#written > this.#length;
+    if (!wrong) return;
+    const sent = whole ? `${this.#written}` : `more than that`;
+    throw this.#failed({
+      code: 'FUNCTION_BAD_ANSWER',
+      why: `its Content-Length says ${this.#length} bytes and its body has ${sent}`,
+    });
+  }
+
+  #gather(): Uint8Array | null {
+    const pieces = this.#pending;
+    if (pieces.length === 0) return null;
+    const data = pieces.length === 1 ? pieces[0]! : concat(pieces, this.#pendingBytes);
+    this.#posted = (this.#posted + data.byteLength) >>> 0;
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    return data;
+  }
+}
+
+function concat(pieces: readonly Uint8Array[], bytes: number): Uint8Array {
+  const whole = new Uint8Array(bytes);
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.byteLength;
+  }
+  return whole;
+}

@@ -1,0 +1,81 @@
+/** The one request that this thread serves at the moment: the shims' view of it. */
+import type { Channel } from '../channel.ts';
+import { outputLimit, type RunMessage, type ToWorker } from '../protocol.ts';
+import type { Answer } from './answer.ts';
+import { RunFailure } from './failure.ts';
+import type { RequestBody } from './request-body.ts';
+
+export class CurrentRun {
+  readonly channel: Channel;
+  readonly number: number;
+  readonly message: RunMessage;
+  readonly body: RequestBody;
+  readonly answer: Answer;
+  /** Set once by what ended the run, so that a guest that catches the unwinding cannot go on. */
+  failure: RunFailure | null = null;
+  #output = 0;
+
+  constructor(channel: Channel, message: RunMessage, body: RequestBody, answer: Answer) {
+    this.channel = channel;
+    this.number = message.run;
+    this.message = message;
+    this.body = body;
+    this.answer = answer;
+  }
+
+  get gone(): boolean {
+    return this.channel.gone(this.number);
+  }
+
+  /** To be thrown: ends the run, unwinds the guest now and at every later call of the host that it still makes. */
+  failed(failure: RunFailure['failure']): RunFailure {
+    this.failure ??= new RunFailure(failure);
+    return this.failure;
+  }
+
+  /** Takes in what has arrived. */
+  receive(): void {
+    for (let message = this.channel.take(); message; message = this.channel.take()) this.accept(message);
+  }
+
+  accept(message: ToWorker): void {
+    if (!('run' in message) || message.run !== this.number) return;
+    if (message.kind === 'chunk') this.body.push(message.data);
+    else if (message.kind === 'end') this.body.end(message.trailers);
+    else if (message.kind === 'broken') this.body.break();
+  }
+
+  /** Passes on what the guest prints, up to the limit; then says once that the rest is lost. */
+  print(stream: 'stdout' | 'stderr', data: Uint8Array): void {
+    if (this.#output > outputLimit) return;
+    const room = outputLimit - this.#output;
+    this.#output += data.byteLength;
+    this.#post(stream, data.byteLength > room ? data.slice(0, room) : data);
+    if (this.#output > outputLimit) {
+      const notice = `\nskerry: more than ${outputLimit / 1024} KiB of output in one request, the rest is dropped\n`;
+      this.#post('stderr', new TextEncoder().encode(notice));
+    }
+  }
+
+  #post(stream: 'stdout' | 'stderr', data: Uint8Array): void {
+    if (data.byteLength > 0) this.channel.post({ kind: 'output', run: this.number, stream, data });
+  }
+}
+
+let current: CurrentRun | null = null;
+
+export function setCurrentRun(run: CurrentRun | null): void {
+  current = run;
+}
+
+/** The run, for a call from the guest. Throws again what has ended it already. */
+export function currentRun(): CurrentRun {
+  if (!current) throw new Error('a call to the host outside a request');
+  if (current.failure) throw current.failure;
+  return current;
+}
+
+/** The run, or null while an instance is made ready ahead of its request. */
+export function currentRunOrNull(): CurrentRun | null {
+  return current;
+}

@@ -1,0 +1,154 @@
+/** wasi:http/types: the answer that a guest makes. */
+import type { FlatHeaders } from '../../../../exchange.ts';
+import { currentRun } from './current-run.ts';
+import { HostTrap } from './failure.ts';
+import { Handle } from './handle.ts';
+import { Fields, tooLarge } from './http-fields.ts';
+import { type ByteSink, OutputStream } from './io.ts';
+
+export type ErrorCode = { tag: string; val?: unknown };
+
+/** What takes the bytes of an outgoing body, and its end. */
+export interface BodySink extends ByteSink {
+  finish(trailers: FlatHeaders | null): void;
+}
+
+export class OutgoingBody extends Handle {
+  readonly #sink: BodySink;
+  #taken = false;
+
+  constructor(sink: BodySink) {
+    super();
+    this.#sink = sink;
+  }
+
+  write(): OutputStream {
+    if (this.#taken) throw undefined;
+    this.#taken = true;
+    return new OutputStream(this.#sink);
+  }
+
+  static finish(body: OutgoingBody, trailers: Fields | undefined): void {
+    body.release();
+    const flat = trailers ? Fields.flat(trailers) : null;
+    trailers?.release();
+    const why = flat && tooLarge(flat, 'trailers');
+    if (why) throw currentRun().failed({ code: 'FUNCTION_BAD_ANSWER', why });
+    body.#sink.finish(flat);
+  }
+}
+
+/** The body of the answer: its end counts only once the answer was given. */
+class AnswerBody implements BodySink {
+  #finished = false;
+  #trailers: FlatHeaders | null = null;
+  #given = false;
+
+  ready(): boolean {
+    return currentRun().answer.ready();
+  }
+  room(): number {
+    return currentRun().answer.room();
+  }
+  write(data: Uint8Array): void {
+    currentRun().answer.write(data);
+  }
+  flush(): void {
+    currentRun().answer.flush();
+  }
+  close(): void {}
+
+  finish(trailers: FlatHeaders | null): void {
+    this.#finished = true;
+    this.#trailers = trailers;
+    if (this.#given) currentRun().answer.finish(trailers);
+  }
+
+  /** The answer was given: what is finished already ends it. */
+  give(): void {
+    this.#given = true;
+    if (this.#finished) currentRun().answer.finish(this.#trailers);
+  }
+}
+
+export class OutgoingResponse extends Handle {
+  readonly #headers: Fields;
+  #status = 200;
+  #body: AnswerBody | null = null;
+
+  constructor(headers: Fields) {
+    super();
+    headers.release();
+    this.#headers = Fields.freeze(headers);
+  }
+
+  statusCode(): number {
+    return this.#status;
+  }
+
+  setStatusCode(status: number): void {
+    if (status < 100 || status > 999) throw undefined;
+    this.#status = status;
+  }
+
+  headers(): Fields {
+    return Fields.view(this.#headers);
+  }
+
+  body(): OutgoingBody {
+    if (this.#body) throw undefined;
+    this.#body = new AnswerBody();
+    return new OutgoingBody(this.#body);
+  }
+
+  static give(response: OutgoingResponse): void {
+    const run = currentRun();
+    response.release();
+    const headers = Fields.flat(response.#headers);
+    const status = response.#status;
+    const why = status < 200 ? `its status is ${status}, and a final one is 200 or more` : tooLarge(headers, 'headers');
+    if (why) throw run.failed({ code: 'FUNCTION_BAD_ANSWER', why });
+    run.answer.start(status, headers, contentLength(headers));
+    if (response.#body) response.#body.give();
+    else run.answer.finish(null);
+  }
+}
+
+/** What the headers declare; null when they do not. */
+function contentLength(headers: FlatHeaders): number | null {
+  let declared: string | null = null;
+  for (let i = 0; i < headers.length; i += 2) {
+    if (headers[i] !== 'content-length') continue;
+    const value = headers[i + 1]!;
+    if (!/^\d{1,15}$/.test(value) || (declared !== null && declared !== value)) {
+      throw currentRun().failed({ code: 'FUNCTION_BAD_ANSWER', why: `its Content-Length is not a length: ${value}` });
+    }
+    declared = value;
+  }
+  return declared === null ? null : Number(declared);
+}
+
+export class ResponseOutparam extends Handle {
+  sendInformational(status: number, headers: Fields): void {
+    const run = currentRun();
+    headers.release();
+    if (status < 100 || status > 199 || status === 101 || run.answer.given) {
+      throw { tag: 'internal-error', val: 'not an informational status' } satisfies ErrorCode;
+    }
+    run.answer.informational(status, Fields.flat(headers));
+  }
+
+  static set(out: ResponseOutparam, response: { tag: 'ok'; val: OutgoingResponse } | { tag: 'err'; val: ErrorCode }) {
+    const run = currentRun();
+    out.release();
+    if (run.answer.given) throw new HostTrap('the answer was given twice');
+    if (response.tag === 'err') throw run.failed({ code: 'FUNCTION_ERROR', why: describe(response.val) });
+    OutgoingResponse.give(response.val);
+  }
+}
+
+/** `internal-error: what it said`. */
+function describe(code: ErrorCode): string {
+  if (code.val === undefined || code.val === null) return code.tag;
+  return `${code.tag}: ${typeof code.val === 'string' ? code.val : JSON.stringify(code.val)}`.slice(0, 512);
+}

@@ -1,0 +1,184 @@
+/** The node's one reconciler: a controller a workload, the snapshot that the data plane sees, and waking the cold. */
+import type { Driver, Isolation } from '../driver.ts';
+import {
+  EMPTY_SNAPSHOT,
+  type RouteEntry,
+  type Snapshot,
+  type SnapshotSource,
+} from '../snapshot.ts';
+import type { DesiredState } from '../workload/desired-state.ts';
+import { routesOf } from '../workload/routes.ts';
+import { reconcilerErrors } from './errors.ts';
+import { type ControllerContext, WorkloadController } from './workload-controller.ts';
+
+/** How often idle instances are looked for, in milliseconds. */
+const REAP_EVERY_MS = 1000;
+/** Revisions that start at once: more would only wait for the same cores. */
+const STARTS_AT_ONCE = 2;
+
+export interface ReconcilerOptions {
+  readonly desired: DesiredState;
+  readonly drivers: ReadonlyMap<Isolation, Driver>;
+  readonly log: (message: string, error?: unknown) => void;
+  /** A workload is gone and nothing of it runs any more. */
+  readonly onRemoved: (name: string) => void;
+}
+
+export class Reconciler implements SnapshotSource {
+  readonly #options: ReconcilerOptions;
+  readonly #controllers = new Map<string, WorkloadController>();
+  /** Names whose reconciliation runs; true: it has to run again. */
+  readonly #active = new Map<string, boolean>();
+  readonly #timers = new Map<string, NodeJS.Timeout>();
+  readonly #waiters = new Set<() => void>();
+  readonly #starts: (() => void)[] = [];
+  #starting = 0;
+  #current: Snapshot = EMPTY_SNAPSHOT;
+  /** What each workload has in the snapshot's routes. */
+  readonly #routes = new Map<string, readonly RouteEntry[]>();
+  #reaper: NodeJS.Timeout | null = null;
+  #closed = false;
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+  }
+
+  get current(): Snapshot {
+    return this.#current;
+  }
+
+  /** Serves everything that is wanted, cold at first, then warms it in the background; follows changes from then on. */
+  start(): void {
+    const { desired } = this.#options;
+    for (const { value } of desired.list()) this.#reconcile(value.name, true);
+    desired.watch((names) => {
+      for (const name of names) this.#reconcile(name, false);
+    });
+    this.#reaper = setInterval(() => {
+      const now = performance.now();
+      for (const controller of this.#controllers.values()) controller.reap(now);
+    }, REAP_EVERY_MS);
+  }
+
+  controller(name: string): WorkloadController | undefined {
+    return this.#controllers.get(name);
+  }
+
+  async wake(name: string, id: string): Promise<void> {
+    const runner = this.#controllers.get(name)?.runner(id);
+    if (!runner) throw reconcilerErrors.REMOVED(name);
+    await runner.start();
+  }
+
+  /** Resolves when `done` is true after some change of status, or after `timeoutMs`. */
+  async until(done: () => boolean, timeoutMs: number): Promise<void> {
+    if (done()) return;
+    await new Promise<void>((resolve) => {
+      const finish = () => {
+        clearTimeout(timer);
+        this.#waiters.delete(check);
+        resolve();
+      };
+      const check = () => {
+        if (done()) finish();
+      };
+      const timer = setTimeout(finish, timeoutMs);
+      this.#waiters.add(check);
+    });
+  }
+
+  async close(graceMs: number): Promise<void> {
+    this.#closed = true;
+    if (this.#reaper) clearInterval(this.#reaper);
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    await Promise.all([...this.#controllers.values()].map((controller) => controller.close(graceMs)));
+  }
+
+  #context(): ControllerContext {
+    return {
+      desired: this.#options.desired,
+      drivers: this.#options.drivers,
+      publish: (changed) => this.#publish(changed),
+      startSlot: (start) => this.#startSlot(start),
+      log: this.#options.log,
+    };
+  }
+
+  /** One pass at a time a workload; a change during a pass makes another one follow. */
+  #reconcile(name: string, boot: boolean): void {
+    if (this.#closed) return;
+    if (this.#active.has(name)) {
+      this.#active.set(name, true);
+      return;
+    }
+    this.#active.set(name, false);
+    clearTimeout(this.#timers.get(name));
+    this.#timers.delete(name);
+    void this.#pass(name, boot);
+  }
+
+  async #pass(name: string, boot: boolean): Promise<void> {
+    let controller = this.#controllers.get(name);
+    if (!controller) {
+      controller = new WorkloadController(name, this.#context());
+      this.#controllers.set(name, controller);
+    }
+    let retry: number | null = null;
+    try {
+      retry = await controller.reconcile(boot);
+    } catch (error) {
+      this.#options.log(`reconciling ${name} failed`, error);
+      retry = 1000;
+    }
+    const again = this.#active.get(name) === true;
+    this.#active.delete(name);
+    if (!again && !this.#options.desired.get(name)) this.#forget(name);
+    if (again) this.#reconcile(name, false);
+    else if (retry !== null) this.#retry(name, retry);
+    this.#publish(name);
+  }
+
+  #forget(name: string): void {
+    this.#controllers.delete(name);
+    this.#options.onRemoved(name);
+  }
+
+  #retry(name: string, delayMs: number): void {
+    const timer = setTimeout(() => this.#reconcile(name, false), delayMs);
+    timer.unref();
+    this.#timers.set(name, timer);
+  }
+
+  async #startSlot<T>(start: () => Promise<T>): Promise<T> {
+    if (this.#starting >= STARTS_AT_ONCE) await new Promise<void>((resolve) => this.#starts.push(resolve));
+    this.#starting++;
+    try {
+      return await start();
+    } finally {
+      this.#starting--;
+      this.#starts.shift()?.();
+    }
+  }
+
+  /** A snapshot in which this workload is as its controller has it now. */
+  #publish(name: string): void {
+    const controller = this.#controllers.get(name);
+    const served = controller?.served() ?? null;
+    const workloads = new Map(this.#current.workloads);
+    if (served) workloads.set(name, served);
+    else workloads.delete(name);
+    const changed = this.#setRoutes(name, served && controller ? routesOf(name, controller.routes) : []);
+    this.#current = { workloads, routes: changed ? [...this.#routes.values()].flat() : this.#current.routes };
+    for (const check of [...this.#waiters]) check();
+  }
+
+  /** True when that is a change. */
+  #setRoutes(name: string, entries: readonly RouteEntry[]): boolean {
+    const before = this.#routes.get(name) ?? [];
+    const same = before.length === entries.length && before.every((entry, i) => entry.route === entries[i]?.route);
+    if (same) return false;
+    if (entries.length === 0) this.#routes.delete(name);
+    else this.#routes.set(name, entries);
+    return true;
+  }
+}

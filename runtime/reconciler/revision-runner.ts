@@ -1,0 +1,111 @@
+/** One revision of a workload on this node: brings its instance up and down, one step at a time. */
+import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
+import type { Driver, Instance } from '../driver.ts';
+import { AdmissionQueue } from '../scheduler/admission.ts';
+import type { ServedRevision, Usage } from '../snapshot.ts';
+import type { RevisionDocument } from '../workload/documents.ts';
+
+export type RevisionPhase = 'cold' | 'preparing' | 'ready' | 'draining' | 'failed';
+
+/** A failed start is tried again after this long, doubled each time up to the most, in milliseconds. */
+const BACKOFF = { first: 1000, most: 60_000 };
+/** Beyond its own time limit a request in flight gets this long to end before its instance is stopped, in milliseconds. */
+const DRAIN_SLACK_MS = 1000;
+
+export class RevisionRunner {
+  readonly revision: RevisionDocument;
+  readonly usage: Usage = { requests: 0, failures: 0, lastUsed: performance.now() };
+  readonly admission: AdmissionQueue;
+  error: SkerryError | null = null;
+  #phase: RevisionPhase = 'cold';
+  #instance: Instance | null = null;
+  #starting: Promise<void> | null = null;
+  #failures = 0;
+  #retryAt = 0;
+  readonly #driver: Driver;
+
+  readonly #publish: () => void;
+
+  /** `publish` puts what `served` says into the snapshot, at once. */
+  constructor(revision: RevisionDocument, driver: Driver, queueLimit: number, publish: () => void) {
+    this.revision = revision;
+    this.#driver = driver;
+    this.#publish = publish;
+    this.admission = new AdmissionQueue(revision.workload, revision.limits.concurrency, queueLimit);
+  }
+
+  get phase(): RevisionPhase {
+    return this.#phase;
+  }
+
+  get instance(): Instance | null {
+    return this.#instance;
+  }
+
+  /** When a failed start may be tried again, on the clock of `performance.now()`. */
+  get retryAt(): number {
+    return this.#retryAt;
+  }
+
+  get busy(): boolean {
+    return this.admission.running > 0 || this.admission.queued > 0;
+  }
+
+  served(): ServedRevision {
+    return {
+      revision: this.revision,
+      admission: this.admission,
+      instances: this.#instance && this.#phase === 'ready' ? [this.#instance] : [],
+      usage: this.usage,
+    };
+  }
+
+  /** Brings the instance up; joins a start that is under way; throws the last failure again while it is too early to retry. */
+  start(): Promise<void> {
+    if (this.#phase === 'ready') return Promise.resolve();
+    if (this.#starting) return this.#starting;
+    if (this.error && performance.now() < this.#retryAt) return Promise.reject(this.error);
+    this.#starting = this.#bringUp().finally(() => {
+      this.#starting = null;
+    });
+    return this.#starting;
+  }
+
+  /** Ends the instance when its requests are over; a start under way is waited for first. */
+  async stop(graceMs = this.revision.limits.timeoutMs + DRAIN_SLACK_MS): Promise<void> {
+    await this.#starting?.catch(() => {});
+    const instance = this.#instance;
+    if (!instance) return;
+    this.#instance = null;
+    this.#phase = 'draining';
+    // No request may find an instance that has been told to stop.
+    this.#publish();
+    await instance.stop(graceMs);
+    if (this.#phase === 'draining') this.#phase = 'cold';
+    this.#publish();
+  }
+
+  release(): Promise<void> {
+    return this.#driver.release(this.revision);
+  }
+
+  async #bringUp(): Promise<void> {
+    this.#phase = 'preparing';
+    try {
+      await this.#driver.prepare(this.revision, () => {});
+      this.#instance = await this.#driver.start(this.revision, this.revision.limits);
+    } catch (reason) {
+      this.error = asSkerryError(reason);
+      this.#phase = 'failed';
+      this.#retryAt = performance.now() + Math.min(BACKOFF.most, BACKOFF.first * 2 ** this.#failures);
+      this.#failures++;
+      this.#publish();
+      throw this.error;
+    }
+    this.error = null;
+    this.#failures = 0;
+    this.#phase = 'ready';
+    this.usage.lastUsed = performance.now();
+    this.#publish();
+  }
+}

@@ -1,0 +1,213 @@
+/** Brings one workload to what its document wants. */
+import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
+import type { Driver, Isolation } from '../driver.ts';
+import type { ServedWorkload } from '../snapshot.ts';
+import type { DesiredState } from '../workload/desired-state.ts';
+import type { TrafficShare, WorkloadDocument } from '../workload/documents.ts';
+import { reconcilerErrors } from './errors.ts';
+import { RevisionRunner } from './revision-runner.ts';
+
+export type WorkloadPhase = 'pending' | 'progressing' | 'ready' | 'idle' | 'parked' | 'failed' | 'removing';
+
+export interface WorkloadStatus {
+  readonly observedGeneration: number;
+  readonly phase: WorkloadPhase;
+  readonly message: string;
+  readonly traffic: readonly TrafficShare[];
+}
+
+export interface ControllerContext {
+  readonly desired: DesiredState;
+  readonly drivers: ReadonlyMap<Isolation, Driver>;
+  /** The part of the snapshot that is `name`'s has changed: puts it in, at once. */
+  publish(name: string): void;
+  /** Limits how many revisions start at once. */
+  startSlot<T>(start: () => Promise<T>): Promise<T>;
+  log(message: string, error?: unknown): void;
+}
+
+export class WorkloadController {
+  readonly name: string;
+  readonly #context: ControllerContext;
+  readonly #runners = new Map<string, RevisionRunner>();
+  /** What requests get: follows the document's traffic once all its revisions are ready. */
+  #traffic: readonly TrafficShare[] = [];
+  #document: WorkloadDocument | null = null;
+  #observed = 0;
+  #phase: WorkloadPhase = 'pending';
+  #message = '';
+  /** Drains that go on behind a finished reconciliation. */
+  readonly #draining = new Set<Promise<void>>();
+
+  constructor(name: string, context: ControllerContext) {
+    this.name = name;
+    this.#context = context;
+  }
+
+  get status(): WorkloadStatus {
+    const runners = this.#traffic.map(({ revision }) => this.#runners.get(revision));
+    const failed = runners.find((runner) => runner?.phase === 'failed');
+    const settled = this.#phase === 'ready';
+    let phase = this.#phase;
+    if (settled && failed) phase = 'failed';
+    else if (settled && runners.every((runner) => runner?.phase === 'cold')) phase = 'idle';
+    return {
+      observedGeneration: this.#observed,
+      phase,
+      message: this.#message || (settled && failed?.error?.message) || '',
+      traffic: this.#traffic,
+    };
+  }
+
+  get routes(): readonly string[] {
+    return this.#document?.routes ?? [];
+  }
+
+  runner(id: string): RevisionRunner | undefined {
+    return this.#runners.get(id);
+  }
+
+  /** Null when nothing of it is to be served. */
+  served(): ServedWorkload | null {
+    if (!this.#document || this.#traffic.length === 0) return null;
+    const revisions = new Map([...this.#runners].map(([id, runner]) => [id, runner.served()]));
+    const traffic = this.#traffic.flatMap(({ revision, percent }) => {
+      const served = revisions.get(revision);
+      return served ? [{ revision: served, percent }] : [];
+    });
+    return { name: this.name, traffic, revisions, parked: this.#document.scale.max === 0 };
+  }
+
+  /**
+   * One pass: from what is to what the document wants. `boot`: the node has just started, and what was served before
+   * is served at once, cold, and warmed here. Returns when to try again in milliseconds, or null when all is as wanted.
+   */
+  async reconcile(boot: boolean): Promise<number | null> {
+    const document = this.#context.desired.get(this.name);
+    if (!document) {
+      await this.#remove();
+      return null;
+    }
+    this.#document = document.value;
+    this.#phase = 'progressing';
+    this.#message = '';
+    const problems = this.#syncRunners(document.value);
+    if (boot && this.#traffic.length === 0) this.#shift(document.value.traffic);
+    const failure = problems[0] ?? (await this.#roll(document.value, boot));
+    this.#observed = document.generation;
+    this.#drainUnwanted(document.value);
+    if (failure) {
+      this.#phase = 'failed';
+      this.#message = failure.message;
+      this.#context.log(`${this.name}: ${failure.message}`, failure);
+      this.#context.publish(this.name);
+      return this.#retryDelay(document.value);
+    }
+    this.#phase = document.value.scale.max === 0 ? 'parked' : 'ready';
+    this.#context.publish(this.name);
+    return null;
+  }
+
+  /** Stops instances that nobody used for the workload's idle time. */
+  reap(now: number): void {
+    const document = this.#document;
+    if (!document || this.#phase === 'progressing') return;
+    const kept = document.scale.min > 0 ? new Set(this.#traffic.map((share) => share.revision)) : new Set<string>();
+    for (const [id, runner] of this.#runners) {
+      if (kept.has(id) || runner.phase !== 'ready' || runner.busy) continue;
+      if (now - runner.usage.lastUsed >= document.scale.idleMs) this.#stop(runner);
+    }
+  }
+
+  /** Ends everything, for the node's own stop. */
+  async close(graceMs: number): Promise<void> {
+    await Promise.all([...this.#runners.values()].map((runner) => runner.stop(graceMs)));
+    await Promise.all(this.#draining);
+  }
+
+  /** A runner for each kept revision. Returns what could not be read. */
+  #syncRunners(document: WorkloadDocument): SkerryError[] {
+    const problems: SkerryError[] = [];
+    for (const id of document.revisions) {
+      const known = this.#runners.get(id);
+      if (known) {
+        known.admission.limit = document.queue;
+        continue;
+      }
+      try {
+        const revision = this.#context.desired.revision(this.name, id);
+        if (!revision) throw reconcilerErrors.REVISION_MISSING(this.name, id);
+        const driver = this.#context.drivers.get(revision.isolation);
+        if (!driver) throw reconcilerErrors.DRIVER_MISSING(this.name, revision.isolation);
+        this.#runners.set(
+          id,
+          new RevisionRunner(revision, driver, document.queue, () => this.#context.publish(this.name)),
+        );
+      } catch (reason) {
+        // An old revision that cannot be read is of no matter until somebody wants it.
+        if (document.traffic.some((share) => share.revision === id)) problems.push(asSkerryError(reason));
+      }
+    }
+    return problems;
+  }
+
+  /** Starts what the traffic needs, then moves the traffic. Returns the first failure; the old traffic then stays. */
+  async #roll(document: WorkloadDocument, boot: boolean): Promise<SkerryError | null> {
+    if (document.scale.max > 0) {
+      const serving = new Set(this.#traffic.map((share) => share.revision));
+      for (const { revision } of document.traffic) {
+        const runner = this.#runners.get(revision) as RevisionRunner;
+        const wanted = boot || document.scale.min > 0 || !serving.has(revision) || runner.phase === 'failed';
+        if (!wanted || runner.phase === 'ready') continue;
+        try {
+          await this.#context.startSlot(() => runner.start());
+        } catch (reason) {
+          return asSkerryError(reason);
+        }
+      }
+    }
+    this.#shift(document.traffic);
+    return null;
+  }
+
+  #shift(traffic: readonly TrafficShare[]): void {
+    this.#traffic = traffic;
+    this.#context.publish(this.name);
+  }
+
+  /** Stops revisions that have no traffic any more, and forgets those that are not kept. */
+  #drainUnwanted(document: WorkloadDocument): void {
+    const serving = new Set(document.scale.max === 0 ? [] : this.#traffic.map((share) => share.revision));
+    for (const [id, runner] of this.#runners) {
+      const gone = !document.revisions.includes(id) && !this.#traffic.some((share) => share.revision === id);
+      if (gone) this.#runners.delete(id);
+      if (gone || !serving.has(id)) this.#stop(runner, gone);
+    }
+  }
+
+  /** Takes the instance out of the snapshot, then drains it behind our back. */
+  #stop(runner: RevisionRunner, release = false): void {
+    if (!runner.instance && !release) return;
+    const work = runner
+      .stop()
+      .then(() => (release ? runner.release() : undefined))
+      .catch((error: unknown) => this.#context.log(`${this.name}: stopping ${runner.revision.id} failed`, error))
+      .finally(() => this.#draining.delete(work));
+    this.#draining.add(work);
+  }
+
+  async #remove(): Promise<void> {
+    this.#phase = 'removing';
+    this.#document = null;
+    this.#traffic = [];
+    this.#context.publish(this.name);
+    for (const runner of this.#runners.values()) this.#stop(runner, true);
+    this.#runners.clear();
+    await Promise.all(this.#draining);
+  }
+
+  #retryDelay(document: WorkloadDocument): number {
+    const times = document.traffic.map(({ revision }) => this.#runners.get(revision)?.retryAt ?? 0);
+    return Math.max(1000, Math.max(...times) - performance.now());
+  }
+}

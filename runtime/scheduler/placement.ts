@@ -1,0 +1,33 @@
+/** Which sandbox a workload gets. */
+import type { Isolation } from '../driver.ts';
+import { workloadErrors } from '../workload/errors.ts';
+
+export interface Placement {
+  readonly isolation: Isolation;
+  /** For people: why. */
+  readonly decision: string;
+}
+
+/** Media types that a component is known by. */
+const WASM = 'application/wasm';
+
+/**
+ * The lightest sandbox that fits what the artifact is. `offered` are the isolations that this node has drivers for.
+ * Throws ISOLATION_UNFIT when what was asked for cannot hold it.
+ */
+export function placeWorkload(
+  requested: Isolation | 'auto',
+  mediaType: string,
+  offered: ReadonlySet<Isolation>,
+): Placement {
+  if (requested !== 'auto' && !offered.has(requested)) {
+    throw workloadErrors.ISOLATION_UNFIT(requested, 'this node has no driver for it');
+  }
+  if (mediaType !== WASM) {
+    throw workloadErrors.ISOLATION_UNFIT(requested, `no driver of this node runs artifacts of type ${mediaType}`);
+  }
+  if (requested === 'auto')
+    return { isolation: 'wasm', decision: 'auto: a WebAssembly component, the lightest sandbox' };
+  if (requested === 'wasm') return { isolation: 'wasm', decision: 'asked for' };
+  throw workloadErrors.ISOLATION_UNFIT(requested, 'the artifact is a WebAssembly component');
+}

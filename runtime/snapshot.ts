@@ -1,0 +1,57 @@
+/**
+ * What the data plane sees: one immutable value, made by the reconciler and swapped at once. A request looks things up
+ * in the snapshot of the moment and never in the control state.
+ */
+import type { Instance } from './driver.ts';
+import type { AdmissionQueue } from './scheduler/admission.ts';
+import type { Revision } from './workload/revision.ts';
+
+export interface ServedRevision {
+  readonly revision: Revision;
+  readonly admission: AdmissionQueue;
+  /** Empty while the revision is cold: a request then has it woken. */
+  readonly instances: readonly Instance[];
+  /** Counts and last use, shared by all snapshots that hold this revision. */
+  readonly usage: Usage;
+}
+
+/** Written by the dispatcher, read by the reconciler (idle time) and the monitor. */
+export interface Usage {
+  requests: number;
+  failures: number;
+  /** On the clock of `performance.now()`. */
+  lastUsed: number;
+}
+
+export interface ServedWorkload {
+  readonly name: string;
+  /** Percentages sum to 100; never empty unless the workload is parked. */
+  readonly traffic: readonly { readonly revision: ServedRevision; readonly percent: number }[];
+  /** Every kept revision by id, for preview hosts. */
+  readonly revisions: ReadonlyMap<string, ServedRevision>;
+  /** Scaled to at most 0: requests are refused. */
+  readonly parked: boolean;
+}
+
+export interface RouteEntry {
+  /** `[HOST]/PATH`, as in `runtime/workload/routes.ts`. */
+  readonly route: string;
+  readonly workload: string;
+  /** The default path route: `/NAME` is taken off the path and told in X-Forwarded-Prefix. */
+  readonly stripPrefix: string;
+}
+
+export interface Snapshot {
+  readonly workloads: ReadonlyMap<string, ServedWorkload>;
+  /** The same array as in the snapshot before when no route changed, so that tables made from it can be kept. */
+  readonly routes: readonly RouteEntry[];
+}
+
+export const EMPTY_SNAPSHOT: Snapshot = { workloads: new Map(), routes: [] };
+
+/** Whom the dispatcher asks for the snapshot, and to start a cold revision. */
+export interface SnapshotSource {
+  readonly current: Snapshot;
+  /** Resolves when the revision has an instance in `current`; rejects with a SkerryError when it cannot be started. */
+  wake(workload: string, revision: string): Promise<void>;
+}

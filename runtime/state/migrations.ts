@@ -1,0 +1,78 @@
+import type { Environment, RawRecords, RawWrite } from './environment.ts';
+import { stateErrors } from './errors.ts';
+import { decodeRecord, encodeRecord } from './record.ts';
+
+/** What a step may do: read what is there, and put (a document's key, generation and value) or remove. */
+export interface MigrationView {
+  documents(prefix: string): { key: string; generation: number; value: unknown }[];
+  put(key: string, generation: number, value: unknown): void;
+  remove(key: string): void;
+}
+
+/** Brings the documents from schema version `from` to `from + 1`. Reads see what the steps before it made. */
+export interface Migration {
+  readonly from: number;
+  readonly run: (view: MigrationView) => void;
+}
+
+export interface Schema {
+  /** What this Skerry writes. */
+  readonly version: number;
+  readonly migrations: readonly Migration[];
+}
+
+/** The schema of this Skerry. A change of any document's shape raises the version and adds its step. */
+export const currentSchema: Schema = { version: 1, migrations: [] };
+
+export const documentPrefix = 'd/';
+export const schemaKey = 'm/schema';
+
+/** Marks a new environment as one of `schema`. */
+export function begin(environment: Environment, schema: Schema): void {
+  environment.writeNow((put) => put(schemaRecord(schema.version)));
+}
+
+function schemaRecord(version: number): RawWrite {
+  return { key: schemaKey, value: encodeRecord(schemaKey, 1, { version }) };
+}
+
+function findVersion(records: RawRecords): number {
+  const record = records.get(schemaKey);
+  if (!record) throw stateErrors.STATE_CORRUPT(schemaKey, 'there is no schema version');
+  return decodeRecord<{ version: number }>(schemaKey, record).value.version;
+}
+
+function viewOf(environment: Environment, put: (write: RawWrite) => void): MigrationView {
+  return {
+    documents: (prefix) =>
+      Array.from(environment.range(documentPrefix + prefix), ([key, record]) =>
+        decodeRecord(key.slice(documentPrefix.length), record),
+      ),
+    put: (key, generation, value) => put({ key: documentPrefix + key, value: encodeRecord(key, generation, value) }),
+    remove: (key) => put({ key: documentPrefix + key, value: null }),
+  };
+}
+
+/**
+ * Brings an environment to `schema`, all steps in one transaction: a crash leaves the old version or the new one.
+ * Throws STATE_NEWER, STATE_TOO_OLD, STATE_MIGRATION_FAILED, STATE_CORRUPT.
+ */
+export function migrate(environment: Environment, schema: Schema): void {
+  const found = findVersion(environment);
+  if (found === schema.version) return;
+  if (found > schema.version) throw stateErrors.STATE_NEWER(environment.folder, found, schema.version);
+  environment.writeNow((put) => {
+    for (let version = found; version < schema.version; version++) {
+      const step = schema.migrations.find(({ from }) => from === version);
+      if (!step) throw stateErrors.STATE_TOO_OLD(environment.folder, version, schema.version);
+      try {
+        step.run(viewOf(environment, put));
+      } catch (error) {
+        throw stateErrors
+          .STATE_MIGRATION_FAILED(environment.folder, version, version + 1, (error as Error).message)
+          .because(error);
+      }
+    }
+    put(schemaRecord(schema.version));
+  });
+}

@@ -1,0 +1,279 @@
+/**
+ * The wanted state of all workloads, over the state store: every change (deploy, scale, traffic, rollback, remove) is
+ * one transaction that carries a generation, acknowledged when it would survive a power cut. Nothing is started or
+ * stopped here: the reconciler does that, told by the store's watch.
+ */
+import type { SkerryError } from '../../errors/skerry-error.ts';
+import type { Document, StateStore, Write } from '../state/store.ts';
+import {
+  canonicalJson,
+  REVISIONS,
+  type RevisionDocument,
+  revisionKey,
+  type TrafficShare,
+  WORKLOADS,
+  type WorkloadDocument,
+  workloadKey,
+} from './documents.ts';
+import { workloadErrors } from './errors.ts';
+import { scaleOf } from './revision-of.ts';
+import { routeKey, routesOf } from './routes.ts';
+import { LIMITS, type WorkloadSettings } from './settings.ts';
+
+/** Revisions kept of a workload, beside those that have traffic. */
+const KEPT_REVISIONS = 10;
+
+export interface Deploy {
+  readonly revision: RevisionDocument;
+  readonly settings: WorkloadSettings;
+  /** Refuse when the workload's generation is another one by now; 0: it must not exist. */
+  readonly expectGeneration?: number | undefined;
+}
+
+export interface Change {
+  readonly name: string;
+  readonly action: 'create' | 'update' | 'unchanged';
+  readonly generation: number;
+  readonly before: WorkloadDocument | null;
+  readonly after: WorkloadDocument;
+}
+
+type Workload = Document<WorkloadDocument>;
+
+export class DesiredState {
+  readonly #store: StateStore;
+  /** The store's documents, decoded: this process is the only writer. */
+  readonly #workloads = new Map<string, Workload>();
+  /** Who owns which route, by `routeKey`. */
+  readonly #routes = new Map<string, string>();
+  readonly #listeners = new Set<(names: string[]) => void>();
+  #turn: Promise<unknown> = Promise.resolve();
+
+  /** `onCorrupt` is told of each damaged document; it is not served. */
+  constructor(store: StateStore, onCorrupt: (key: string, error: SkerryError) => void) {
+    this.#store = store;
+    for (const document of store.list<WorkloadDocument>(WORKLOADS, onCorrupt)) this.#remember(document);
+    store.watch(WORKLOADS, (keys) => {
+      const names = keys.map((key) => key.slice(WORKLOADS.length));
+      for (const name of names) this.#reload(name);
+      for (const listener of this.#listeners) listener(names);
+    });
+  }
+
+  get(name: string): Workload | null {
+    return this.#workloads.get(name) ?? null;
+  }
+
+  /** Throws NO_WORKLOAD. */
+  require(name: string): Workload {
+    const document = this.get(name);
+    if (!document) throw workloadErrors.NO_WORKLOAD(name);
+    return document;
+  }
+
+  /** By name. */
+  list(): Workload[] {
+    return [...this.#workloads.values()].sort((a, b) => (a.value.name < b.value.name ? -1 : 1));
+  }
+
+  /** Throws STATE_CORRUPT when the record is damaged. */
+  revision(name: string, id: string): RevisionDocument | null {
+    return this.#store.get<RevisionDocument>(revisionKey(name, id))?.value ?? null;
+  }
+
+  /** Digests of all artifacts that a kept revision is made from. */
+  artifacts(onCorrupt: (key: string, error: SkerryError) => void): Set<string> {
+    const revisions = this.#store.list<RevisionDocument>(REVISIONS, onCorrupt);
+    return new Set(revisions.map((document) => document.value.artifact.digest));
+  }
+
+  /** Calls back with the names whose documents changed, after each commit. */
+  watch(onChange: (names: string[]) => void): void {
+    this.#listeners.add(onChange);
+  }
+
+  /** What `deploy` of these would change. Throws as it would. */
+  plan(deploys: readonly Deploy[]): Change[] {
+    const changes = deploys.map((deploy) => this.#change(deploy));
+    this.#checkRoutes(changes);
+    return changes;
+  }
+
+  /** Deploys all of these, or none. */
+  deploy(deploys: readonly Deploy[]): Promise<Change[]> {
+    return this.#exclusively(async () => {
+      const changes = this.plan(deploys);
+      const writes = changes.flatMap((change, i) => this.#writes(change, (deploys[i] as Deploy).revision));
+      const generations = await this.#commit(writes);
+      return changes.map((change) => ({ ...change, generation: generations.get(change.name) ?? change.generation }));
+    });
+  }
+
+  scale(name: string, min: number | undefined, max: number | undefined): Promise<Workload> {
+    return this.#update(name, (value) => {
+      const scale = scaleOf({ min, max }, value.scale);
+      checkScale(scale.min, scale.max);
+      return { ...value, scale };
+    });
+  }
+
+  /** Revisions may be named by a prefix that fits one only. */
+  traffic(name: string, shares: readonly TrafficShare[]): Promise<Workload> {
+    return this.#update(name, (value) => {
+      const traffic = shares.map((share) => ({
+        revision: resolveRevision(value, share.revision),
+        percent: share.percent,
+      }));
+      const sum = traffic.reduce((total, share) => total + share.percent, 0);
+      const distinct = new Set(traffic.map((share) => share.revision)).size === traffic.length;
+      if (sum !== 100 || !distinct) throw workloadErrors.TRAFFIC_SUM(sum);
+      return { ...value, traffic: traffic.filter((share) => share.percent > 0) };
+    });
+  }
+
+  /** Gives all traffic to `revision`, or to the one before that which has most of it now. */
+  rollback(name: string, revision: string | undefined): Promise<Workload> {
+    return this.#update(name, (value) => {
+      const target = revision === undefined ? previousRevision(value) : resolveRevision(value, revision);
+      return { ...value, traffic: [{ revision: target, percent: 100 }] };
+    });
+  }
+
+  remove(name: string): Promise<void> {
+    return this.#exclusively(async () => {
+      const document = this.require(name);
+      const writes: Write[] = [{ key: workloadKey(name), expect: document.generation, delete: true }];
+      for (const id of document.value.revisions) {
+        const kept = this.#store.get(revisionKey(name, id));
+        if (kept) writes.push({ key: kept.key, expect: kept.generation, delete: true });
+      }
+      await this.#commit(writes);
+    });
+  }
+
+  #update(name: string, next: (value: WorkloadDocument) => WorkloadDocument): Promise<Workload> {
+    return this.#exclusively(async () => {
+      const document = this.require(name);
+      const value = next(document.value);
+      if (canonicalJson(value) !== canonicalJson(document.value)) {
+        await this.#commit([{ key: document.key, expect: document.generation, value }]);
+      }
+      return this.require(name);
+    });
+  }
+
+  /** One change at a time: a change reads, checks and writes, and routes are checked across workloads. */
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
+    this.#turn = result.catch(() => {});
+    return result;
+  }
+
+  #change({ revision, settings, expectGeneration }: Deploy): Change {
+    const name = revision.workload;
+    const document = this.get(name);
+    const found = document?.generation ?? 0;
+    if (expectGeneration !== undefined && expectGeneration !== found) {
+      throw workloadErrors.GENERATION_CONFLICT(name, expectGeneration, found);
+    }
+    const before = document?.value ?? null;
+    const scale = scaleOf(settings, before?.scale ?? null);
+    checkScale(scale.min, scale.max);
+    const history = (before?.revisions ?? []).filter((id) => id !== revision.id);
+    const after: WorkloadDocument = {
+      name,
+      createdAt: before?.createdAt ?? new Date().toISOString(),
+      routes: [...new Set(settings.routes ?? [])],
+      scale,
+      queue: settings.queue ?? LIMITS.queue.default,
+      traffic: [{ revision: revision.id, percent: 100 }],
+      revisions: [...history, revision.id].slice(-KEPT_REVISIONS),
+    };
+    const same = before !== null && canonicalJson(before) === canonicalJson(after);
+    return {
+      name,
+      action: before === null ? 'create' : same ? 'unchanged' : 'update',
+      generation: found,
+      before,
+      after,
+    };
+  }
+
+  #checkRoutes(changes: readonly Change[]): void {
+    const changing = new Set(changes.map((change) => change.name));
+    const claimed = new Map<string, string>();
+    for (const { name, after } of changes) {
+      for (const { route } of routesOf(name, after.routes)) {
+        const key = routeKey(route);
+        const stored = this.#routes.get(key);
+        const owner = claimed.get(key) ?? (stored !== undefined && !changing.has(stored) ? stored : undefined);
+        if (owner !== undefined && owner !== name) throw workloadErrors.ROUTE_CLASH(route, owner);
+        claimed.set(key, name);
+      }
+    }
+  }
+
+  #writes(change: Change, revision: RevisionDocument): Write[] {
+    if (change.action === 'unchanged') return [];
+    const { name, before, after } = change;
+    const writes: Write[] = [{ key: workloadKey(name), expect: change.generation, value: after }];
+    const key = revisionKey(name, revision.id);
+    if (!this.#store.get(key)) writes.push({ key, expect: 0, value: revision });
+    for (const id of before?.revisions ?? []) {
+      if (after.revisions.includes(id)) continue;
+      const dropped = this.#store.get(revisionKey(name, id));
+      if (dropped) writes.push({ key: dropped.key, expect: dropped.generation, delete: true });
+    }
+    return writes;
+  }
+
+  /** Commits and returns the generations of the workloads by name; the store's watch has updated the memory by then. */
+  async #commit(writes: Write[]): Promise<Map<string, number>> {
+    const names = writes
+      .filter((write) => write.key.startsWith(WORKLOADS))
+      .map((write) => write.key.slice(WORKLOADS.length));
+    try {
+      if (writes.length > 0) await this.#store.commit(writes);
+    } catch (error) {
+      // A disk that failed may have taken the change all the same: what the store holds is what is true.
+      for (const name of names) this.#reload(name);
+      throw error;
+    }
+    return new Map(names.map((name) => [name, this.get(name)?.generation ?? 0]));
+  }
+
+  #reload(name: string): void {
+    const before = this.#workloads.get(name);
+    if (before) {
+      this.#workloads.delete(name);
+      for (const { route } of routesOf(name, before.value.routes)) this.#routes.delete(routeKey(route));
+    }
+    const document = this.#store.get<WorkloadDocument>(workloadKey(name));
+    if (document) this.#remember(document);
+  }
+
+  #remember(document: Workload): void {
+    const { name, routes } = document.value;
+    this.#workloads.set(name, document);
+    for (const { route } of routesOf(name, routes)) this.#routes.set(routeKey(route), name);
+  }
+}
+
+function checkScale(min: number, max: number): void {
+  if (min > max) throw workloadErrors.SCALE_ORDER(min, max);
+}
+
+/** Throws NO_REVISION when no kept revision, or more than one, begins with `prefix`. */
+function resolveRevision(value: WorkloadDocument, prefix: string): string {
+  const found = value.revisions.filter((id) => id.startsWith(prefix));
+  if (prefix === '' || found.length !== 1) throw workloadErrors.NO_REVISION(value.name, prefix);
+  return found[0] as string;
+}
+
+function previousRevision(value: WorkloadDocument): string {
+  const main = [...value.traffic].sort((a, b) => b.percent - a.percent)[0]?.revision ?? '';
+  const at = value.revisions.indexOf(main);
+  const previous = value.revisions[at - 1];
+  if (at <= 0 || previous === undefined) throw workloadErrors.NO_PREVIOUS_REVISION(value.name);
+  return previous;
+}

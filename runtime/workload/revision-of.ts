@@ -1,0 +1,55 @@
+/** From what a developer said to an immutable revision. */
+
+import type { Isolation } from '../driver.ts';
+import { placeWorkload } from '../scheduler/placement.ts';
+import { type RevisionDocument, revisionId, type Scale } from './documents.ts';
+import type { Artifact, Limits, Revision } from './revision.ts';
+import { LIMITS, type WorkloadSettings } from './settings.ts';
+import { parseBytes, parseDuration } from './units.ts';
+
+/** A size or time that the schema has accepted already. */
+function parsed(parse: (text: string) => number | null, text: string | undefined, fallback: number): number {
+  return text === undefined ? fallback : (parse(text) as number);
+}
+
+function limitsOf(settings: WorkloadSettings, isolation: Isolation): Limits {
+  const memory = isolation === 'wasm' ? LIMITS.memory.wasm : LIMITS.memory.other;
+  return {
+    memoryBytes: parsed(parseBytes, settings.memory, memory),
+    cpuMillicores: Math.round((settings.cpus ?? LIMITS.cpus.default) * 1000),
+    timeoutMs: parsed(parseDuration, settings.timeout, LIMITS.timeout.default),
+    startTimeoutMs: parsed(parseDuration, settings['start-timeout'], LIMITS.startTimeout.default),
+    concurrency: settings.concurrency ?? LIMITS.concurrency.default,
+  };
+}
+
+/** Throws ISOLATION_UNFIT when no sandbox of this node fits. */
+export function revisionOf(
+  workload: string,
+  artifact: Artifact,
+  label: string,
+  settings: WorkloadSettings,
+  offered: ReadonlySet<Isolation>,
+): RevisionDocument {
+  const { isolation, decision } = placeWorkload(settings.isolation ?? 'auto', artifact.mediaType, offered);
+  const content: Omit<Revision, 'id'> = {
+    workload,
+    isolation,
+    artifact: { digest: artifact.digest, mediaType: artifact.mediaType },
+    limits: limitsOf(settings, isolation),
+    priority: settings.priority ?? LIMITS.priority.default,
+    env: settings.env ?? {},
+    reuse: settings.reuse ?? LIMITS.reuse.default,
+  };
+  return { id: revisionId(content), ...content, createdAt: new Date().toISOString(), label, decision };
+}
+
+/** The scale that the settings ask for; what they leave out stays as it was. */
+export function scaleOf(settings: Pick<WorkloadSettings, 'min' | 'max' | 'idle'>, before: Scale | null): Scale {
+  const min = settings.min ?? before?.min ?? LIMITS.instances.defaultMin;
+  return {
+    min,
+    max: settings.max ?? before?.max ?? Math.max(min, LIMITS.instances.defaultMax),
+    idleMs: parsed(parseDuration, settings.idle, before?.idleMs ?? LIMITS.idle.default),
+  };
+}

@@ -1,0 +1,163 @@
+/**
+ * What a developer may say about a workload. One schema for all the places where it is said: flags of `skerry deploy`,
+ * `skerry.toml`, the file of `skerry apply`, the admin API.
+ */
+import { z } from 'zod';
+import { formatBytes, formatDuration, parseBytes, parseDuration } from './units.ts';
+
+const MiB = 2 ** 20;
+
+/** Bounds and defaults (design.md, Contract). */
+export const LIMITS = {
+  memory: { min: MiB, max: 64 * 1024 * MiB, wasm: 64 * MiB, other: 128 * MiB },
+  cpus: { min: 0.01, max: 256, default: 0.5 },
+  timeout: { min: 1, max: 24 * 3_600_000, default: 10_000 },
+  startTimeout: { min: 1, max: 3_600_000, default: 30_000 },
+  concurrency: { min: 1, max: 10_000, default: 64 },
+  priority: { min: 0, max: 9, default: 5 },
+  queue: { min: 0, max: 100_000, default: 128 },
+  reuse: { min: 1, max: 1_000_000, default: 1 },
+  instances: { max: 1000, defaultMin: 0, defaultMax: 10 },
+  idle: { min: 100, max: 24 * 3_600_000, default: 60_000 },
+  env: { entries: 256, bytes: 64 * 1024 },
+  routes: 64,
+} as const;
+
+function bytesBetween(min: number, max: number) {
+  const message = `a size between ${formatBytes(min)} and ${formatBytes(max)}, such as "64MiB"`;
+  return z.string().refine(
+    (text) => {
+      const value = parseBytes(text);
+      return value !== null && value >= min && value <= max;
+    },
+    { error: `must be ${message}` },
+  );
+}
+
+function durationBetween(min: number, max: number) {
+  const message = `a time between ${formatDuration(min)} and ${formatDuration(max)}, such as "5s" or "200ms"`;
+  return z.string().refine(
+    (text) => {
+      const value = parseDuration(text);
+      return value !== null && value >= min && value <= max;
+    },
+    { error: `must be ${message}` },
+  );
+}
+
+function wholeBetween(min: number, max: number) {
+  const error = `must be a whole number from ${min} to ${max}`;
+  return z.number({ error }).int({ error }).min(min, { error }).max(max, { error });
+}
+
+/** A DNS label (RFC 1123), and not one that reads as a preview host `REV--NAME`. */
+export const WorkloadName = z
+  .string()
+  .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, {
+    error: 'must be a DNS label: 1 to 63 of a-z, 0-9 and "-", not beginning or ending with "-"',
+  })
+  .refine((name) => !/^[0-9a-f]{12}--/.test(name), { error: 'must not look like a preview host (REV--NAME)' });
+
+const ROUTE =
+  /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*)?\/(?:[A-Za-z0-9._~%-]+\/)*(?:[A-Za-z0-9._~%-]+|\*)?$/;
+
+/** `[HOST]/PATH`: an exact path, or with a last segment `*` everything below it and the path itself. */
+export const Route = z
+  .string()
+  .max(1024)
+  .regex(ROUTE, { error: 'must be [HOST]/PATH, where PATH may end in "/*", such as "/api/*" or "example.com/*"' })
+  .refine((route) => !route.slice(route.indexOf('/')).startsWith('/_skerry'), {
+    error: "must not be below /_skerry, which is the node's own",
+  });
+
+export const EnvName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, {
+  error: 'must be a name of letters, digits and "_", not beginning with a digit',
+});
+
+export const WorkloadSettings = z.strictObject({
+  isolation: z
+    .enum(['auto', 'wasm', 'container', 'vm'], { error: 'must be auto, wasm, container or vm' })
+    .optional()
+    .describe('The sandbox; auto takes the lightest that fits.'),
+  memory: bytesBetween(LIMITS.memory.min, LIMITS.memory.max)
+    .optional()
+    .describe('All memory of one instance. Default 64MiB for wasm, 128MiB for containers and VMs.'),
+  cpus: z
+    .number({ error: 'must be a number of cores, such as 0.5' })
+    .min(LIMITS.cpus.min, { error: `must be at least ${LIMITS.cpus.min}` })
+    .max(LIMITS.cpus.max, { error: `must be at most ${LIMITS.cpus.max}` })
+    .optional()
+    .describe('Share of the CPU in cores. Default 0.5.'),
+  timeout: durationBetween(LIMITS.timeout.min, LIMITS.timeout.max)
+    .optional()
+    .describe('From the arrival of a request to the end of its answer. Default 10s.'),
+  'start-timeout': durationBetween(LIMITS.startTimeout.min, LIMITS.startTimeout.max)
+    .optional()
+    .describe('From the start of an instance to its readiness. Default 30s.'),
+  concurrency: wholeBetween(LIMITS.concurrency.min, LIMITS.concurrency.max)
+    .optional()
+    .describe('Requests at once: for wasm per revision on the node, else per instance. Default 64.'),
+  queue: wholeBetween(LIMITS.queue.min, LIMITS.queue.max)
+    .optional()
+    .describe('Requests that may wait for a place; more are answered 429. Default 128.'),
+  priority: wholeBetween(LIMITS.priority.min, LIMITS.priority.max)
+    .optional()
+    .describe('0 to 9, 9 the most urgent. Default 5.'),
+  env: z
+    .record(EnvName, z.string())
+    .refine((env) => Object.keys(env).length <= LIMITS.env.entries, {
+      error: `must have at most ${LIMITS.env.entries} entries`,
+    })
+    .refine((env) => JSON.stringify(env).length <= LIMITS.env.bytes, {
+      error: `must be at most ${formatBytes(LIMITS.env.bytes)} in all`,
+    })
+    .optional()
+    .describe('Environment variables of the workload.'),
+  routes: z
+    .array(Route)
+    .max(LIMITS.routes, { error: `must have at most ${LIMITS.routes} routes` })
+    .optional()
+    .describe('Routes beside the default ones (host NAME.localhost and path /NAME/*); their prefix is not stripped.'),
+  reuse: wholeBetween(LIMITS.reuse.min, LIMITS.reuse.max)
+    .optional()
+    .describe('Requests that one Wasm instance serves before it is replaced. Default 1: a fresh one for each.'),
+  min: wholeBetween(0, LIMITS.instances.max).optional().describe('Instances kept ready. Default 0: none when idle.'),
+  max: wholeBetween(0, LIMITS.instances.max)
+    .optional()
+    .describe(
+      'Instances at most; 0 parks the workload. Default 10. (Wasm: one pool serves every request; 0 parks it.)',
+    ),
+  idle: durationBetween(LIMITS.idle.min, LIMITS.idle.max)
+    .optional()
+    .describe('Time without a request after which instances above min are stopped. Default 60s.'),
+});
+export type WorkloadSettings = z.infer<typeof WorkloadSettings>;
+
+/** `skerry.toml`: the settings, what to build, and the name. */
+export const ProjectFile = z.strictObject({
+  name: WorkloadName.optional().describe("The workload's name. Default: the folder's name."),
+  main: z
+    .string()
+    .optional()
+    .describe(
+      'The .ts, .js or .wasm file to deploy, relative to this file. Default: the first found of index.ts, index.js, main.ts, main.js.',
+    ),
+  ...WorkloadSettings.shape,
+});
+export type ProjectFile = z.infer<typeof ProjectFile>;
+
+/** One workload in the file of `skerry apply`. */
+export const ApplyWorkload = z.strictObject({
+  name: WorkloadName,
+  source: z.string().optional().describe('A path as `skerry deploy` takes it, relative to this file.'),
+  image: z
+    .string()
+    .regex(/^sha256:[0-9a-f]{64}$/, { error: 'must be sha256: and 64 hex digits' })
+    .optional()
+    .describe("A component that is already in the node's own store, by digest (as `skerry export` writes it)."),
+  ...WorkloadSettings.shape,
+});
+export type ApplyWorkload = z.infer<typeof ApplyWorkload>;
+
+export const ApplyFile = z.strictObject({ workloads: z.array(ApplyWorkload).min(1) });
+export type ApplyFile = z.infer<typeof ApplyFile>;

@@ -1,0 +1,58 @@
+// Compiles the TypeScript sources to dist/: one file an entry, npm packages left outside.
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const dist = join(root, 'dist');
+
+const entries = {
+  cli: 'cli/main.ts',
+  daemon: 'daemon/main.ts',
+  'jco-worker': 'runtime/drivers/wasm/jco/worker.ts',
+  'jco-transpile-worker': 'runtime/drivers/wasm/jco/transpile-worker.ts',
+  'componentize-child': 'images/build/javascript/componentize-child.ts',
+};
+const sourceFolders = ['cli', 'daemon', 'errors', 'gateway', 'images', 'runtime'];
+
+/** A hash over every source, so that a build that would change nothing is left out. */
+function sourcesHash() {
+  const hash = createHash('sha256').update(readFileSync(fileURLToPath(import.meta.url)));
+  for (const folder of sourceFolders) {
+    const files = readdirSync(join(root, folder), { recursive: true, withFileTypes: true });
+    const paths = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
+    for (const path of paths.sort()) hash.update(path.slice(root.length)).update('\0').update(readFileSync(path));
+  }
+  return hash.digest('hex');
+}
+
+/** Returns true when something was built. */
+export async function buildTs() {
+  const stamp = join(dist, '.stamp');
+  const hash = sourcesHash();
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === hash) return false;
+  const { build } = await import('esbuild');
+  // Beside the old one and then in its place: a build that fails leaves what was there.
+  const fresh = join(root, `dist.${process.pid}`);
+  await build({
+    absWorkingDir: root,
+    entryPoints: entries,
+    outdir: fresh,
+    bundle: true,
+    splitting: true,
+    chunkNames: 'chunks/[name]-[hash]',
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    packages: 'external',
+    sourcemap: 'linked',
+    logLevel: 'warning',
+  });
+  writeFileSync(join(fresh, '.stamp'), hash);
+  rmSync(dist, { recursive: true, force: true });
+  renameSync(fresh, dist);
+  return true;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await buildTs();

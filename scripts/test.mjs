@@ -1,0 +1,103 @@
+// `npm test`: sets up everything, builds the native parts, checks the sources, runs every test, and ends with
+// `N passed, N failed, N skipped`. Arguments after `--` are patterns of test files; then only those run.
+import { spawn, spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { root, run, say, setup } from './setup.mjs';
+
+/** A test file that takes longer hangs, in milliseconds. */
+const FILE_TIMEOUT_MS = 10 * 60_000;
+
+const patterns = process.argv.slice(2);
+await setup();
+run(process.execPath, [join(root, 'scripts', 'build-native.mjs')]);
+
+let passed = 0;
+let failed = 0;
+let skipped = 0;
+
+/** A check of the sources counts as one test. */
+function check(name, command, args, cwd = root) {
+  const done = spawnSync(command, args, { cwd, encoding: 'utf8', maxBuffer: 64 * 2 ** 20 });
+  const ok = done.status === 0;
+  if (ok) passed++;
+  else failed++;
+  say(`${ok ? 'ok    ' : 'FAILED'} ${name}`);
+  if (!ok) process.stdout.write(`${done.stdout ?? ''}${done.stderr ?? ''}${done.error ?? ''}\n`);
+}
+
+function checkSources() {
+  const bin = (name) => join(root, 'node_modules', '.bin', name);
+  const native = join(root, 'native', 'wasm');
+  check('types (tsc)', bin('tsc'), ['--noEmit', '-p', 'tsconfig.json']);
+  check('lint and format (biome)', bin('biome'), ['check', '.']);
+    join(root, 'scripts', 'check-imports.mjs'),
+  ]);
+  check('rustfmt', 'cargo', ['fmt', '--check'], native);
+  check('clippy', process.execPath, [join(root, 'scripts', 'build-native.mjs'), '--clippy']);
+}
+
+function testFiles() {
+  const files = readdirSync(join(root, 'test'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.test.ts'))
+    .map((entry) => join(entry.parentPath, entry.name).slice(root.length));
+  const wanted = patterns.length === 0 ? files : files.filter((file) => patterns.some((each) => file.includes(each)));
+  return wanted.sort();
+}
+
+/** Runs one file in a process of its own, so that a leaked handle ends that file alone. */
+function runFile(file) {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, ['--import', 'tsx', file], {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    });
+    let output = '';
+    child.stdout.on('data', (data) => {
+      output += data;
+    });
+    child.stderr.on('data', (data) => {
+      output += data;
+    });
+    const timer = setTimeout(() => {
+      output += '\nthis file took too long and was ended\n';
+      try {
+        process.kill(-child.pid, 'SIGKILL');
+      } catch {
+        // It has just ended by itself.
+      }
+    }, FILE_TIMEOUT_MS);
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      resolve({ code, output });
+    });
+  });
+}
+
+/** uvu's summary: `Total:`, `Passed:`, `Skipped:`, each with a number. */
+function count(output, word) {
+  const found = new RegExp(`^\\s*${word}:\\s+(\\d+)`, 'm').exec(output);
+  return found ? Number(found[1]) : null;
+}
+
+if (patterns.length === 0) checkSources();
+const reasons = [];
+for (const file of testFiles()) {
+  const started = Date.now();
+  const { code, output } = await runFile(file);
+  const total = count(output, 'Total') ?? 0;
+  const good = count(output, 'Passed') ?? 0;
+  const left = count(output, 'Skipped') ?? 0;
+  // A file that ended badly failed even if no test of it says so.
+  const bad = Math.max(total - good, code === 0 && total > 0 ? 0 : 1);
+  passed += good;
+  failed += bad;
+  skipped += left;
+  reasons.push(...(output.match(/^skipped: .*$/gm) ?? []));
+  say(`${bad === 0 ? 'ok    ' : 'FAILED'} ${file} (${good} passed, ${((Date.now() - started) / 1000).toFixed(1)} s)`);
+  if (bad > 0) process.stdout.write(`${output}\n`);
+}
+for (const reason of reasons) process.stdout.write(`${reason}\n`);
+process.stdout.write(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`);
+process.exit(failed === 0 && passed > 0 ? 0 : 1);

@@ -1,0 +1,2 @@
+;; A core module: what older toolchains make.
+(module (func (export "run")))

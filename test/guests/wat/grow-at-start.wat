@@ -1,0 +1,33 @@
+;; Takes a gigabyte while it is instantiated, in steps of 1 MiB, and traps when it does not get it.
+(component
+  (core module $m
+    (memory 1)
+    (func $start (local $left i32)
+      (local.set $left (i32.const 1024))
+      (loop $again
+        (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then unreachable))
+        (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+        (br_if $again (local.get $left))))
+    (func (export "handle") (param i32 i32))
+    (start $start))
+  (core instance $i (instantiate $m))
+  (import "wasi:http/types@0.2.0" (instance $types
+    (export "incoming-request" (type (sub resource)))
+    (export "response-outparam" (type (sub resource)))))
+  (alias export $types "incoming-request" (type $request))
+  (alias export $types "response-outparam" (type $out))
+  (func $handle (param "request" (own $request)) (param "response-out" (own $out))
+    (canon lift (core func $i "handle")))
+  (component $wrap
+    (import "request" (type $request (sub resource)))
+    (import "out" (type $out (sub resource)))
+    (import "handle" (func $handle (param "request" (own $request)) (param "response-out" (own $out))))
+    (export $exported-request "incoming-request" (type $request))
+    (export $exported-out "response-outparam" (type $out))
+    (export "handle" (func $handle)
+      (func (param "request" (own $exported-request)) (param "response-out" (own $exported-out)))))
+  (instance $handler (instantiate $wrap
+    (with "request" (type $request))
+    (with "out" (type $out))
+    (with "handle" (func $handle))))
+  (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))

@@ -1,0 +1,27 @@
+;; Loops for ever while it is instantiated: its start function never returns.
+(component
+  (core module $m
+    (func $start (loop $again (br $again)))
+    (func (export "handle") (param i32 i32))
+    (start $start))
+  (core instance $i (instantiate $m))
+  (import "wasi:http/types@0.2.0" (instance $types
+    (export "incoming-request" (type (sub resource)))
+    (export "response-outparam" (type (sub resource)))))
+  (alias export $types "incoming-request" (type $request))
+  (alias export $types "response-outparam" (type $out))
+  (func $handle (param "request" (own $request)) (param "response-out" (own $out))
+    (canon lift (core func $i "handle")))
+  (component $wrap
+    (import "request" (type $request (sub resource)))
+    (import "out" (type $out (sub resource)))
+    (import "handle" (func $handle (param "request" (own $request)) (param "response-out" (own $out))))
+    (export $exported-request "incoming-request" (type $request))
+    (export $exported-out "response-outparam" (type $out))
+    (export "handle" (func $handle)
+      (func (param "request" (own $exported-request)) (param "response-out" (own $exported-out)))))
+  (instance $handler (instantiate $wrap
+    (with "request" (type $request))
+    (with "out" (type $out))
+    (with "handle" (func $handle))))
+  (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))

@@ -1,0 +1,24 @@
+/** What both Wasm engines promise: the same tests over each. */
+import { answers } from './conformance/answers.ts';
+import { type Features, type OpenEngine, openBench } from './conformance/bench.ts';
+import { bodies } from './conformance/bodies.ts';
+import { deploys } from './conformance/deploys.ts';
+import { failures } from './conformance/failures.ts';
+import { isolation } from './conformance/isolation.ts';
+import { lives } from './conformance/lives.ts';
+import { p3 } from './conformance/p3.ts';
+
+/**
+ * Registers the tests; call it once in an engine's own `conformance.test.ts`.
+ * @param name the name of the suite, such as `wasmtime`
+ */
+export function wasmConformance(name: string, openEngine: OpenEngine, features: Features): void {
+  const bench = openBench(openEngine);
+  deploys(name, bench);
+  answers(name, bench);
+  bodies(name, bench);
+  failures(name, bench);
+  isolation(name, bench);
+  lives(name, bench);
+  p3(name, bench, features);
+}

@@ -1,0 +1,116 @@
+/** An HTTP server on a Unix socket in the place of a node: for what the command line does with answers of any kind. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import http from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { RevisionView, WorkloadView } from '../../gateway/admin/schemas.ts';
+
+export interface Recorded {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly body: Buffer;
+}
+
+/** Answers one request; a value that is neither undefined nor handled by `response` itself is sent as JSON. */
+export type Handler = (request: Recorded, response: http.ServerResponse) => unknown;
+
+export interface FakeNode {
+  /** The data folder, with `skerry.sock` in it. */
+  readonly data: string;
+  readonly requests: Recorded[];
+  /** Requests of one kind: `PUT /v1/workloads/hello`. */
+  of(line: string): Recorded[];
+  close(): Promise<void>;
+}
+
+/** `handlers` by `METHOD /path` without the query; what has none is answered 404 as a node would. */
+export async function startFakeNode(handlers: Record<string, Handler>): Promise<FakeNode> {
+  const data = mkdtempSync(join(tmpdir(), 'skerry-cli-'));
+  const requests: Recorded[] = [];
+  const server = http.createServer(async (incoming, response) => {
+    const chunks: Buffer[] = [];
+    const path = incoming.url!.split('?')[0]!;
+    const early = handlers[`EARLY ${incoming.method} ${path}`];
+    const head = { method: incoming.method!, url: incoming.url!, headers: incoming.headers };
+    if (early) {
+      early({ ...head, body: Buffer.alloc(0) }, response);
+      return;
+    }
+    for await (const chunk of incoming) chunks.push(chunk);
+    const request: Recorded = { ...head, body: Buffer.concat(chunks) };
+    requests.push(request);
+    const handler = handlers[`${request.method} ${path}`];
+    const answer = handler ? handler(request, response) : problem(response, 404, 'NOT_FOUND', `there is no ${path}`);
+    if (answer !== undefined) {
+      response.setHeader('content-type', 'application/json');
+      response.end(JSON.stringify(answer));
+    }
+  });
+  await new Promise<void>((done) => server.listen(join(data, 'skerry.sock'), done));
+  return {
+    data,
+    requests,
+    of: (line) => requests.filter((request) => `${request.method} ${request.url.split('?')[0]}` === line),
+    async close() {
+      server.closeAllConnections();
+      await new Promise((done) => server.close(done));
+      rmSync(data, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Answers with a problem as a node tells it. */
+export function problem(response: http.ServerResponse, status: number, code: string, detail: string): undefined {
+  response.writeHead(status, { 'content-type': 'application/problem+json' });
+  response.end(JSON.stringify(problemOf(status, code, detail)));
+}
+
+export function problemOf(status: number, code: string, detail: string) {
+  return { type: `urn:skerry:problem:${code}`, title: code, status, detail, code, fix: 'try another', requestId: 'r1' };
+}
+
+export const DIGEST = `sha256:${'ab'.repeat(32)}`;
+
+export function revisionOf(id: string, changes: Partial<RevisionView> = {}): RevisionView {
+  return {
+    id,
+    createdAt: '2026-01-31T12:00:00.000Z',
+    label: 'hello.ts',
+    isolation: 'wasm',
+    decision: 'a component runs as wasm',
+    artifact: { digest: DIGEST, mediaType: 'application/wasm' },
+    limits: { memoryBytes: 2 ** 26, cpuMillicores: 500, timeoutMs: 10_000, startTimeoutMs: 30_000, concurrency: 64 },
+    priority: 5,
+    reuse: 1,
+    env: {},
+    percent: 100,
+    phase: 'ready',
+    error: null,
+    previewHost: `${id}--hello.localhost`,
+    stats: { requests: 7, failures: 1, inFlight: 0, queued: 0, cpuMs: 12, memoryBytes: 2 ** 20 },
+    ...changes,
+  };
+}
+
+export function workloadOf(name: string, changes: Partial<WorkloadView> = {}): WorkloadView {
+  const traffic = [{ revision: 'aaaa00000001', percent: 100 }];
+  return {
+    name,
+    generation: 1,
+    spec: { routes: [`${name}.localhost/*`, `/${name}/*`], scale: { min: 0, max: 10, idleMs: 60_000 }, queue: 128, traffic },
+    status: { observedGeneration: 1, phase: 'ready', message: '', traffic },
+    urls: [`http://127.0.0.1:8080/${name}`],
+    revisions: [revisionOf('aaaa00000001')],
+    ...changes,
+  };
+}
+
+/** Handlers that take a deploy of `name`, as a node does that is ready at once. */
+export function deployable(name: string, view: WorkloadView = workloadOf(name)): Record<string, Handler> {
+  return {
+    'POST /v1/artifacts': (request) => ({ digest: DIGEST, size: request.body.length }),
+    [`PUT /v1/workloads/${name}`]: () => view,
+    [`GET /v1/workloads/${name}/settled`]: () => view,
+  };
+}
