@@ -34,7 +34,11 @@ export async function makeArtifact(
   const stored = await client.upload({ mediaType: 'text/javascript', label, body, size: body.byteLength });
   progress.step(`Building ${label}`);
   const request = { language: 'javascript' as const, source: stored.digest, label };
-  const built = await client.build(request, (step) => progress.step(`Building ${label}: ${step}`));
+  const built = await client
+    .build(request, (step) => progress.step(step))
+    .catch((error: unknown) => {
+      throw bundle.explain(error);
+    });
   return { artifact: built.artifact, inputs };
 }
 

@@ -70,7 +70,8 @@ export const cliErrors = defineErrors({
   },
   SOURCE_NO_HANDLER: {
     status: 400,
-    what: (path: string) => `${path} has no HTTP handler: neither a default export with fetch nor a listener for "fetch"`,
+    what: (path: string) =>
+      `${path} has no HTTP handler: neither a default export with fetch nor a listener for "fetch"`,
     fix: 'add `export default { fetch(request) { return new Response("hello") } }`',
   },
   // Files of settings.

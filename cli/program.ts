@@ -152,7 +152,7 @@ function defineLooking(program: Command, bind: Bind): void {
     .description('Print what a workload wrote to stdout and stderr.')
     .argument('<name>', 'A workload.')
     .option('-f, --follow', 'Go on as more is written, until Ctrl-C.')
-    .option('--tail <n>', 'Only the last n lines. Default: all that is kept.')
+    .option('--tail <n>', 'Only the last n lines. Default 100.')
     .option('--json', 'Print one JSON document a line.');
   examples(logs, ['skerry logs hello --tail 20', 'skerry logs hello -f']);
   bind(logs, async (context, flags, name) => (await import('./commands/logs.ts')).logs(context, name, flags));

@@ -11,11 +11,10 @@ interface SettingFlag {
   readonly flag: string;
   readonly value: string;
   readonly kind: 'text' | 'number' | 'pairs' | 'list';
-  readonly choices?: readonly string[];
 }
 
 export const SETTING_FLAGS: readonly SettingFlag[] = [
-  { key: 'isolation', flag: '--isolation', value: 'kind', kind: 'text', choices: ['auto', 'wasm', 'container', 'vm'] },
+  { key: 'isolation', flag: '--isolation', value: 'auto|wasm|container|vm', kind: 'text' },
   { key: 'memory', flag: '--memory', value: 'size', kind: 'text' },
   { key: 'cpus', flag: '--cpus', value: 'cores', kind: 'number' },
   { key: 'timeout', flag: '--timeout', value: 'time', kind: 'text' },

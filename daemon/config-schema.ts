@@ -1,5 +1,9 @@
 /** What a node can be told, by flag, environment, or file; the reference in docs/ is generated from this. */
 import { z } from 'zod';
+import { parseDuration } from '../runtime/workload/units.ts';
+
+/** Longest time for requests in flight when the node stops, in milliseconds. */
+const MAX_STOP_MS = 24 * 3_600_000;
 
 /** `127.0.0.1:8080`, `[::1]:0`, `localhost:8080`; port 0 takes a free one. */
 const Address = z.string().refine((text) => parseAddress(text) !== null, {
@@ -27,7 +31,10 @@ export const NodeConfig = z.strictObject({
     .describe('The Wasm engine; auto takes wasmtime where it is built, else jco.'),
   'stop-timeout': z
     .string()
-    .regex(/^\d+(ms|s|m)$/, { error: 'must be a time such as "30s"' })
+    .regex(/^\d{1,6}(ms|s|m)$/, { error: 'must be a time such as "30s"' })
+    .refine((text) => (parseDuration(text) ?? Number.POSITIVE_INFINITY) <= MAX_STOP_MS, {
+      error: 'must be at most 24h, such as "30s"',
+    })
     .describe('How long requests in flight may take when the node stops.'),
   'log-level': z
     .enum(['debug', 'info', 'warn', 'error'], { error: 'must be debug, info, warn or error' })

@@ -4,6 +4,9 @@ import { readSettings } from './config.ts';
 import { makeLog } from './log.ts';
 import { startNode } from './node.ts';
 
+/** One Ctrl-C may reach the node twice, from the terminal and from `npm start`; a second one takes longer, in ms. */
+const ONE_KEYSTROKE_MS = 500;
+
 async function up(argv: readonly string[]): Promise<void> {
   const settings = await readSettings(argv, process.env);
   if (!settings) return;
@@ -14,13 +17,14 @@ async function up(argv: readonly string[]): Promise<void> {
   process.send?.({ ready: true, gateway: node.gatewayUrl, data: dataFolder });
   process.disconnect?.();
 
-  let stopping = false;
+  let stoppingSince = 0;
   const stop = (signal: NodeJS.Signals) => {
-    if (stopping) {
+    if (stoppingSince > 0) {
+      if (performance.now() - stoppingSince < ONE_KEYSTROKE_MS) return;
       log.warn('stopping at once; requests in flight are broken off');
       process.exit(1);
     }
-    stopping = true;
+    stoppingSince = performance.now();
     log.info({ signal }, 'stopping: finishing the requests in flight (once more to stop at once)');
     node.close().then(
       () => {

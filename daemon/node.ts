@@ -19,6 +19,7 @@ import { RequestMetrics } from '../runtime/monitor/request-metrics.ts';
 import { Reconciler } from '../runtime/reconciler/reconciler.ts';
 import { openStateStore, type StateStore } from '../runtime/state/index.ts';
 import { DesiredState } from '../runtime/workload/desired-state.ts';
+import { parseDuration } from '../runtime/workload/units.ts';
 import { BuildService } from './build-service.ts';
 import type { Settings } from './config.ts';
 import { parseAddress } from './config-schema.ts';
@@ -105,11 +106,6 @@ function checkAdmin(settings: Settings): void {
   if (!loopback) throw daemonErrors.ADMIN_NOT_LOOPBACK(settings.admin);
 }
 
-function stopTimeoutMs(text: string): number {
-  const [, count = '30', unit = 's'] = /^(\d+)(ms|s|m)$/.exec(text) ?? [];
-  return Number(count) * ({ ms: 1, s: 1000, m: 60_000 }[unit] as number);
-}
-
 interface Stores {
   readonly folder: DataFolder;
   readonly state: StateStore;
@@ -121,7 +117,11 @@ interface Stores {
 async function openStores(settings: Settings, log: Logger, undo: Undo, notices: string[]): Promise<Stores> {
   const folder = await openDataFolder(settings.data);
   undo.add(() => folder.close());
+  const damaged = new Set<string>();
   const onCorrupt = (key: string, error: Error) => {
+    // Opening the store finds it, and reading it again does.
+    if (damaged.has(key)) return;
+    damaged.add(key);
     notices.push(`${key}: ${error.message}`);
     log.error({ key, err: error }, 'a damaged record of the state is left out');
   };
@@ -144,7 +144,7 @@ async function openDrivers(
 ): Promise<{ drivers: Map<Isolation, Driver>; engine: string }> {
   const { folder, desired, blobs, logs } = stores;
   const { engine, notice } = await selectEngine(settings.engine, {
-    cacheDir: join(folder.path, 'native-code'),
+    cacheDir: join(folder.path, 'code-cache'),
     cacheKey: deriveKey(folder.nodeKey, 'native code'),
     warn: (message) => log.warn(message),
   });
@@ -160,7 +160,7 @@ async function openDrivers(
 
 async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Omit<Node, 'close'>> {
   const startedAt = new Date().toISOString();
-  const graceMs = stopTimeoutMs(settings['stop-timeout']);
+  const graceMs = parseDuration(settings['stop-timeout']) as number;
   const notices: string[] = [];
   const stores = await openStores(settings, log, undo, notices);
   const { folder, desired, blobs, logs } = stores;

@@ -23,15 +23,15 @@ const BACKSTOP_MS = 250;
 /** Seconds a client is told to wait before it tries a workload again that could not be started. */
 const START_RETRY_AFTER_S = 5;
 
-/** The revision that one random draw in [0, 1) gives to a request. */
-export function pickRevision(workload: ServedWorkload, draw: number): ServedRevision {
+/** The revision that one random draw in [0, 1) gives to a request; undefined when the workload has none to serve. */
+export function pickRevision(workload: Pick<ServedWorkload, 'traffic'>, draw: number): ServedRevision | undefined {
   const { traffic } = workload;
   let left = draw * 100;
   for (const share of traffic) {
     left -= share.percent;
     if (left < 0) return share.revision;
   }
-  return (traffic[traffic.length - 1] as { revision: ServedRevision }).revision;
+  return traffic[traffic.length - 1]?.revision;
 }
 
 /** `/NAME/x` → `/x`, `/NAME` → `/`. */
@@ -70,6 +70,7 @@ export class Dispatcher {
 
   /** Serves an exchange by the workload's name, whatever its host and path. */
   dispatchTo(name: string, exchange: GatewayExchange): void {
+    if (this.stopping) return sendProblem(exchange, gatewayErrors.NODE_STOPPING());
     this.#serve(exchange, this.#source.current.workloads.get(name), null, '');
   }
 
@@ -87,7 +88,11 @@ export class Dispatcher {
     if (!workload) return sendProblem(exchange, gatewayErrors.NO_ROUTE());
     if (workload.parked) return sendProblem(exchange, gatewayErrors.PARKED(workload.name));
     const served = pinned === null ? pickRevision(workload, Math.random()) : workload.revisions.get(pinned);
-    if (!served) return sendProblem(exchange, gatewayErrors.NO_ROUTE());
+    if (!served) {
+      const error = gatewayErrors.NOT_STARTABLE(workload.name, 'the node cannot read its revision');
+      error.retryAfter = START_RETRY_AFTER_S;
+      return sendProblem(exchange, error);
+    }
     const started = performance.now();
     exchange.route(targetOf(exchange, prefix), prefix, started + served.revision.limits.timeoutMs);
     new Flight(exchange, served, this.#source, started, this.#observe).enter();
@@ -151,8 +156,8 @@ class Flight {
     this.#over(error);
   }
 
-  /** Hands the exchange to an instance; starts one first when the revision is cold. */
-  #handle(): Promise<void> {
+  /** Hands the exchange to an instance; starts one first when the revision is cold. Never throws: it rejects. */
+  async #handle(): Promise<void> {
     // Not the revision that the request was routed by but that of now: while it waited its instance may have gone.
     const { workload, id } = this.#served.revision;
     const now = this.#source.current.workloads.get(workload)?.revisions.get(id) ?? this.#served;

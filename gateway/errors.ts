@@ -47,6 +47,11 @@ export const gatewayErrors = defineErrors({
     what: () => 'the workload did not answer by the deadline',
     fix: 'raise --timeout, or make it faster',
   },
+  CODING_NOT_OFFERED: {
+    status: 501,
+    what: (coding: string) => `the gateway does not know the transfer coding "${coding}"`,
+    fix: 'send the body plain or chunked',
+  },
   // Admin API.
   INVALID_REQUEST: {
     status: 400,

@@ -25,7 +25,7 @@ export interface Usage {
 
 export interface ServedWorkload {
   readonly name: string;
-  /** Percentages sum to 100; never empty unless the workload is parked. */
+  /** Percentages sum to 100, unless revisions could not be read: those are left out. */
   readonly traffic: readonly { readonly revision: ServedRevision; readonly percent: number }[];
   /** Every kept revision by id, for preview hosts. */
   readonly revisions: ReadonlyMap<string, ServedRevision>;

@@ -1,7 +1,6 @@
 // Sets up what is missing: npm packages, dist/, the `skerry` command in node_modules/.bin.
 import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, lstatSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -34,16 +33,24 @@ export function run(command, args, options = {}) {
   }
 }
 
-/** Installs the packages of the lock file, unless that was done already. */
-function installPackages() {
-  const stamp = join(root, 'node_modules', '.skerry-stamp');
-  const lock = createHash('sha256')
-    .update(readFileSync(join(root, 'package-lock.json')))
-    .digest('hex');
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
+/** True when node_modules has these packages in the versions of the lock file. */
+function installed(names) {
+  const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'));
+  return names.every((name) => {
+    const manifest = join(root, 'node_modules', name, 'package.json');
+    if (!existsSync(manifest)) return false;
+    return JSON.parse(readFileSync(manifest, 'utf8')).version === lock.packages[`node_modules/${name}`]?.version;
+  });
+}
+
+/** Installs the packages of the lock file, unless they are there. `development`: also what only tests need. */
+function installPackages(development) {
+  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const wanted = { ...manifest.dependencies, ...(development ? manifest.devDependencies : {}) };
+  if (installed(Object.keys(wanted))) return;
   say('installing npm packages (once; about half a minute)');
-  run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
-  writeFileSync(stamp, lock);
+  const omit = development ? [] : ['--omit=dev'];
+  run('npm', ['ci', ...omit, '--no-audit', '--no-fund', '--loglevel=error']);
 }
 
 /** So that `npx skerry` finds the command in this folder. */
@@ -56,9 +63,10 @@ function linkCommand() {
   }
 }
 
-export async function setup() {
+/** `development`: for tests and benchmarks, not only to run a node. */
+export async function setup({ development = false } = {}) {
   checkNode();
-  installPackages();
+  installPackages(development);
   linkCommand();
   const { buildTs } = await import('./build-ts.mjs');
   if (await buildTs()) say('compiled the sources');

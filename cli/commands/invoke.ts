@@ -20,7 +20,7 @@ export interface InvokeFlags {
 /** Exit status of an answer of 400 or more; curl's --fail has the same. */
 const EXIT_ANSWERED = 22;
 /** The node refused to pass the request on: there is no answer of the function to show. */
-const REFUSALS = new Set(['NOT_FOUND', 'UNAUTHORIZED', 'FORBIDDEN_HOST', 'INVALID_REQUEST']);
+const REFUSALS = new Set(['NO_WORKLOAD', 'NOT_FOUND', 'UNAUTHORIZED', 'FORBIDDEN_HOST', 'INVALID_REQUEST']);
 
 /** One request to a function; its body goes to stdout as it comes. Exits 22 for a status of 400 or more. */
 export async function invoke(context: Context, name: string, path: string, flags: InvokeFlags): Promise<void> {

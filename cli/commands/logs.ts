@@ -9,13 +9,16 @@ export interface LogFlags {
   readonly tail?: string;
 }
 
+/** What the admin API gives at most. */
+const MAX_TAIL = 100_000;
+
 const STREAMS = { stdout: 'out', stderr: 'err', node: 'node' } as const;
 
 /** Prints the log of a workload; with `--json` a document a line, since a log that is followed has no end. */
 export async function logs({ client, terminal, json }: Context, name: string, flags: LogFlags): Promise<void> {
   const tail = flags.tail === undefined ? undefined : Number(flags.tail);
-  if (tail !== undefined && !(Number.isInteger(tail) && tail >= 0 && flags.tail !== '')) {
-    throw cliErrors.BAD_FLAG('--tail', 'must be a whole number of lines');
+  if (flags.tail !== undefined && !(/^\d+$/.test(flags.tail) && Number(flags.tail) <= MAX_TAIL)) {
+    throw cliErrors.BAD_FLAG('--tail', `must be a whole number of lines up to ${MAX_TAIL}`);
   }
   const follow = flags.follow === true;
   const options = {

@@ -1,6 +1,7 @@
 /** The admin API: a Hono app described by OpenAPI, the same over the Unix socket and over TCP. */
 import type { HttpBindings } from '@hono/node-server';
 import { OpenAPIHono } from '@hono/zod-openapi';
+import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
 import { gatewayErrors } from '../errors.ts';
@@ -38,6 +39,10 @@ export function problemResponse(error: SkerryError): Response {
   return new Response(problemBody(error, id), { status: error.status, headers });
 }
 
+export function noSuchPath(c: Context): Response {
+  return problemResponse(gatewayErrors.NOT_FOUND(`${c.req.method} ${c.req.path} in the admin API`));
+}
+
 /** `log` gets what the node itself did wrong. */
 export function makeAdminApp(services: AdminServices, log: (message: string, error: unknown) => void): AdminApp {
   const app = newAdminApp();
@@ -48,7 +53,7 @@ export function makeAdminApp(services: AdminServices, log: (message: string, err
     if (error.status >= 500) log(`${c.req.method} ${c.req.path} failed`, error.cause ?? error);
     return problemResponse(error);
   });
-  app.notFound((c) => problemResponse(gatewayErrors.NOT_FOUND(`${c.req.method} ${c.req.path} in the admin API`)));
+  app.notFound(noSuchPath);
   nodeRoutes(app, services);
   artifactRoutes(app, services);
   workloadRoutes(app, services);

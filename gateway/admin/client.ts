@@ -170,11 +170,13 @@ export class AdminClient {
 
   /** One request to a function through the node. An answer of any status is an answer, not an error. */
   async invoke(name: string, invocation: Invocation): Promise<InvocationAnswer> {
-    const headers: Record<string, string[]> = {};
+    const headers: OutgoingHttpHeaders = {};
     for (const [key, value] of invocation.headers) {
-      const lower = key.toLowerCase();
-      headers[lower] = [...(headers[lower] ?? []), value];
+      const before = headers[key.toLowerCase()];
+      headers[key.toLowerCase()] = before === undefined ? value : [before, value].flat().map(String);
     }
+    // On the socket the Host is the function's own to see; over TCP the admin API checks it.
+    if ('socket' in this.#target) headers.host ??= `${name}.localhost`;
     const answer = await this.#open({
       method: invocation.method,
       path: `${workloadPath(name)}/invoke${invocation.target}`,
@@ -259,6 +261,8 @@ export class AdminClient {
     };
     const headers = options.headers as OutgoingHttpHeaders;
     if (ask.body instanceof Uint8Array) headers['content-length'] = ask.body.byteLength;
+    // Node would send the body of a GET or DELETE without any framing.
+    else if (ask.body && headers['content-length'] === undefined) headers['transfer-encoding'] = 'chunked';
     let request = http.request;
     if ('socket' in target) {
       options.socketPath = target.socket;

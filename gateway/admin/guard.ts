@@ -9,16 +9,16 @@ function digest(text: string): Buffer {
 
 const LOCAL_NAMES = new Set(['localhost', '127.0.0.1', '[::1]']);
 
-/** `port` is the one the listener has; a name that points here by DNS (rebinding) is not one of ours. */
-export function adminGuard(token: string, port: () => number): MiddlewareHandler {
+/** `host` and `port` are those of the listener; a name that points here by DNS (rebinding) is not one of ours. */
+export function adminGuard(token: string, host: string, port: () => number): MiddlewareHandler {
+  const names = new Set([...LOCAL_NAMES, host.includes(':') ? `[${host}]` : host]);
   const expected = digest(token);
   return async (c, next) => {
-    const host = c.req.header('host') ?? '';
-    const [, name = '', given = '80'] = /^(.*?)(?::(\d+))?$/.exec(host.toLowerCase()) ?? [];
-    if (!LOCAL_NAMES.has(name) || Number(given) !== port())
-      throw gatewayErrors.FORBIDDEN_HOST(`the Host is not its own`);
+    const authority = c.req.header('host') ?? '';
+    const [, name = '', given = '80'] = /^(.*?)(?::(\d+))?$/.exec(authority.toLowerCase()) ?? [];
+    if (!names.has(name) || Number(given) !== port()) throw gatewayErrors.FORBIDDEN_HOST('the Host is not its own');
     const origin = c.req.header('origin');
-    if (origin !== undefined && origin !== `http://${host}`) {
+    if (origin !== undefined && origin !== `http://${authority}`) {
       throw gatewayErrors.FORBIDDEN_HOST('the Origin is another one');
     }
     const [scheme, credentials] = (c.req.header('authorization') ?? '').split(' ', 2);

@@ -5,7 +5,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import { asSkerryError } from '../../errors/skerry-error.ts';
-import { type AdminApp, newAdminApp, problemResponse } from './app.ts';
+import { type AdminApp, newAdminApp, noSuchPath, problemResponse } from './app.ts';
 import { adminGuard } from './guard.ts';
 
 export interface AdminListener {
@@ -49,7 +49,8 @@ export async function listenTcp(app: AdminApp, host: string, port: number, token
   let bound = 0;
   const guarded = newAdminApp();
   guarded.onError((error) => problemResponse(asSkerryError(error)));
-  guarded.use(adminGuard(token, () => bound));
+  guarded.notFound(noSuchPath);
+  guarded.use(adminGuard(token, host, () => bound));
   guarded.route('/', app);
   const server = makeServer(guarded);
   await new Promise<void>((resolve, reject) => {

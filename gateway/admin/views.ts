@@ -1,4 +1,6 @@
 /** What the admin API shows of workloads: spec and status side by side. */
+
+import { asSkerryError } from '../../errors/skerry-error.ts';
 import type { Reconciler } from '../../runtime/reconciler/reconciler.ts';
 import type { RevisionRunner } from '../../runtime/reconciler/revision-runner.ts';
 import type { Document } from '../../runtime/state/store.ts';
@@ -27,12 +29,7 @@ function statsOf(runner: RevisionRunner | undefined): RevisionView['stats'] {
   };
 }
 
-function revisionView(
-  document: RevisionDocument,
-  runner: RevisionRunner | undefined,
-  percent: number,
-  error: string | null,
-): RevisionView {
+function revisionView(document: RevisionDocument, runner: RevisionRunner | undefined, percent: number): RevisionView {
   return {
     id: document.id,
     createdAt: document.createdAt,
@@ -46,7 +43,7 @@ function revisionView(
     env: document.env,
     percent,
     phase: runner?.phase ?? 'cold',
-    error: runner?.error?.message ?? error,
+    error: runner?.error?.message ?? null,
     previewHost: previewHost(document.workload, document.id),
     stats: statsOf(runner),
   };
@@ -58,8 +55,8 @@ export function workloadView(document: Document<WorkloadDocument>, sources: View
   const entries = routesOf(name, routes);
   const percents = new Map(traffic.map((share) => [share.revision, share.percent]));
   const revisions = document.value.revisions.flatMap((id) => {
-    const found = sources.desired.revision(name, id);
-    return found ? [revisionView(found, controller?.runner(id), percents.get(id) ?? 0, null)] : [];
+    const found = readable(() => sources.desired.revision(name, id));
+    return found ? [revisionView(found, controller?.runner(id), percents.get(id) ?? 0)] : [];
   });
   return {
     name,
@@ -76,4 +73,14 @@ export function workloadView(document: Document<WorkloadDocument>, sources: View
     urls: [`${sources.gatewayUrl()}/${name}`],
     revisions: revisions.reverse(),
   };
+}
+
+/** Null for a damaged record: one of them must not hide all workloads. Its workload's status tells of it. */
+function readable<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    if (asSkerryError(error).code !== 'STATE_CORRUPT') throw error;
+    return null;
+  }
 }

@@ -4,17 +4,22 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { SkerryError } from '../../errors/skerry-error.ts';
 import { gatewayErrors } from '../errors.ts';
 import type { GatewayExchange } from '../exchange.ts';
-import { problemBody, problemHeaders } from '../problem.ts';
+import { problemBody, problemHeaders, sendProblem } from '../problem.ts';
 import { nextRequestId } from '../request-id.ts';
 import { NodeExchange } from './node-exchange.ts';
 
-/** Largest request head in bytes. */
-const MAX_HEAD_BYTES = 32 * 1024;
-/** A client has this long to send its head, in milliseconds: a slow sender holds a socket, and no more than that. */
-const HEAD_TIMEOUT_MS = 15_000;
-/** An idle kept-alive connection is closed after this long, in milliseconds. */
-const KEEP_ALIVE_MS = 15_000;
-const MAX_HEADERS = 200;
+export interface ListenerLimits {
+  /** Largest request head in bytes. */
+  readonly headBytes: number;
+  /** A client has this long to send its head, in milliseconds: a slow sender holds a socket, and no more than that. */
+  readonly headTimeoutMs: number;
+  /** An idle kept-alive connection is closed after this long, in milliseconds. */
+  readonly keepAliveMs: number;
+}
+
+const LIMITS: ListenerLimits = { headBytes: 32 * 1024, headTimeoutMs: 15_000, keepAliveMs: 15_000 };
+/** A refused client has this long to read why before its socket is taken away, in milliseconds. */
+const LINGER_MS = 1000;
 
 export interface Listener {
   /** `http://127.0.0.1:8080`. */
@@ -24,10 +29,10 @@ export interface Listener {
 }
 
 /** What an answer to an unreadable request is, by the parser's error code. */
-function parserError(error: NodeJS.ErrnoException): SkerryError {
+function parserError(error: NodeJS.ErrnoException, limits: ListenerLimits): SkerryError {
   switch (error.code) {
     case 'HPE_HEADER_OVERFLOW':
-      return gatewayErrors.HEADERS_TOO_LARGE(`${MAX_HEAD_BYTES / 1024}KiB`);
+      return gatewayErrors.HEADERS_TOO_LARGE(`${limits.headBytes / 1024}KiB`);
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return gatewayErrors.REQUEST_TIMEOUT();
     default:
@@ -54,6 +59,10 @@ function answerRaw(socket: Socket, error: SkerryError): void {
   let head = `HTTP/1.1 ${error.status} ${REASONS[error.status] ?? 'Error'}\r\nconnection: close\r\n`;
   for (let i = 0; i < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;
   socket.end(`${head}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+  // Taking the socket away at once could take the answer with it; a client that holds on to it is not waited for.
+  socket.resume();
+  const linger = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.on('close', () => clearTimeout(linger));
 }
 
 /** Paths below this are the node's own; `own` answers them. */
@@ -64,31 +73,40 @@ export interface Handlers {
   own(exchange: GatewayExchange): void;
 }
 
-function makeServer(handlers: Handlers): Server {
+function makeServer(handlers: Handlers, limits: ListenerLimits): Server {
   const server = createServer(
     {
-      maxHeaderSize: MAX_HEAD_BYTES,
-      headersTimeout: HEAD_TIMEOUT_MS,
+      maxHeaderSize: limits.headBytes,
+      headersTimeout: limits.headTimeoutMs,
       // A body may take as long as the workload's deadline lets it.
       requestTimeout: 0,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      connectionsCheckingInterval: 1000,
+      keepAliveTimeout: limits.keepAliveMs,
+      connectionsCheckingInterval: Math.min(1000, limits.headTimeoutMs),
       noDelay: true,
       insecureHTTPParser: false,
-      requireHostHeader: true,
+      // Checked with the rest of the head, so that the answer is a problem like any other.
+      requireHostHeader: false,
     },
     (request: IncomingMessage, response: ServerResponse) => {
       const exchange = new NodeExchange(request, response, 'http');
-      if (exchange.path.startsWith(OWN_PREFIX)) handlers.own(exchange);
+      if (exchange.fault) {
+        exchange.reply.closeAfter();
+        sendProblem(exchange, exchange.fault);
+      } else if (exchange.path.startsWith(OWN_PREFIX)) handlers.own(exchange);
       else handlers.dispatch(exchange);
     },
   );
-  server.maxHeadersCount = MAX_HEADERS;
+  // Node would leave out what is beyond its own count without a word; ours is checked.
+  server.maxHeadersCount = 0;
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code === 'ECONNRESET') socket.destroy();
-    else answerRaw(socket as Socket, parserError(error));
+    else answerRaw(socket as Socket, parserError(error, limits));
   });
-  server.on('connect', (_request, socket) => answerRaw(socket as Socket, gatewayErrors.METHOD_NOT_OFFERED('CONNECT')));
+  server.on('connect', (_request, socket) => {
+    // Node has let go of this socket: nobody else hears its errors.
+    socket.on('error', () => socket.destroy());
+    answerRaw(socket as Socket, gatewayErrors.METHOD_NOT_OFFERED('CONNECT'));
+  });
   return server;
 }
 
@@ -98,8 +116,13 @@ function urlOf(address: AddressInfo): string {
 }
 
 /** Listens; rejects with the system's error when the port is taken or not allowed. */
-export async function listenHttp1(host: string, port: number, handlers: Handlers): Promise<Listener> {
-  const server = makeServer(handlers);
+export async function listenHttp1(
+  host: string,
+  port: number,
+  handlers: Handlers,
+  limits: ListenerLimits = LIMITS,
+): Promise<Listener> {
+  const server = makeServer(handlers, limits);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen({ host, port, backlog: 4096 }, () => {

@@ -1,9 +1,11 @@
 /** An Exchange over Node's `http` request and response. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { SkerryError } from '../../errors/skerry-error.ts';
 import type { BodyReader, BodySource, FlatHeaders, ReplySink } from '../../runtime/exchange.ts';
+import { gatewayErrors } from '../errors.ts';
 import type { GatewayExchange } from '../exchange.ts';
 import { nextRequestId } from '../request-id.ts';
-import { readClientHead, replyHeaders } from './headers.ts';
+import { type ClientHead, readClientHead, replyHeaders } from './headers.ts';
 
 /** A far deadline until the dispatcher sets the workload's own. */
 const NO_DEADLINE = Number.POSITIVE_INFINITY;
@@ -77,7 +79,8 @@ class NodeReply implements ReplySink {
   }
 
   send(status: number, headers: FlatHeaders, body: Uint8Array | null): void {
-    const flat = replyHeaders(headers, this.#id);
+    if (this.#gone()) return;
+    const flat = replyHeaders(status, headers, this.#id);
     const empty = bodyForbidden(status);
     if (!empty && !hasLength(flat)) flat.push('content-length', String(body === null ? 0 : body.byteLength));
     this.#response.writeHead(status, flat as unknown as string[]);
@@ -87,14 +90,15 @@ class NodeReply implements ReplySink {
   }
 
   start(status: number, headers: FlatHeaders): void {
+    if (this.#gone()) return;
     if (bodyForbidden(status)) this.#bodyless = true;
-    this.#response.writeHead(status, replyHeaders(headers, this.#id) as unknown as string[]);
+    this.#response.writeHead(status, replyHeaders(status, headers, this.#id) as unknown as string[]);
     // The head goes out now: the first byte of the body may be long in coming.
     this.#response.flushHeaders();
   }
 
   write(chunk: Uint8Array): boolean {
-    if (this.#bodyless || this.ended) return true;
+    if (this.#bodyless || this.ended || this.#gone()) return true;
     return this.#response.write(chunk);
   }
 
@@ -103,7 +107,7 @@ class NodeReply implements ReplySink {
   }
 
   end(trailers: FlatHeaders | null): void {
-    if (this.ended) return;
+    if (this.ended || this.#gone()) return;
     this.ended = true;
     if (trailers && trailers.length > 0) this.#response.addTrailers(pairs(trailers));
     this.#response.end();
@@ -111,7 +115,20 @@ class NodeReply implements ReplySink {
 
   abort(): void {
     this.ended = true;
+    // Towards HTTP/1.0 a body ends with its connection: only a reset tells that it is not whole.
+    if (this.#response.req.httpVersionMinor === 0) this.#response.socket?.resetAndDestroy();
     this.#response.destroy();
+  }
+
+  /** The connection closes after this answer. */
+  closeAfter(): void {
+    this.#response.shouldKeepAlive = false;
+  }
+
+  /** The client has left: Node takes a late write for an error, and nobody is there to see it. */
+  #gone(): boolean {
+    if (this.#response.destroyed) this.ended = true;
+    return this.#response.destroyed;
   }
 }
 
@@ -132,6 +149,16 @@ function pairs(flat: FlatHeaders): [string, string][] {
   return list;
 }
 
+function faultOf(request: IncomingMessage, head: ClientHead, authority: string): SkerryError | null {
+  const old = request.httpVersionMinor === 0;
+  if (head.hosts > 1 || (head.hosts === 0 && !old)) {
+    return gatewayErrors.BAD_REQUEST(head.hosts > 1 ? 'it has more than one Host header' : 'it has no Host header');
+  }
+  if (!AUTHORITY.test(authority)) return gatewayErrors.BAD_REQUEST('its host is not a host name or address');
+  if (old && head.chunked) return gatewayErrors.BAD_REQUEST('HTTP/1.0 has no Transfer-Encoding');
+  return null;
+}
+
 function hostOf(authority: string): string {
   if (authority.startsWith('[')) {
     const close = authority.indexOf(']');
@@ -141,6 +168,9 @@ function hostOf(authority: string): string {
   const host = colon < 0 ? authority : authority.slice(0, colon);
   return host.toLowerCase();
 }
+
+/** Host and port as RFC 3986 (3.2) writes them, without user information (RFC 9110, 4.2.4). */
+const AUTHORITY = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::\d{0,5})?$/;
 
 /** `GET http://host/path` (RFC 9112, 3.2.2) names the authority in the request line; it wins over Host. */
 const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i;
@@ -156,6 +186,8 @@ export class NodeExchange implements GatewayExchange {
   readonly headers: FlatHeaders;
   readonly body: BodySource | null;
   readonly reply: NodeReply;
+  /** Why it is not to be served, or null. */
+  readonly fault: SkerryError | null;
   target = '';
   deadline = NO_DEADLINE;
   aborted = false;
@@ -192,13 +224,18 @@ export class NodeExchange implements GatewayExchange {
       'x-request-id',
       this.id,
     );
+    this.fault = head.fault ?? faultOf(request, head, authority);
     this.body = head.chunked || (head.length !== null && head.length > 0) ? new NodeBody(request, head.length) : null;
     this.reply = new NodeReply(response, this.id, this.method === 'HEAD');
     response.on('close', () => {
-      if (response.writableFinished) return;
-      this.aborted = true;
-      this.#onAbort?.();
+      if (!response.writableFinished) this.#left();
     });
+    // Behind an unanswered request on the same connection (pipelining) a response has no socket yet, and hears nothing.
+    if (!response.socket) {
+      request.on('close', () => {
+        if (request.socket.destroyed && !response.writableFinished) this.#left();
+      });
+    }
   }
 
   route(target: string, prefix: string, deadline: number): void {
@@ -210,5 +247,11 @@ export class NodeExchange implements GatewayExchange {
   onAbort(callback: () => void): void {
     this.#onAbort = callback;
     if (this.aborted) callback();
+  }
+
+  #left(): void {
+    if (this.aborted) return;
+    this.aborted = true;
+    this.#onAbort?.();
   }
 }

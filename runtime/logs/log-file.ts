@@ -1,8 +1,6 @@
 /** A workload's log on disk: two files of bounded size, the older one dropped when the newer is full. */
-import { createReadStream, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
-import { appendFile } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 
 /** Size of each of the two files, in bytes. */
 const FILE_BYTES = 1024 * 1024;
@@ -18,7 +16,8 @@ export class LogFile {
   #dropped = 0;
   #size: number | null = null;
   #timer: NodeJS.Timeout | null = null;
-  #writing: Promise<void> = Promise.resolve();
+  /** What touches the files does so in turn: a reader never meets a file that is being exchanged. */
+  #turn: Promise<unknown> = Promise.resolve();
   readonly #onError: (error: unknown) => void;
 
   /** `onError` is told when the disk refuses a write; the lines are lost, the node goes on. */
@@ -29,12 +28,13 @@ export class LogFile {
 
   /** Takes one line without its newline. False when it was dropped: more comes than the disk may have to take. */
   append(line: string): boolean {
-    if (this.#pendingBytes + line.length > MAX_PENDING_BYTES) {
+    const bytes = Buffer.byteLength(line) + 1;
+    if (this.#pendingBytes + bytes > MAX_PENDING_BYTES) {
       this.#dropped++;
       return false;
     }
     this.#pending.push(line);
-    this.#pendingBytes += line.length + 1;
+    this.#pendingBytes += bytes;
     this.#timer ??= setTimeout(() => void this.flush(), WRITE_EVERY_MS).unref();
     return true;
   }
@@ -49,48 +49,66 @@ export class LogFile {
   flush(): Promise<void> {
     if (this.#timer) clearTimeout(this.#timer);
     this.#timer = null;
-    this.#writing = this.#writing.then(() => this.#write()).catch(this.#onError);
-    return this.#writing;
+    return this.#inTurn(() => this.#write());
   }
 
   /** The last `count` lines, oldest first. */
   async tail(count: number): Promise<string[]> {
     await this.flush();
     const lines: string[] = [];
-    for (const file of [this.#file('old'), this.#file('new')]) {
-      if (!existsSync(file)) continue;
-      for await (const line of createInterface({ input: createReadStream(file) })) {
-        lines.push(line);
-        if (lines.length > count * 2 + 1000) lines.splice(0, lines.length - count);
+    await this.#inTurn(async () => {
+      // Both together are a few MiB at most.
+      for (const file of [this.#file('old'), this.#file('new')]) {
+        const text = await readFile(file, 'utf8').catch(absent);
+        if (text) lines.push(...text.split('\n').filter((line) => line !== ''));
       }
-    }
+    });
     return count === 0 ? [] : lines.slice(-count);
   }
 
-  async remove(): Promise<void> {
-    await this.flush();
-    rmSync(this.#folder, { recursive: true, force: true });
-    this.#size = null;
+  remove(): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#takePending();
+      await rm(this.#folder, { recursive: true, force: true });
+      this.#size = null;
+    });
+  }
+
+  /** A failure is told to `onError`; those that come after have their turn all the same. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#turn.then(work).catch(this.#onError);
+    this.#turn = done;
+    return done;
+  }
+
+  #takePending(): string[] {
+    const pending = this.#pending;
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    return pending;
   }
 
   async #write(): Promise<void> {
     if (this.#pending.length === 0) return;
-    const text = `${this.#pending.join('\n')}\n`;
-    this.#pending = [];
-    this.#pendingBytes = 0;
+    const text = `${this.#takePending().join('\n')}\n`;
+    const bytes = Buffer.byteLength(text);
     if (this.#size === null) {
-      mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
-      this.#size = existsSync(this.#file('new')) ? statSync(this.#file('new')).size : 0;
+      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+      this.#size = (await stat(this.#file('new')).catch(absent))?.size ?? 0;
     }
-    if (this.#size > 0 && this.#size + text.length > FILE_BYTES) {
-      renameSync(this.#file('new'), this.#file('old'));
+    if (this.#size > 0 && this.#size + bytes > FILE_BYTES) {
+      await rename(this.#file('new'), this.#file('old'));
       this.#size = 0;
     }
+    this.#size += bytes;
     await appendFile(this.#file('new'), text, { mode: 0o600 });
-    this.#size += Buffer.byteLength(text);
   }
 
   #file(which: 'new' | 'old'): string {
     return join(this.#folder, `${which}.ndjson`);
   }
+}
+
+function absent(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error;
 }

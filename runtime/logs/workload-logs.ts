@@ -34,9 +34,9 @@ export class WorkloadLogs {
     return log;
   }
 
+  /** Forgets what a workload wrote. Whoever holds its log may go on with it: a workload of the same name may be new. */
   async remove(workload: string): Promise<void> {
     await this.of(workload).remove();
-    this.#logs.delete(workload);
   }
 
   async close(): Promise<void> {

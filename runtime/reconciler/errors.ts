@@ -11,6 +11,11 @@ export const reconcilerErrors = defineErrors({
     what: (name: string, isolation: string) => `${name} needs the ${isolation} driver, which this node does not have`,
     fix: 'see `skerry doctor`',
   },
+  START_TIMEOUT: {
+    status: 503,
+    what: (name: string, ms: number) => `${name} was not ready within its start timeout of ${ms} ms`,
+    fix: 'raise --start-timeout, or make it start faster',
+  },
   REMOVED: {
     status: 503,
     what: (name: string) => `${name} was removed`,

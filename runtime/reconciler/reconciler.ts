@@ -1,11 +1,6 @@
 /** The node's one reconciler: a controller a workload, the snapshot that the data plane sees, and waking the cold. */
 import type { Driver, Isolation } from '../driver.ts';
-import {
-  EMPTY_SNAPSHOT,
-  type RouteEntry,
-  type Snapshot,
-  type SnapshotSource,
-} from '../snapshot.ts';
+import { EMPTY_SNAPSHOT, type RouteEntry, type Snapshot, type SnapshotSource } from '../snapshot.ts';
 import type { DesiredState } from '../workload/desired-state.ts';
 import { routesOf } from '../workload/routes.ts';
 import { reconcilerErrors } from './errors.ts';
@@ -30,6 +25,8 @@ export class Reconciler implements SnapshotSource {
   /** Names whose reconciliation runs; true: it has to run again. */
   readonly #active = new Map<string, boolean>();
   readonly #timers = new Map<string, NodeJS.Timeout>();
+  /** Removed workloads whose last requests still run. */
+  readonly #leaving = new Set<Promise<void>>();
   readonly #waiters = new Set<() => void>();
   readonly #starts: (() => void)[] = [];
   #starting = 0;
@@ -50,9 +47,9 @@ export class Reconciler implements SnapshotSource {
   /** Serves everything that is wanted, cold at first, then warms it in the background; follows changes from then on. */
   start(): void {
     const { desired } = this.#options;
-    for (const { value } of desired.list()) this.#reconcile(value.name, true);
+    for (const { value } of desired.list()) this.#reconcile(value.name);
     desired.watch((names) => {
-      for (const name of names) this.#reconcile(name, false);
+      for (const name of names) this.#reconcile(name);
     });
     this.#reaper = setInterval(() => {
       const now = performance.now();
@@ -92,6 +89,7 @@ export class Reconciler implements SnapshotSource {
     if (this.#reaper) clearInterval(this.#reaper);
     for (const timer of this.#timers.values()) clearTimeout(timer);
     await Promise.all([...this.#controllers.values()].map((controller) => controller.close(graceMs)));
+    await Promise.all(this.#leaving);
   }
 
   #context(): ControllerContext {
@@ -105,19 +103,22 @@ export class Reconciler implements SnapshotSource {
   }
 
   /** One pass at a time a workload; a change during a pass makes another one follow. */
-  #reconcile(name: string, boot: boolean): void {
+  #reconcile(name: string): void {
     if (this.#closed) return;
+    const removed = !this.#options.desired.get(name);
+    if (removed) this.#publish(name);
     if (this.#active.has(name)) {
       this.#active.set(name, true);
       return;
     }
+    if (removed) return this.#remove(name);
     this.#active.set(name, false);
     clearTimeout(this.#timers.get(name));
     this.#timers.delete(name);
-    void this.#pass(name, boot);
+    void this.#pass(name);
   }
 
-  async #pass(name: string, boot: boolean): Promise<void> {
+  async #pass(name: string): Promise<void> {
     let controller = this.#controllers.get(name);
     if (!controller) {
       controller = new WorkloadController(name, this.#context());
@@ -125,38 +126,50 @@ export class Reconciler implements SnapshotSource {
     }
     let retry: number | null = null;
     try {
-      retry = await controller.reconcile(boot);
+      retry = await controller.reconcile();
     } catch (error) {
       this.#options.log(`reconciling ${name} failed`, error);
       retry = 1000;
     }
     const again = this.#active.get(name) === true;
     this.#active.delete(name);
-    if (!again && !this.#options.desired.get(name)) this.#forget(name);
-    if (again) this.#reconcile(name, false);
+    if (again) this.#reconcile(name);
     else if (retry !== null) this.#retry(name, retry);
     this.#publish(name);
   }
 
-  #forget(name: string): void {
+  /** Lets go of the workload's controller at once: a new workload of the same name need not wait for the old to drain. */
+  #remove(name: string): void {
+    clearTimeout(this.#timers.get(name));
+    this.#timers.delete(name);
+    const controller = this.#controllers.get(name);
+    if (!controller) return;
     this.#controllers.delete(name);
-    this.#options.onRemoved(name);
+    const leaving = controller.remove().then(() => {
+      this.#leaving.delete(leaving);
+      if (!this.#options.desired.get(name)) this.#options.onRemoved(name);
+    });
+    this.#leaving.add(leaving);
+    this.#publish(name);
   }
 
   #retry(name: string, delayMs: number): void {
-    const timer = setTimeout(() => this.#reconcile(name, false), delayMs);
+    if (this.#closed) return;
+    const timer = setTimeout(() => this.#reconcile(name), delayMs);
     timer.unref();
     this.#timers.set(name, timer);
   }
 
   async #startSlot<T>(start: () => Promise<T>): Promise<T> {
+    // A place is handed on, not given back and taken again: nobody gets in between.
     if (this.#starting >= STARTS_AT_ONCE) await new Promise<void>((resolve) => this.#starts.push(resolve));
-    this.#starting++;
+    else this.#starting++;
     try {
       return await start();
     } finally {
-      this.#starting--;
-      this.#starts.shift()?.();
+      const next = this.#starts.shift();
+      if (next) next();
+      else this.#starting--;
     }
   }
 

@@ -4,6 +4,7 @@ import type { Driver, Instance } from '../driver.ts';
 import { AdmissionQueue } from '../scheduler/admission.ts';
 import type { ServedRevision, Usage } from '../snapshot.ts';
 import type { RevisionDocument } from '../workload/documents.ts';
+import { reconcilerErrors } from './errors.ts';
 
 export type RevisionPhase = 'cold' | 'preparing' | 'ready' | 'draining' | 'failed';
 
@@ -55,7 +56,7 @@ export class RevisionRunner {
     return {
       revision: this.revision,
       admission: this.admission,
-      instances: this.#instance && this.#phase === 'ready' ? [this.#instance] : [],
+      instances: this.#instance ? [this.#instance] : [],
       usage: this.usage,
     };
   }
@@ -63,6 +64,12 @@ export class RevisionRunner {
   /** Brings the instance up; joins a start that is under way; throws the last failure again while it is too early to retry. */
   start(): Promise<void> {
     if (this.#phase === 'ready') return Promise.resolve();
+    if (this.#instance) {
+      // Wanted again before its instance was told to stop.
+      this.#phase = 'ready';
+      this.#publish();
+      return Promise.resolve();
+    }
     if (this.#starting) return this.#starting;
     if (this.error && performance.now() < this.#retryAt) return Promise.reject(this.error);
     this.#starting = this.#bringUp().finally(() => {
@@ -71,16 +78,22 @@ export class RevisionRunner {
     return this.#starting;
   }
 
-  /** Ends the instance when its requests are over; a start under way is waited for first. */
+  /**
+   * Ends the instance when its requests are over, those that wait for a place included; a start under way is waited
+   * for first. A `start` meanwhile keeps it.
+   */
   async stop(graceMs = this.revision.limits.timeoutMs + DRAIN_SLACK_MS): Promise<void> {
     await this.#starting?.catch(() => {});
     const instance = this.#instance;
     if (!instance) return;
-    this.#instance = null;
+    const until = performance.now() + graceMs;
     this.#phase = 'draining';
+    await this.admission.drained(graceMs);
+    if (this.#phase !== 'draining' || this.#instance !== instance) return;
     // No request may find an instance that has been told to stop.
+    this.#instance = null;
     this.#publish();
-    await instance.stop(graceMs);
+    await instance.stop(Math.max(0, until - performance.now()));
     if (this.#phase === 'draining') this.#phase = 'cold';
     this.#publish();
   }
@@ -93,7 +106,7 @@ export class RevisionRunner {
     this.#phase = 'preparing';
     try {
       await this.#driver.prepare(this.revision, () => {});
-      this.#instance = await this.#driver.start(this.revision, this.revision.limits);
+      this.#instance = await this.#startInTime();
     } catch (reason) {
       this.error = asSkerryError(reason);
       this.#phase = 'failed';
@@ -107,5 +120,29 @@ export class RevisionRunner {
     this.#phase = 'ready';
     this.usage.lastUsed = performance.now();
     this.#publish();
+  }
+
+  /** Throws START_TIMEOUT; what comes up after that is ended. */
+  async #startInTime(): Promise<Instance> {
+    const { workload, limits } = this.revision;
+    const starting = this.#driver.start(this.revision, limits);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(reconcilerErrors.START_TIMEOUT(workload, limits.startTimeoutMs)),
+        limits.startTimeoutMs,
+      );
+    });
+    try {
+      return await Promise.race([starting, late]);
+    } catch (reason) {
+      starting.then(
+        (instance) => instance.stop(0),
+        () => {},
+      );
+      throw reason;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 }

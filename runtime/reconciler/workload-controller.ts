@@ -69,7 +69,8 @@ export class WorkloadController {
 
   /** Null when nothing of it is to be served. */
   served(): ServedWorkload | null {
-    if (!this.#document || this.#traffic.length === 0) return null;
+    // A removed workload is not served from that moment, also when a pass over it still runs.
+    if (!this.#document || this.#traffic.length === 0 || !this.#context.desired.get(this.name)) return null;
     const revisions = new Map([...this.#runners].map(([id, runner]) => [id, runner.served()]));
     const traffic = this.#traffic.flatMap(({ revision, percent }) => {
       const served = revisions.get(revision);
@@ -79,21 +80,20 @@ export class WorkloadController {
   }
 
   /**
-   * One pass: from what is to what the document wants. `boot`: the node has just started, and what was served before
-   * is served at once, cold, and warmed here. Returns when to try again in milliseconds, or null when all is as wanted.
+   * One pass: from what is to what the document wants. Where nothing was served before, because the workload is new or
+   * the node has just started, its revisions are served at once, cold, and warmed here: requests wait for the start, and
+   * hear of it when it fails. Returns when to try again in milliseconds, or null when all is as wanted.
    */
-  async reconcile(boot: boolean): Promise<number | null> {
+  async reconcile(): Promise<number | null> {
     const document = this.#context.desired.get(this.name);
-    if (!document) {
-      await this.#remove();
-      return null;
-    }
+    if (!document) return null;
     this.#document = document.value;
     this.#phase = 'progressing';
     this.#message = '';
     const problems = this.#syncRunners(document.value);
-    if (boot && this.#traffic.length === 0) this.#shift(document.value.traffic);
-    const failure = problems[0] ?? (await this.#roll(document.value, boot));
+    const first = this.#traffic.length === 0;
+    if (first) this.#shift(document.value.traffic);
+    const failure = problems[0] ?? (await this.#roll(document.value, first));
     this.#observed = document.generation;
     this.#drainUnwanted(document.value);
     if (failure) {
@@ -152,12 +152,12 @@ export class WorkloadController {
   }
 
   /** Starts what the traffic needs, then moves the traffic. Returns the first failure; the old traffic then stays. */
-  async #roll(document: WorkloadDocument, boot: boolean): Promise<SkerryError | null> {
+  async #roll(document: WorkloadDocument, first: boolean): Promise<SkerryError | null> {
     if (document.scale.max > 0) {
       const serving = new Set(this.#traffic.map((share) => share.revision));
       for (const { revision } of document.traffic) {
         const runner = this.#runners.get(revision) as RevisionRunner;
-        const wanted = boot || document.scale.min > 0 || !serving.has(revision) || runner.phase === 'failed';
+        const wanted = first || document.scale.min > 0 || !serving.has(revision) || runner.phase === 'failed';
         if (!wanted || runner.phase === 'ready') continue;
         try {
           await this.#context.startSlot(() => runner.start());
@@ -196,11 +196,11 @@ export class WorkloadController {
     this.#draining.add(work);
   }
 
-  async #remove(): Promise<void> {
+  /** Ends everything of a removed workload; resolves when nothing of it runs any more. */
+  async remove(): Promise<void> {
     this.#phase = 'removing';
     this.#document = null;
     this.#traffic = [];
-    this.#context.publish(this.name);
     for (const runner of this.#runners.values()) this.#stop(runner, true);
     this.#runners.clear();
     await Promise.all(this.#draining);

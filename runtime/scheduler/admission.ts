@@ -11,6 +11,9 @@ export interface Waiter {
   refuse(error: SkerryError): void;
 }
 
+/** Node's timers take no longer delay than this, in milliseconds. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /** Seconds a client is told to wait before it tries a full queue again. */
 const RETRY_AFTER_S = 1;
 
@@ -25,7 +28,11 @@ export class AdmissionQueue {
   limit: number;
   #waiting: Waiter[] = [];
   #timer: NodeJS.Timeout | null = null;
+  /** When the timer fires, on the clock of `performance.now()`. */
+  #timerAt = Number.POSITIVE_INFINITY;
   #running = 0;
+  /** Who waits for the last request to end. */
+  #drained: (() => void)[] = [];
 
   constructor(name: string, concurrency: number, limit: number) {
     this.#name = name;
@@ -55,18 +62,36 @@ export class AdmissionQueue {
       return;
     }
     this.#waiting.push(waiter);
-    this.#armTimer();
+    if (waiter.deadline < this.#timerAt) this.#armTimer(waiter.deadline);
   }
 
   leave(): void {
     this.#running--;
     while (this.#running < this.#concurrency) {
       const next = this.#waiting.shift();
-      if (!next) return;
+      if (!next) break;
       if (next.aborted) continue;
+      if (next.deadline <= performance.now()) {
+        next.refuse(schedulerErrors.QUEUE_DEADLINE(this.#name));
+        continue;
+      }
       this.#running++;
       next.run();
     }
+    // Nobody waits while a place is free: with nothing running the queue is empty too.
+    if (this.#running === 0) for (const tell of this.#drained.splice(0)) tell();
+  }
+
+  /** Resolves when no request runs or waits, or after `graceMs`. */
+  async drained(graceMs: number): Promise<void> {
+    if (this.#running === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, Math.min(graceMs, MAX_TIMER_MS));
+      this.#drained.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
   }
 
   #dropAborted(): void {
@@ -74,23 +99,25 @@ export class AdmissionQueue {
   }
 
   /** One timer for the whole queue, set for the earliest deadline in it. */
-  #armTimer(): void {
-    if (this.#timer || this.#waiting.length === 0) return;
-    const earliest = this.#waiting.reduce(
-      (least, waiter) => Math.min(least, waiter.deadline),
-      Number.POSITIVE_INFINITY,
-    );
+  #armTimer(earliest: number): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timerAt = earliest;
     const delay = Math.max(1, Math.ceil(earliest - performance.now()));
-    this.#timer = setTimeout(() => this.#expire(), delay);
+    this.#timer = setTimeout(() => this.#expire(), Math.min(delay, MAX_TIMER_MS));
     this.#timer.unref();
   }
 
   #expire(): void {
     this.#timer = null;
+    this.#timerAt = Number.POSITIVE_INFINITY;
     const now = performance.now();
     const late = this.#waiting.filter((waiter) => waiter.deadline <= now);
     this.#waiting = this.#waiting.filter((waiter) => waiter.deadline > now && !waiter.aborted);
-    this.#armTimer();
+    if (this.#waiting.length > 0) {
+      this.#armTimer(
+        this.#waiting.reduce((least, waiter) => Math.min(least, waiter.deadline), Number.POSITIVE_INFINITY),
+      );
+    }
     for (const waiter of late) if (!waiter.aborted) waiter.refuse(schedulerErrors.QUEUE_DEADLINE(this.#name));
   }
 }

@@ -78,8 +78,6 @@ class DataFile {
     checkTransactions(first.readBigUInt64LE(meta.transaction), second.readBigUInt64LE(meta.transaction));
     const newer = first.readBigUInt64LE(meta.transaction) >= second.readBigUInt64LE(meta.transaction) ? first : second;
     if (newer.readUInt32LE(meta.freeDb + db.pageSize) !== size) damaged('two root pages with different page sizes');
-    if (newer.readUInt16LE(meta.freeDb + db.flags) !== integerKeys || newer.readUInt16LE(meta.mainDb + db.flags) !== 0)
-      damaged('trees of an unknown kind');
     const lastPage = newer.readBigUInt64LE(meta.lastPage);
     if (lastPage < 1n || lastPage > maxPages) damaged(`a last page numbered ${lastPage}`);
     this.#lastPage = Number(lastPage);
@@ -96,6 +94,8 @@ class DataFile {
     if (page.readUInt32LE(meta.magic) !== magic) damaged(`no LMDB signature at byte ${position}`);
     const version = page.readUInt32LE(meta.version);
     if ((version & 0xffff) !== dataFormat) damaged(`LMDB's data format ${version} at byte ${position}`);
+    if (page.readUInt16LE(meta.freeDb + db.flags) !== integerKeys || page.readUInt16LE(meta.mainDb + db.flags) !== 0)
+      damaged(`trees of an unknown kind at byte ${position}`);
     return page;
   }
 
@@ -284,6 +284,17 @@ function checkOrder(page: number, tree: Tree, keys: readonly (Buffer | null)[], 
   }
   if (high !== null && before !== null && tree.compare(before, high) >= 0)
     damaged(`page ${page} has keys that belong elsewhere`);
+}
+
+/** How far LMDB uses a file that was checked; the file itself may be longer. */
+export function usedPages(fd: number): { pageBytes: number; pages: number } {
+  const page = Buffer.alloc(meta.end);
+  readSync(fd, page, 0, meta.end, 0);
+  const pageBytes = page.readUInt32LE(meta.freeDb + db.pageSize);
+  const first = Number(page.readBigUInt64LE(meta.lastPage));
+  readSync(fd, page, 0, meta.end, pageBytes);
+  const second = Number(page.readBigUInt64LE(meta.lastPage));
+  return { pageBytes, pages: Math.max(first, second) + 1 };
 }
 
 /** Throws STATE_CORRUPT when LMDB could not walk the data file safely. Reads all pages that are in use, synchronously. */

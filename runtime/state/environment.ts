@@ -15,6 +15,7 @@ import { open, type RootDatabase } from 'lmdb';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { checkDataFile } from './data-file.ts';
 import { stateErrors } from './errors.ts';
+import { type Demand, reserve } from './reserve.ts';
 
 /** `value: null` removes the key. */
 export interface RawWrite {
@@ -47,6 +48,9 @@ const ioError = 5;
 
 /** When a write came out short and less than this is free, in bytes, the disk counts as full. */
 const fullBelowBytes = 4 * 1024 * 1024;
+
+/** What a new environment takes until its first commit is made. */
+const newEnvironmentBytes = 512 * 1024;
 
 const rangeEnd = Buffer.from([0xff]);
 
@@ -96,6 +100,10 @@ export async function openEnvironment(
     rmSync(aside, { recursive: true, force: true });
     if (!existsSync(dataFile)) {
       mkdirSync(aside, { mode: 0o700 });
+      // LMDB's own first write is not preceded by any reserve: see whether there is room for a new environment at all.
+      const probe = join(aside, 'room');
+      writeFileSync(probe, Buffer.alloc(newEnvironmentBytes), { mode: 0o600 });
+      rmSync(probe);
       const made = new Environment(aside, options);
       try {
         create(made);
@@ -142,11 +150,15 @@ export class Environment implements RawRecords {
       yield [key.toString(), value];
   }
 
-  /** One transaction; resolves when it is on the disk. After an error nothing of it is visible. */
-  async write(writes: readonly RawWrite[]): Promise<void> {
+  /**
+   * One transaction; resolves when it is on the disk. After an error nothing of it is visible. `onlyRemoves`: the last
+   * room on the disk may be used.
+   */
+  async write(writes: readonly RawWrite[], onlyRemoves: boolean): Promise<void> {
     // What the last failed write left in LMDB's memory is not trusted.
     if (this.#snapshot) await this.#reopen();
     const database = this.#open();
+    this.#reserve(demandOf(writes, onlyRemoves));
     try {
       await database.batch(() => {
         for (const { key, value } of writes) {
@@ -160,9 +172,13 @@ export class Environment implements RawRecords {
     }
   }
 
-  /** Runs `change` in one transaction that is on the disk when this returns; when it throws, nothing is changed. */
-  writeNow(change: (put: (write: RawWrite) => void) => void): void {
+  /**
+   * Runs `change` in one transaction that is on the disk when this returns; when it throws, nothing is changed. What
+   * `change` puts is written as it comes, so that later reads see it.
+   */
+  writeNow(demand: Demand, change: (put: (write: RawWrite) => void) => void): void {
     const database = this.#open();
+    this.#reserve(demand);
     try {
       database.transactionSync(() => {
         change(({ key, value }) => {
@@ -170,6 +186,14 @@ export class Environment implements RawRecords {
           else database.remove(Buffer.from(key));
         });
       });
+    } catch (error) {
+      throw explain(this.folder, error);
+    }
+  }
+
+  #reserve(demand: Demand): void {
+    try {
+      reserve(join(this.folder, 'data.mdb'), demand);
     } catch (error) {
       throw explain(this.folder, error);
     }
@@ -198,6 +222,11 @@ export class Environment implements RawRecords {
       throw explain(this.folder, error);
     }
   }
+}
+
+function demandOf(writes: readonly RawWrite[], onlyRemoves: boolean): Demand {
+  const bytes = writes.reduce((sum, { key, value }) => sum + key.length + (value?.length ?? 0), 0);
+  return { records: writes.length, bytes, onlyRemoves };
 }
 
 function explain(folder: string, error: unknown): SkerryError {

@@ -194,9 +194,15 @@ class LmdbStateStore implements StateStore {
       }
       if (accepted.length === 0) return;
       this.#reached('state:before-commit');
-      await this.#environment.write(changes.toWrites());
+      const onlyRemoves = accepted.every(({ pending }) => pending.writes.every((write) => write.delete === true));
+      await this.#environment.write(changes.toWrites(), onlyRemoves);
       this.#reached('state:committed');
     } catch (error) {
+      // One that is too long for the room there is must not take the others with it.
+      if ((error as SkerryError).code === 'STATE_DISK_FULL' && accepted.length > 1) {
+        for (const { pending } of accepted) await this.#writeGroup([pending]);
+        return;
+      }
       for (const { reject } of group) reject(error);
       return;
     }

@@ -1,6 +1,7 @@
 import type { Environment, RawRecords, RawWrite } from './environment.ts';
 import { stateErrors } from './errors.ts';
 import { decodeRecord, encodeRecord } from './record.ts';
+import type { Demand } from './reserve.ts';
 
 /** What a step may do: read what is there, and put (a document's key, generation and value) or remove. */
 export interface MigrationView {
@@ -27,9 +28,19 @@ export const currentSchema: Schema = { version: 1, migrations: [] };
 export const documentPrefix = 'd/';
 export const schemaKey = 'm/schema';
 
+/** Room for writing all documents anew at each step, twice as long. */
+function demandOf(environment: Environment, steps: number): Demand {
+  const demand = { records: 1, bytes: 100, onlyRemoves: false };
+  for (const [key, record] of environment.range('')) {
+    demand.records += steps;
+    demand.bytes += 2 * steps * (key.length + record.length);
+  }
+  return demand;
+}
+
 /** Marks a new environment as one of `schema`. */
 export function begin(environment: Environment, schema: Schema): void {
-  environment.writeNow((put) => put(schemaRecord(schema.version)));
+  environment.writeNow({ records: 1, bytes: 100, onlyRemoves: false }, (put) => put(schemaRecord(schema.version)));
 }
 
 function schemaRecord(version: number): RawWrite {
@@ -61,7 +72,7 @@ export function migrate(environment: Environment, schema: Schema): void {
   const found = findVersion(environment);
   if (found === schema.version) return;
   if (found > schema.version) throw stateErrors.STATE_NEWER(environment.folder, found, schema.version);
-  environment.writeNow((put) => {
+  environment.writeNow(demandOf(environment, schema.version - found), (put) => {
     for (let version = found; version < schema.version; version++) {
       const step = schema.migrations.find(({ from }) => from === version);
       if (!step) throw stateErrors.STATE_TOO_OLD(environment.folder, version, schema.version);

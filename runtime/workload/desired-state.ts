@@ -246,7 +246,10 @@ export class DesiredState {
     const before = this.#workloads.get(name);
     if (before) {
       this.#workloads.delete(name);
-      for (const { route } of routesOf(name, before.value.routes)) this.#routes.delete(routeKey(route));
+      for (const { route } of routesOf(name, before.value.routes)) {
+        // In one change a route may go from one workload to another, in either order.
+        if (this.#routes.get(routeKey(route)) === name) this.#routes.delete(routeKey(route));
+      }
     }
     const document = this.#store.get<WorkloadDocument>(workloadKey(name));
     if (document) this.#remember(document);

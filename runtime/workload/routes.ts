@@ -15,10 +15,13 @@ export function routesOf(name: string, own: readonly string[]): RouteEntry[] {
   ];
 }
 
-/** `/a` and `/a/` are other paths, but `/a/*` covers `/a` as well: both forms are one claim. */
+/**
+ * What a route claims. `/a` and `/a/` are other paths, but `/a/*` covers `/a` as well: both forms are one claim, so that
+ * nobody takes the root of another's prefix.
+ */
 export function routeKey(route: string): string {
   const { host, path } = splitRoute(route);
-  return `${host.toLowerCase()}${path}`;
+  return `${host.toLowerCase()}${path.endsWith('/*') && path !== '/*' ? path.slice(0, -2) : path}`;
 }
 
 export function previewHost(workload: string, revision: string): string {

@@ -75,15 +75,14 @@ test('every command that needs a node says that none runs', async ({ folder }) =
   }
 });
 
-test("a node of another user's is not reached, and the line says why", async ({ folder, closing }) => {
-  const locked = join(folder, 'locked');
+test("a node of another user's is not reached, and the line says why", async ({ closing }) => {
   const node = await fake(closing, {});
   chmodSync(node.data, 0o700);
   if (process.getuid?.() === 0) {
     // Root may open everything: the command runs as nobody.
     const main = join(process.cwd(), 'cli/main.ts');
     const child = spawn(process.execPath, ['--import', 'tsx', main, 'ls', '--data', node.data], {
-      env: { PATH: process.env.PATH, HOME: folder, TMPDIR: folder },
+      env: { PATH: process.env.PATH },
       uid: 65534,
       gid: 65534,
     });
@@ -94,7 +93,6 @@ test("a node of another user's is not reached, and the line says why", async ({ 
     chmodSync(node.data, 0o700);
     assertFailure(result, 'NODE_DENIED', 1, /no permission/);
   }
-  assert.ok(locked);
 });
 
 test('a problem of the node is one line with its detail, its fix and its code', async ({ closing }) => {
@@ -119,7 +117,12 @@ test('an answer of another version is told as such', async ({ closing }) => {
     'GET /v1/workloads/x': (_request, response) => void response.end('<html>'),
     'GET /v1/export': (_request, response) => void response.writeHead(404).end('nothing here'),
   });
-  assertFailure(await skerry(['ls'], { data: node.data }), 'API_MISMATCH', 1, /workloads: .*version that the node runs/);
+  assertFailure(
+    await skerry(['ls'], { data: node.data }),
+    'API_MISMATCH',
+    1,
+    /workloads: .*version that the node runs/,
+  );
   assertFailure(await skerry(['inspect', 'x'], { data: node.data }), 'API_MISMATCH', 1, /is not JSON/);
   assertFailure(await skerry(['export'], { data: node.data }), 'API_MISMATCH', 1, /GET \/v1\/export was answered 404/);
 });

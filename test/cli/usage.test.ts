@@ -16,7 +16,7 @@ test('offers the commands of the contract that work, and no others', () => {
   assert.equal([...offered].sort(), [...promised].sort());
 });
 
-test("the help of every command has a line of description and an example that calls it", async () => {
+test('the help of every command has a line of description and an example that calls it', async () => {
   for (const command of commands) {
     const { status, stdout, stderr } = await skerry([command.name(), '--help']);
     assert.is(status, 0);

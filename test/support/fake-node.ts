@@ -1,4 +1,5 @@
 /** An HTTP server on a Unix socket in the place of a node: for what the command line does with answers of any kind. */
+import { EventEmitter, once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
@@ -21,6 +22,8 @@ export interface FakeNode {
   readonly requests: Recorded[];
   /** Requests of one kind: `PUT /v1/workloads/hello`. */
   of(line: string): Recorded[];
+  /** Resolves when a request of one kind has come. */
+  seen(line: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -28,6 +31,7 @@ export interface FakeNode {
 export async function startFakeNode(handlers: Record<string, Handler>): Promise<FakeNode> {
   const data = mkdtempSync(join(tmpdir(), 'skerry-cli-'));
   const requests: Recorded[] = [];
+  const arrived = new EventEmitter();
   const server = http.createServer(async (incoming, response) => {
     const chunks: Buffer[] = [];
     const path = incoming.url!.split('?')[0]!;
@@ -40,6 +44,7 @@ export async function startFakeNode(handlers: Record<string, Handler>): Promise<
     for await (const chunk of incoming) chunks.push(chunk);
     const request: Recorded = { ...head, body: Buffer.concat(chunks) };
     requests.push(request);
+    arrived.emit('request');
     const handler = handlers[`${request.method} ${path}`];
     const answer = handler ? handler(request, response) : problem(response, 404, 'NOT_FOUND', `there is no ${path}`);
     if (answer !== undefined) {
@@ -48,10 +53,14 @@ export async function startFakeNode(handlers: Record<string, Handler>): Promise<
     }
   });
   await new Promise<void>((done) => server.listen(join(data, 'skerry.sock'), done));
+  const of = (line: string) => requests.filter((one) => `${one.method} ${one.url.split('?')[0]}` === line);
   return {
     data,
     requests,
-    of: (line) => requests.filter((request) => `${request.method} ${request.url.split('?')[0]}` === line),
+    of,
+    async seen(line) {
+      while (of(line).length === 0) await once(arrived, 'request');
+    },
     async close() {
       server.closeAllConnections();
       await new Promise((done) => server.close(done));
@@ -98,7 +107,12 @@ export function workloadOf(name: string, changes: Partial<WorkloadView> = {}): W
   return {
     name,
     generation: 1,
-    spec: { routes: [`${name}.localhost/*`, `/${name}/*`], scale: { min: 0, max: 10, idleMs: 60_000 }, queue: 128, traffic },
+    spec: {
+      routes: [`${name}.localhost/*`, `/${name}/*`],
+      scale: { min: 0, max: 10, idleMs: 60_000 },
+      queue: 128,
+      traffic,
+    },
     status: { observedGeneration: 1, phase: 'ready', message: '', traffic },
     urls: [`http://127.0.0.1:8080/${name}`],
     revisions: [revisionOf('aaaa00000001')],

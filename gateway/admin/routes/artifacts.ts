@@ -31,6 +31,9 @@ const postBuild = createRoute({
 
 export function artifactRoutes(app: AdminApp, services: AdminServices): void {
   app.openapi(putArtifact, async (c) => {
+    if (Number(c.req.header('content-length') ?? 0) > MAX_ARTIFACT_BYTES) {
+      throw gatewayErrors.TOO_LARGE(`${MAX_ARTIFACT_BYTES / 2 ** 20}MiB`);
+    }
     const stored = await services.blobs.putStream(c.env.incoming, { maxBytes: MAX_ARTIFACT_BYTES });
     return c.json({ digest: stored.digest, size: stored.size }, 201);
   });

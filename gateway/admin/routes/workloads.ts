@@ -1,6 +1,7 @@
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { createRoute, z } from '@hono/zod-openapi';
 import type { Driver } from '../../../runtime/driver.ts';
+import type { FlatHeaders } from '../../../runtime/exchange.ts';
 import { reconcilerErrors } from '../../../runtime/reconciler/errors.ts';
 import type { Change, Deploy } from '../../../runtime/workload/desired-state.ts';
 import { revisionOf } from '../../../runtime/workload/revision-of.ts';
@@ -174,10 +175,24 @@ export function workloadRoutes(app: AdminApp, services: AdminServices): void {
     const name = c.req.param('name');
     desired.require(name);
     const { incoming, outgoing } = c.env;
-    const target = (incoming.url as string).slice(`/v1/workloads/${name}/invoke`.length);
-    services.dispatcher.dispatchTo(name, new NodeExchange(incoming, outgoing, 'http', target));
+    const exchange = new NodeExchange(incoming, outgoing, 'http', invokeTarget(incoming.url as string));
+    // Over TCP it is the node's own token, which is not for workloads.
+    if (incoming.socket.remoteAddress !== undefined) dropHeader(exchange.headers, 'authorization');
+    services.dispatcher.dispatchTo(name, exchange);
     return RESPONSE_ALREADY_SENT;
   });
+}
+
+const INVOKE = /^\/v1\/workloads\/[^/]*\/invoke/;
+
+/** Path and query as the workload shall see them, byte for byte. */
+function invokeTarget(url: string): string {
+  const rest = url.replace(INVOKE, '');
+  return rest.startsWith('/') ? rest : `/${rest}`;
+}
+
+function dropHeader(headers: FlatHeaders, name: string): void {
+  for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i] === name) headers.splice(i, 2);
 }
 
 interface Wanted extends z.infer<typeof DeployRequest> {

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { projectRoot } from '../../../errors/project-root.ts';
 import { buildErrors } from '../errors.ts';
+import { removeLeftovers } from './leftovers.ts';
 import { inTurn } from './one-at-a-time.ts';
 import type { BuildMessage, BuildProblem, BuildRequest } from './protocol.ts';
 import { toolchainKey } from './toolchain.ts';
@@ -58,7 +59,10 @@ export async function prepareJavaScriptBuilder(options: JavaScriptBuildOptions):
 
 async function build(source: string, options: JavaScriptBuildOptions): Promise<Uint8Array> {
   const { cacheFolder = null } = options;
-  if (cacheFolder !== null) await mkdir(cacheFolder, { recursive: true, mode: 0o700 });
+  if (cacheFolder !== null) {
+    await mkdir(cacheFolder, { recursive: true, mode: 0o700 });
+    await removeLeftovers(cacheFolder);
+  }
   const workFolder = await mkdtemp(join(cacheFolder ?? tmpdir(), 'build-'));
   try {
     await writeFile(join(workFolder, 'function.js'), source);

@@ -1,4 +1,5 @@
 /** The child process that builds one component and ends: `dist/componentize-child.js`. */
+import { rmSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { componentize } from './componentize.ts';
 import { type BuildMessage, type BuildRequest, BuildStopped } from './protocol.ts';
@@ -12,7 +13,9 @@ function say(message: BuildMessage): Promise<void> {
   });
 }
 
-function end(): void {
+/** The node is gone: nobody waits for the component, nor will anybody clear up. */
+function abandon(workFolder: string): void {
+  rmSync(workFolder, { recursive: true, force: true });
   // The whole group, with what this process started: it leads one of its own.
   process.kill(-process.pid, 'SIGKILL');
 }
@@ -28,8 +31,9 @@ async function build(request: BuildRequest): Promise<BuildMessage> {
 }
 
 setPriority(niceness);
-process.once('disconnect', end);
 process.once('message', async (request: BuildRequest) => {
+  const end = () => abandon(request.workFolder);
+  process.once('disconnect', end);
   const answer = await build(request);
   process.off('disconnect', end);
   await say(answer);

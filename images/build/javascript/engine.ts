@@ -7,6 +7,7 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { register } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { removeOtherEngines } from './leftovers.ts';
 import { componentizeFolder, engineKey, features, jcoFolder, worldName, worldText } from './toolchain.ts';
 
 export interface SplicedEngine {
@@ -39,7 +40,8 @@ interface CoreExport {
 
 /** Takes the engine from the folder, or makes it there; a folder is complete when it has its final name. */
 export async function splicedEngine(folder: string, progress: (step: string) => void): Promise<SplicedEngine> {
-  const final = join(folder, `engine-${engineKey.slice(0, 16)}`);
+  const name = `engine-${engineKey.slice(0, 16)}`;
+  const final = join(folder, name);
   const found = await read(final);
   if (found) return found;
   progress('preparing the JavaScript engine (once)');
@@ -53,6 +55,7 @@ export async function splicedEngine(folder: string, progress: (step: string) => 
     const made = await read(final);
     if (!made) throw error;
   }
+  await removeOtherEngines(folder, name);
   const made = await read(final);
   if (!made) throw new Error(`the engine in ${final} cannot be read`);
   return made;

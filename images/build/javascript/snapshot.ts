@@ -71,13 +71,17 @@ async function wizen(
   args.push(`--mapdir=/::${sources}`, `-o=${output}`, engine.wasmPath);
   // The source runs in a sandbox that has no limits of its own: the kernel's hold. Data is what a process can write
   // to, so the address space that the sandbox merely reserves does not count. CPU time ends a run whose parent is gone.
-  const shell = 'ulimit -c 0; ulimit -d "$1"; ulimit -f "$2"; ulimit -t "$3"; shift 3; exec "$@"';
+  // `env -i` takes away what the shell itself puts into the environment, which the source sees and the snapshot keeps.
+  const shell = 'ulimit -c 0; ulimit -d "$1"; ulimit -f "$2"; ulimit -t "$3"; shift 3; exec env -i "$@"';
   const kibibytes = Math.ceil(limits.memoryBytes / 1024);
   const blocks = Math.ceil((4 * limits.sizeBytes) / 512);
   const cpuSeconds = 2 * Math.ceil(limits.timeMs / 1000) + 10;
-  const child = spawn('/bin/sh', ['-c', shell, 'sh', kibibytes, blocks, cpuSeconds, wizer, ...args].map(String), {
+  const environment = { ...engine.environment, ...cacheEnvironment(codeCache) };
+  const pairs = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+  const command = ['-c', shell, 'sh', kibibytes, blocks, cpuSeconds, ...pairs, wizer, ...args].map(String);
+  const child = spawn('/bin/sh', command, {
     stdio: ['pipe', 'pipe', 'pipe'],
-    env: { ...engine.environment, ...cacheEnvironment(codeCache) },
+    env: { PATH: '/usr/bin:/bin' },
     ...(codeCache === '' ? {} : { cwd: codeCache }),
   });
   const stdout = kept(child.stdout);

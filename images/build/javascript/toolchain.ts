@@ -33,7 +33,7 @@ function guestFile(name: string): string {
 
 /** Module name → text of what runs around the function inside the sandbox. */
 export const guestModules: Readonly<Record<string, string>> = Object.fromEntries(
-  ['prelude.js', 'top-level.js', 'entry.js'].map((name) => [name, guestFile(name)]),
+  ['failure.js', 'bodies.js', 'prelude.js', 'top-level.js', 'entry.js'].map((name) => [name, guestFile(name)]),
 );
 
 /**

@@ -27,10 +27,7 @@ impl Body for IncomingBody {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match self.get_mut() {
             IncomingBody::Empty => Poll::Ready(None),
             IncomingBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
@@ -68,6 +65,16 @@ impl Drop for StreamEnd {
     }
 }
 
+/// What became of a piece that was handed over.
+#[derive(Clone, Copy)]
+pub enum Pushed {
+    Taken = 0,
+    /// It was taken; the next one shall wait for a RESUME event.
+    Full = 1,
+    /// The guest wants no more.
+    Unwanted = 2,
+}
+
 /// The Node side's end of a stream.
 pub struct BodyStream {
     slot: u32,
@@ -99,18 +106,18 @@ impl BodyStream {
         (stream.clone(), IncomingBody::Stream(StreamEnd(stream)))
     }
 
-    /// Hands over one piece; false asks to pause until a RESUME event.
-    pub fn push(&self, piece: Bytes) -> bool {
+    /// Hands over one piece.
+    pub fn push(&self, piece: Bytes) -> Pushed {
         let mut state = self.lock();
         if state.dropped || state.end.is_some() {
-            return true;
+            return Pushed::Unwanted;
         }
         state.waiting += piece.len();
         state.pieces.push_back(piece);
         state.paused = state.waiting >= HIGH;
         let paused = state.paused;
         wake(state);
-        !paused
+        if paused { Pushed::Full } else { Pushed::Taken }
     }
 
     pub fn end(&self, trailers: Option<HeaderMap>) {

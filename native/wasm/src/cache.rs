@@ -70,6 +70,20 @@ impl Cache {
         File::open(&self.folder)?.sync_all()
     }
 
+    /// Removes what is kept for a component, of every version and configuration of wasmtime.
+    pub fn forget(&self, digest: &str) -> io::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let belongs =
+                name.to_str().and_then(|name| name.strip_prefix(digest)).is_some_and(|rest| rest.starts_with('-'));
+            if belongs {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     fn path(&self, digest: &str) -> PathBuf {
         self.folder.join(format!("{digest}-{}.cwasm", self.compatibility))
     }

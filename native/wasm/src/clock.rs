@@ -63,10 +63,16 @@ impl Clock {
         self.lock().remove(&(request.deadline, request.slot));
     }
 
+    /// Stops the clock and every request that it watches.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.get() {
             thread.unpark();
+        }
+        // Their tasks hold them, and they the wakers of their tasks: neither would ever be freed.
+        let watched = std::mem::take(&mut *self.lock());
+        for request in watched.into_values() {
+            request.stop();
         }
     }
 

@@ -99,8 +99,7 @@ fn compile(engine: &Engine, digest: &str, path: &str) -> Result<Component, Refus
         return Ok(*component);
     }
     // SAFETY: compiled a moment ago by this engine.
-    unsafe { Component::deserialize(&engine.wasmtime, &code) }
-        .map_err(|error| Refusal::Internal(format!("{error:#}")))
+    unsafe { Component::deserialize(&engine.wasmtime, &code) }.map_err(|error| Refusal::Internal(format!("{error:#}")))
 }
 
 /// Runs the compiler on as many threads as there are cores, at a low priority so that it yields to what is served.

@@ -1,8 +1,6 @@
 //! How wasmtime is set up: what guests may use, and the pool that their instances come from.
 
-use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
-};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 /// An engine and how many instances may live at once.
 pub struct Opened {

@@ -41,10 +41,9 @@ impl Failure {
 
     pub fn detail(&self) -> String {
         match self {
-            Failure::Trapped(why)
-            | Failure::BadAnswer(why)
-            | Failure::Error(why)
-            | Failure::Internal(why) => why.clone(),
+            Failure::Trapped(why) | Failure::BadAnswer(why) | Failure::Error(why) | Failure::Internal(why) => {
+                why.clone()
+            }
             Failure::Exited(status) => status.to_string(),
             _ => String::new(),
         }

@@ -11,6 +11,7 @@ mod failure;
 mod function;
 mod head;
 mod host;
+mod latin1;
 mod limits;
 mod outbox;
 mod outgoing;
@@ -28,15 +29,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use napi::bindgen_prelude::{BufferSlice, FromNapiValue, Function as JsFunction, TypeName, ValidateNapiValue};
+use napi::bindgen_prelude::{BufferSlice, Function as JsFunction};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
-use napi::{Env, Error, Result, Status, ValueType, check_status, sys};
+use napi::{Env, Error, Result, Status, check_status, sys};
 use napi_derive::napi;
 
-use crate::body::{BodyStream, IncomingBody};
+use crate::body::{BodyStream, IncomingBody, Pushed};
 use crate::component::Refusal;
 use crate::engine::Engine;
 use crate::function::Function;
+use crate::latin1::Latin1;
 use crate::outbox::{Event, Outbox, flag};
 use crate::request::Request;
 
@@ -51,15 +53,14 @@ pub struct NativeEngine {
     engine: Arc<Engine>,
     /// Calls the Node thread; kept to hold the process while work is underway.
     bell: sys::napi_threadsafe_function,
-    state: Mutex<State>,
+    functions: Arc<Mutex<HashMap<u32, Arc<Function>>>>,
+    /// Requests by slot.
+    requests: Mutex<Vec<Option<Arc<Request>>>>,
 }
 
-#[derive(Default)]
-struct State {
-    functions: HashMap<u32, Arc<Function>>,
-    /// Requests by slot. Only the Node thread makes and ends them.
-    requests: HashMap<u32, Arc<Request>>,
-}
+/// How the body of a request comes.
+const BODY_WHOLE: u32 = 1;
+const BODY_STREAM: u32 = 2;
 
 #[napi]
 impl NativeEngine {
@@ -79,18 +80,16 @@ impl NativeEngine {
             .build_threadsafe_function::<()>()
             .weak::<true>()
             .callee_handled::<false>()
-            .build_callback(move |context| {
-                events.drain(|bytes| BufferSlice::copy_from(&context.env, bytes))
-            })?;
+            .build_callback(move |context| events.drain(|bytes| BufferSlice::copy_from(&context.env, bytes)))?;
         let raw = bell.raw();
         outbox.set_bell(Box::new(move || {
             bell.call((), ThreadsafeFunctionCallMode::NonBlocking);
         }));
-        let engine = Engine::open(cache_dir.into(), key, outbox)
-            .map_err(|why| Error::new(Status::GenericFailure, why))?;
+        let engine =
+            Engine::open(cache_dir.into(), key, outbox).map_err(|why| Error::new(Status::GenericFailure, why))?;
         // The threads must not outlive the library's use by this environment.
         env.add_env_cleanup_hook(engine.clone(), |engine| engine.close())?;
-        Ok(NativeEngine { engine, bell: raw, state: Mutex::default() })
+        Ok(NativeEngine { engine, bell: raw, functions: Arc::default(), requests: Mutex::default() })
     }
 
     /// While held, the process does not exit by itself.
@@ -112,9 +111,176 @@ impl NativeEngine {
         self.job(ticket, move |engine| engine.prepare(&digest, &path).map(drop));
     }
 
-    /// The same, and gives the function `id` to it. `env` has names and values in turn.
+    /// Removes a component from the cache; the outcome comes as a JOB event.
     #[napi(catch_unwind)]
-    pub fn load(&self, this: ThisEngine, ticket: u32, id: u32, digest: String, path: String, memory: f64, env: Vec<String>) {
-        let _ = (this, ticket, id, digest, path, memory, env);
+    pub fn forget(&self, ticket: u32, digest: String) {
+        self.job(ticket, move |engine| Ok(engine.cache.forget(&digest)?));
     }
+
+    /// Compiles and links a component, and makes it callable as the function `id`. `env` has names and values in turn; `memory` is the limit
+    /// in bytes.
+    #[napi(catch_unwind)]
+    pub fn load(&self, ticket: u32, id: u32, digest: String, path: String, memory: f64, env: Vec<String>) {
+        let functions = self.functions.clone();
+        self.job(ticket, move |engine| {
+            let prepared = engine.prepare(&digest, &path)?;
+            if prepared.initial_memory > memory as u64 {
+                return Err(Refusal::Memory(prepared.initial_memory));
+            }
+            let mut values = env.into_iter();
+            let mut pairs = Vec::new();
+            while let (Some(name), Some(value)) = (values.next(), values.next()) {
+                pairs.push((name, value));
+            }
+            lock(&functions).insert(id, Arc::new(Function::new(prepared.code, memory as usize, pairs)));
+            Ok(())
+        });
+    }
+
+    /// Forgets a function. Its code is freed when no other one shares it and its last request is over.
+    #[napi(catch_unwind)]
+    pub fn unload(&self, id: u32) {
+        lock(&self.functions).remove(&id);
+    }
+
+    /// Starts a request under a slot that is free. `head` is packed as head.rs says, `fields` the number of its fields;
+    /// `remaining` is the time to the deadline in milliseconds; `body` how the body comes: not at all, whole, or as a
+    /// stream. Gives back why the request cannot be served as it is, or null.
+    #[allow(clippy::too_many_arguments, reason = "one call for each request, and objects would cost more")]
+    #[napi(catch_unwind)]
+    pub fn start(
+        &self,
+        id: u32,
+        slot: u32,
+        head: Latin1,
+        fields: u32,
+        https: bool,
+        remaining: f64,
+        body: u32,
+        bytes: Option<BufferSlice<'_>>,
+    ) -> Result<Option<String>> {
+        let function = lock(&self.functions).get(&id).cloned();
+        let function = function.ok_or_else(|| Error::new(Status::InvalidArg, "no such function"))?;
+        let outbox = self.engine.outbox.clone();
+        let (stream, incoming) = match (body, bytes) {
+            (BODY_WHOLE, Some(bytes)) => (None, IncomingBody::Whole(Some(Bytes::copy_from_slice(&bytes)))),
+            (BODY_STREAM, _) => {
+                let (stream, incoming) = BodyStream::new(slot, outbox.clone());
+                (Some(stream), incoming)
+            }
+            _ => (None, IncomingBody::Empty),
+        };
+        let head = match head::parse(&head.0, fields as usize, https, incoming) {
+            Ok(head) => head,
+            Err(why) => return Ok(Some(why)),
+        };
+        let remaining = Duration::try_from_secs_f64(remaining / 1000.0).unwrap_or_default();
+        // A deadline beyond what the clock can count is none.
+        let now = Instant::now();
+        let deadline = now.checked_add(remaining).unwrap_or_else(|| now + Duration::from_secs(86_400 * 365));
+        let head_only = head.method() == http::Method::HEAD;
+        let request = Request::new(slot, deadline, head_only, function, stream, outbox);
+        let mut requests = lock(&self.requests);
+        let at = slot as usize;
+        if requests.len() <= at {
+            requests.resize(at + 1, None);
+        }
+        requests[at] = Some(request.clone());
+        drop(requests);
+        task::spawn(&self.engine, request, head);
+        Ok(None)
+    }
+
+    /// Hands over a piece of the request's body; gives back a number of `body::Pushed`.
+    #[napi(catch_unwind)]
+    pub fn push(&self, slot: u32, bytes: BufferSlice<'_>) -> u32 {
+        let body = self.body(slot);
+        body.map_or(Pushed::Unwanted, |body| body.push(Bytes::copy_from_slice(&bytes))) as u32
+    }
+
+    /// Ends the request's body; `trailers` are packed like headers, empty for none.
+    #[napi(catch_unwind)]
+    pub fn end(&self, slot: u32, trailers: Latin1) {
+        if let Some(body) = self.body(slot) {
+            match (trailers.0.is_empty(), head::parse_trailers(&trailers.0)) {
+                (true, _) => body.end(None),
+                (false, Some(trailers)) => body.end(Some(trailers)),
+                (false, None) => body.fail(),
+            }
+        }
+    }
+
+    /// The request's body broke off.
+    #[napi(catch_unwind)]
+    pub fn fail(&self, slot: u32) {
+        if let Some(body) = self.body(slot) {
+            body.fail();
+        }
+    }
+
+    /// The client took so many bytes of the answer.
+    #[napi(catch_unwind)]
+    pub fn taken(&self, slot: u32, bytes: u32) {
+        if let Some(request) = self.request(slot) {
+            request.taken(bytes as usize);
+        }
+    }
+
+    /// Ends a request that nobody waits for any more.
+    #[napi(catch_unwind)]
+    pub fn stop(&self, slot: u32) {
+        if let Some(request) = self.request(slot) {
+            request.stop();
+        }
+    }
+
+    /// The DONE event of a slot was seen.
+    #[napi(catch_unwind)]
+    pub fn release(&self, slot: u32) {
+        if let Some(request) = lock(&self.requests).get_mut(slot as usize) {
+            *request = None;
+        }
+    }
+
+    /// CPU time of a function's guests so far in milliseconds, and the most memory that one of them had, in bytes.
+    #[napi(catch_unwind)]
+    pub fn stats(&self, id: u32) -> Vec<f64> {
+        let function = lock(&self.functions).get(&id).cloned();
+        let (cpu, peak) = function.map_or((0, 0), |function| function.stats());
+        vec![cpu as f64 / 1e6, peak as f64]
+    }
+
+    /// Ends everything. Requests that are not over fail as stopped.
+    #[napi(catch_unwind)]
+    pub fn close(&self) {
+        self.engine.close();
+    }
+
+    fn request(&self, slot: u32) -> Option<Arc<Request>> {
+        lock(&self.requests).get(slot as usize).cloned().flatten()
+    }
+
+    fn body(&self, slot: u32) -> Option<Arc<BodyStream>> {
+        self.request(slot)?.body.clone()
+    }
+
+    /// Runs a job away from the Node thread and tells its outcome.
+    fn job(&self, ticket: u32, work: impl FnOnce(&Engine) -> std::result::Result<(), Refusal> + Send + 'static) {
+        let engine = self.engine.clone();
+        self.engine.spawn_blocking(move || {
+            let work = std::panic::AssertUnwindSafe(|| work(&engine));
+            let outcome = std::panic::catch_unwind(work)
+                .unwrap_or_else(|_| Err(Refusal::Internal("the compiler panicked".into())));
+            let (status, detail) = match outcome {
+                Ok(()) => (0, String::new()),
+                Err(refusal) => (refusal.code(), refusal.detail()),
+            };
+            let event = Event { slot: ticket, flags: flag::JOB, status, head: detail.as_bytes(), ..Event::default() };
+            engine.outbox.push(&event);
+        });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

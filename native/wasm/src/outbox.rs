@@ -5,7 +5,7 @@
 //! these three parts, then padding to a multiple of four. The TypeScript side is runtime/drivers/wasm/wasmtime/events.ts.
 
 use std::mem;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 
@@ -42,10 +42,12 @@ pub struct Event<'a> {
     pub trailers: &'a [u8],
 }
 
+type Bell = Box<dyn Fn() + Send + Sync>;
+
 #[derive(Default)]
 pub struct Outbox {
     state: Mutex<State>,
-    bell: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    bell: RwLock<Option<Bell>>,
 }
 
 #[derive(Default)]
@@ -59,9 +61,9 @@ struct State {
 const KEPT_CAPACITY: usize = 1 << 20;
 
 impl Outbox {
-    /// Sets how the Node thread is called; at most once.
-    pub fn set_bell(&self, bell: Box<dyn Fn() + Send + Sync>) {
-        let _ = self.bell.set(bell);
+    /// Sets how the Node thread is called; None when it shall not be called any more.
+    pub fn set_bell(&self, bell: Option<Bell>) {
+        *self.bell.write().unwrap_or_else(PoisonError::into_inner) = bell;
     }
 
     pub fn push(&self, event: &Event<'_>) {
@@ -69,7 +71,7 @@ impl Outbox {
         encode(&mut state.bytes, event);
         if !mem::replace(&mut state.rung, true) {
             drop(state);
-            if let Some(bell) = self.bell.get() {
+            if let Some(bell) = self.bell.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
                 bell();
             }
         }
@@ -125,9 +127,9 @@ mod tests {
         let outbox = Outbox::default();
         let rings = Arc::new(AtomicUsize::new(0));
         let counted = rings.clone();
-        outbox.set_bell(Box::new(move || {
+        outbox.set_bell(Some(Box::new(move || {
             counted.fetch_add(1, Ordering::Relaxed);
-        }));
+        })));
         outbox.warn("one");
         outbox.warn("two");
         assert_eq!(rings.load(Ordering::Relaxed), 1);

@@ -40,21 +40,20 @@ impl Output {
 
     fn print(&self, mut bytes: Bytes) {
         let before = self.request.printed.0.fetch_add(bytes.len(), Ordering::Relaxed);
-        if before >= LIMIT {
-            // Does not wrap: that would take the guest years.
-            return;
+        // Past the limit and told so. The count does not wrap: that would take the guest years.
+        let Some(room) = LIMIT.checked_sub(before) else { return };
+        let over = bytes.len() > room;
+        bytes.truncate(room);
+        if !bytes.is_empty() {
+            self.send(bytes);
         }
-        let over = bytes.len() > LIMIT - before;
-        bytes.truncate(LIMIT - before);
-        self.send(bytes);
         if over {
             self.send(Bytes::from_static(NOTICE));
         }
     }
 
     fn send(&self, bytes: Bytes) {
-        let event =
-            Event { slot: self.request.slot, flags: self.stream, body: &[bytes], ..Event::default() };
+        let event = Event { slot: self.request.slot, flags: self.stream, body: &[bytes], ..Event::default() };
         self.request.outbox.push(&event);
     }
 }
@@ -98,7 +97,7 @@ impl Pollable for Output {
 impl AsyncWrite for Output {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         // Beyond the limit nothing is kept, so nothing need be copied.
-        if self.request.printed.0.load(Ordering::Relaxed) < LIMIT {
+        if self.request.printed.0.load(Ordering::Relaxed) <= LIMIT {
             self.print(Bytes::copy_from_slice(bytes));
         }
         Poll::Ready(Ok(bytes.len()))

@@ -45,7 +45,11 @@ impl RunQueue {
             drop(turn);
             return;
         }
-        if preempted { lanes.preempted.push_back(turn) } else { lanes.fresh.push_back(turn) }
+        if preempted {
+            lanes.preempted.push_back(turn)
+        } else {
+            lanes.fresh.push_back(turn)
+        }
         if lanes.idle > 0 {
             self.ready.notify_one();
         }

@@ -47,7 +47,9 @@ impl Reply {
             return Err(Failure::BadAnswer(format!("{} is not a final status", status.as_u16())));
         }
         self.bodiless = head_only || matches!(status.as_u16(), 204 | 205 | 304);
-        if !self.bodiless && let Some(length) = headers.get(header::CONTENT_LENGTH) {
+        if !self.bodiless
+            && let Some(length) = headers.get(header::CONTENT_LENGTH)
+        {
             let length = length.to_str().ok().and_then(|text| text.parse().ok());
             let wrong = || Failure::BadAnswer("its Content-Length is not a number".into());
             self.declared = Some(length.ok_or_else(wrong)?);
@@ -88,8 +90,12 @@ impl Reply {
         Ok(())
     }
 
-    /// What is wrong with an answer whose body broke off.
-    pub fn broken(&self, otherwise: &str) -> Failure {
+    /// The guest left its body without finishing it: no harm where a body is not sent, else a failure.
+    pub fn cut(&mut self, why: &str) -> Result<(), Failure> {
+        if self.bodiless { self.end() } else { Err(self.broken(why)) }
+    }
+
+    fn broken(&self, otherwise: &str) -> Failure {
         match self.declared {
             Some(declared) if declared != self.written => {
                 Failure::BadAnswer(format!("its Content-Length is {declared}, its body has {} bytes", self.written))

@@ -47,9 +47,7 @@ pub async fn serve(
                 returned = true;
                 moved = true;
             }
-            if !answered
-                && let Some(value) = answer.lock().unwrap_or_else(PoisonError::into_inner).take()
-            {
+            if !answered && let Some(value) = answer.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 answered = true;
                 moved = true;
                 let response = value.map_err(|code| Failure::Error(format!("{code:?}")))?;
@@ -67,8 +65,9 @@ pub async fn serve(
                     Progress::Waits => {}
                     // Nobody is left who could write the rest.
                     Progress::Empty if returned => {
-                        let reply = request.reply();
-                        return Poll::Ready(Err(reply.broken("its body was never finished").into()));
+                        request.reply().cut("its body was never finished")?;
+                        body = None;
+                        moved = true;
                     }
                     Progress::Empty => {}
                 }
@@ -96,11 +95,7 @@ pub enum Progress {
 }
 
 /// Hands over what the guest has written, as far as the client has room for it.
-pub fn poll_body<B>(
-    body: &mut B,
-    request: &Request,
-    cx: &mut std::task::Context<'_>,
-) -> Result<Progress, ServeError>
+pub fn poll_body<B>(body: &mut B, request: &Request, cx: &mut std::task::Context<'_>) -> Result<Progress, ServeError>
 where
     B: Body<Data = bytes::Bytes, Error = wasmtime_wasi_http::Error> + Unpin,
 {
@@ -116,7 +111,8 @@ where
                 return Ok(Progress::Ended);
             }
             Poll::Ready(Some(Err(error))) => {
-                return Err(request.reply().broken(&format!("its body broke off ({error})")).into());
+                request.reply().cut(&format!("its body broke off ({error})"))?;
+                return Ok(Progress::Ended);
             }
             Poll::Ready(Some(Ok(frame))) => {
                 moved = true;

@@ -26,10 +26,8 @@ pub async fn serve(
     let (guest_request, sent) = GuestRequest::from_http(store.data_mut().http().hooks, head);
     store
         .run_concurrent(async |accessor: &Accessor<Host>| -> Result<(), ServeError> {
-            let response = service
-                .handle(accessor, guest_request)
-                .await?
-                .map_err(|code| Failure::Error(format!("{code:?}")))?;
+            let response =
+                service.handle(accessor, guest_request).await?.map_err(|code| Failure::Error(format!("{code:?}")))?;
             let response = accessor.with(|mut access| response.into_http(&mut access, sent))?;
             let (parts, mut body) = response.into_parts();
             request.reply().head(parts.status, &parts.headers, request.head_only)?;

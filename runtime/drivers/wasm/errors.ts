@@ -48,7 +48,32 @@ export const wasmErrors = defineErrors({
     what: (what: string) => `${what} is not possible with a Wasm function`,
     fix: 'deploy it as a container or a VM',
   },
+  COMPONENT_UNREADABLE: {
+    status: 500,
+    what: (name: string, why: string) => `the component ${name} cannot be read: ${why}`,
+    fix: 'check the data folder and its disk, or deploy it again',
+  },
+  ENGINE_FAULT: {
+    status: 500,
+    what: (why: string) => `the Wasm engine failed: ${why}`,
+    fix: 'look in the log of the node and report it',
+  },
+  ENGINE_FULL: {
+    status: 503,
+    what: () => 'every place of the Wasm engine is taken',
+    fix: 'try again, or lower --concurrency of the functions on this node',
+  },
   // While a function runs.
+  REQUEST_BROKEN: {
+    status: 400,
+    what: () => 'the request broke off before its body was complete',
+    fix: 'send it again',
+  },
+  REQUEST_NOT_EXPRESSIBLE: {
+    status: 400,
+    what: (why: string) => `the request cannot be given to a WebAssembly function: ${why}`,
+    fix: 'send a request whose method, path, Host and headers follow RFC 9110',
+  },
   FUNCTION_TRAPPED: {
     status: 500,
     what: (why: string) => `the function trapped: ${why}`,

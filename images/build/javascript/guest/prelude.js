@@ -1,4 +1,5 @@
-import { exit } from 'wasi:cli/exit@0.2.10';
+import { beginSending, noteRequest } from './bodies.js';
+import { fail } from './failure.js';
 
 /** How many listeners for requests were registered. */
 export const listeners = { count: 0 };
@@ -10,6 +11,7 @@ globalThis.addEventListener = (type, listener, ...options) => {
   const listen = typeof listener === 'function' ? listener : (event) => listener.handleEvent(event);
   return addEventListener(type, (event) => {
     checkAnswersTo(event);
+    noteRequest(event.request);
     try {
       return listen.call(globalThis, event);
     } catch (error) {
@@ -17,16 +19,6 @@ globalThis.addEventListener = (type, listener, ...options) => {
     }
   });
 };
-
-/**
- * Ends the instance, so that the node knows that the function failed and says so to the client. The engine by itself
- * would answer 500 with an empty body, which the node could not tell from an answer that the function chose.
- */
-function fail(error) {
-  const stack = typeof error?.stack === 'string' ? `\n${error.stack.trimEnd()}` : '';
-  console.error(`Uncaught ${error instanceof Error ? `${error.name}: ${error.message}` : String(error)}${stack}`);
-  exit({ tag: 'err' });
-}
 
 let original;
 
@@ -37,8 +29,11 @@ function checkAnswersTo(event) {
   original = prototype.respondWith;
   prototype.respondWith = function (answer) {
     const checked = Promise.resolve(answer).then((response) => {
-      if (response instanceof Response) return response;
-      throw new TypeError('the function answered with something that is not a Response');
+      if (!(response instanceof Response)) {
+        throw new TypeError('the function answered with something that is not a Response');
+      }
+      beginSending(response);
+      return response;
     });
     return original.call(this, checked.catch(fail));
   };

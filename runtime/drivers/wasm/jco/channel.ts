@@ -1,5 +1,6 @@
 /** The worker's end of the line to the main thread: messages read by hand, and a wait that blocks the thread. */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import { now } from './clock.ts';
 import { cell, type FromWorker, type ToWorker } from './protocol.ts';
 
 export class Channel {
@@ -29,11 +30,11 @@ export class Channel {
 
   /** Blocks the thread until the bell has rung since it was read, or the time (milliseconds) is over. */
   wait(bell: number, ms: number): void {
-    const from = performance.now();
+    const from = now();
     Atomics.store(this.#cells, cell.waiting, 1);
     Atomics.wait(this.#cells, cell.bell, bell, ms);
     Atomics.store(this.#cells, cell.waiting, 0);
-    this.waitedMs += performance.now() - from;
+    this.waitedMs += now() - from;
   }
 
   taken(): number {

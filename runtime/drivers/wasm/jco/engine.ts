@@ -7,7 +7,8 @@ import { projectRoot } from '../../../../errors/project-root.ts';
 import type { ComponentFile, EngineOptions, FunctionSettings, WasmEngine, WasmFunction } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
 import { TranspileCache } from './cache.ts';
-import { formatBytes, JcoFunction } from './function.ts';
+import { formatBytes } from './format-bytes.ts';
+import { JcoFunction } from './function.ts';
 import { Pool } from './pool.ts';
 import type { CodeMessage } from './protocol.ts';
 import { transpileComponent } from './transpile.ts';
@@ -82,6 +83,7 @@ class JcoEngine implements WasmEngine {
         release();
       });
       this.#functions.add(made);
+      this.#pool.preload(code);
       return made;
     } catch (error) {
       release();

@@ -10,11 +10,17 @@ import {
   type DoneMessage,
   type Failure,
   type FromWorker,
+  pieceCost,
   smallBody,
 } from './protocol.ts';
 
 /** How long a guest may go on after its client has left, in milliseconds. */
 const leaveGrace = 100;
+/**
+ * How long a request whose answer is complete waits for its guest's end before it resolves, in milliseconds. Most guests
+ * end at once, and then their place is free when the caller hears of it.
+ */
+const lingerTime = 5;
 /** How long a small body is waited for before the guest starts without it, in milliseconds. */
 const gatherTime = 5;
 
@@ -41,6 +47,7 @@ export class Execution implements Job {
   readonly #deadline: NodeJS.Timeout;
   #grace: NodeJS.Timeout | null = null;
   #gather: NodeJS.Timeout | null = null;
+  #linger: NodeJS.Timeout | null = null;
   #submitted = false;
 
   // The request's body: what came before the worker took it, and what the worker has not read.
@@ -228,7 +235,7 @@ export class Execution implements Job {
     if (message.end && !message.trailers) {
       this.#finish = { trailers: null };
       reply.send(message.status, message.headers, message.data);
-      return this.#settle(null);
+      return this.#complete();
     }
     this.#held = message;
     if (message.end) return this.#finished(null, message.trailers);
@@ -250,7 +257,7 @@ export class Execution implements Job {
       this.#held = null;
       this.#finish = { trailers };
       this.#exchange.reply.send(held.status, held.headers, held.data);
-      return this.#settle(null);
+      return this.#complete();
     }
     this.#startHeld();
     if (data) this.#write(data);
@@ -261,8 +268,8 @@ export class Execution implements Job {
   #write(data: Uint8Array): void {
     if (this.#settled || this.#exchange.reply.ended) return;
     if (this.#full !== null) this.#pieces.push(data);
-    else if (this.#exchange.reply.write(data)) this.#took(data.byteLength);
-    else this.#full = data.byteLength;
+    else if (this.#exchange.reply.write(data)) this.#took(data.byteLength + pieceCost);
+    else this.#full = data.byteLength + pieceCost;
   }
 
   #took(bytes: number): void {
@@ -280,7 +287,13 @@ export class Execution implements Job {
   #endWhenWritten(): void {
     if (!this.#finish || this.#settled || this.#pieces.length > 0 || this.#full !== null) return;
     this.#exchange.reply.end(this.#finish.trailers);
-    this.#settle(null);
+    this.#complete();
+  }
+
+  /** The client has the whole answer. */
+  #complete(): void {
+    if (this.#over) this.#settle(null);
+    else this.#linger = setTimeout(() => this.#settle(null), lingerTime);
   }
 
   // Its ends.
@@ -304,13 +317,14 @@ export class Execution implements Job {
     if (worker && !this.#settled) this.#startHeld();
     this.#workerOver(null);
     if (worker) this.#pool.kill(worker);
-    this.#settle(error);
+    this.#settle(this.#exchange.reply.ended ? null : error);
   }
 
   #settle(error: SkerryError | null): void {
     if (this.#settled) return;
     this.#settled = true;
     if (this.#gather) clearTimeout(this.#gather);
+    if (this.#linger) clearTimeout(this.#linger);
     // A guest may go on after its answer, until the deadline.
     if (this.#over) clearTimeout(this.#deadline);
     else if (!this.#worker) clearTimeout(this.#deadline);

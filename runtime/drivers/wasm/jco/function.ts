@@ -5,6 +5,7 @@ import type { Exchange } from '../../../exchange.ts';
 import type { FunctionSettings, WasmFunction } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
 import { Execution, type ExecutionOwner } from './execution.ts';
+import { formatBytes } from './format-bytes.ts';
 import type { Pool } from './pool.ts';
 import type { CodeMessage } from './protocol.ts';
 
@@ -17,7 +18,6 @@ export class JcoFunction implements WasmFunction {
   #closed = false;
   #requests = 0;
   #failures = 0;
-  #inFlight = 0;
   #cpuMs = 0;
   /** Bytes of the instance that ended last. */
   #lastMemory = 0;
@@ -33,7 +33,6 @@ export class JcoFunction implements WasmFunction {
     if (this.#closed) throw wasmErrors.FUNCTION_STOPPED();
     if (exchange.aborted) return;
     this.#requests++;
-    this.#inFlight++;
     const owner: ExecutionOwner = {
       memoryLimit: formatBytes(this.#settings.limits.memoryBytes),
       output: (stream, data) => this.#settings.output({ stream, requestId: exchange.id, data }),
@@ -51,8 +50,6 @@ export class JcoFunction implements WasmFunction {
     } catch (error) {
       this.#failures++;
       throw error;
-    } finally {
-      this.#inFlight--;
     }
   }
 
@@ -60,9 +57,10 @@ export class JcoFunction implements WasmFunction {
     return {
       requests: this.#requests,
       failures: this.#failures,
-      inFlight: this.#inFlight,
+      inFlight: this.#running.size,
       cpuMs: this.#cpuMs,
-      memoryBytes: this.#running.size * this.#lastMemory,
+      // An instance takes what the one before it took; when none runs, that is what the next will take.
+      memoryBytes: Math.max(1, this.#running.size) * this.#lastMemory,
     };
   }
 
@@ -73,10 +71,4 @@ export class JcoFunction implements WasmFunction {
     this.#pool.drop(this.#code.code);
     this.#onClose();
   }
-}
-
-/** `64 MiB`, or `1.5 MiB`. */
-export function formatBytes(bytes: number): string {
-  const mib = bytes / 2 ** 20;
-  return `${Number.isInteger(mib) ? mib : mib.toFixed(1)} MiB`;
 }

@@ -5,7 +5,7 @@ import { projectRoot } from '../../../../errors/project-root.ts';
 import { type CodeMessage, cell, cellCount, type FromWorker, type ToWorker } from './protocol.ts';
 
 /** MiB of JavaScript heap of a worker: generated code of some functions, and what the host keeps for one guest. */
-const heapMb = { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 32 };
+const heapMb = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 32 };
 /** Functions whose code a worker keeps; the one used longest ago goes first. */
 const keptCodes = 64;
 
@@ -27,7 +27,8 @@ export interface WorkerOwner {
 export class GuestWorker {
   readonly #worker: Worker;
   readonly #cells = new Int32Array(new SharedArrayBuffer(cellCount * 4));
-  readonly #codes = new Set<number>();
+  /** The codes it has and their components; used last at the end. */
+  readonly #codes = new Map<number, string>();
   readonly #owner: WorkerOwner;
   #job: Job | null = null;
   #runs = 0;
@@ -49,10 +50,8 @@ export class GuestWorker {
       trackUnmanagedFds: true,
       resourceLimits: heapMb,
     });
-    // Guests print through the host; what comes here is from the generated code itself and is no one's log.
-    this.#worker.stdout.resume();
-    this.#worker.stderr.resume();
-    this.#worker.on('message', (message: FromWorker) => this.#take(message));
+    // Its stdout and stderr are not read: guests print through the host, and a stream that is read keeps the process alive.
+    this.#worker.on('message', (message: FromWorker) => this.#takeSafely(message));
     this.#worker.on('error', (error) => {
       this.#failure = error;
     });
@@ -78,7 +77,7 @@ export class GuestWorker {
     this.#job = job;
     this.since = performance.now();
     this.#worker.ref();
-    this.#give(job.code);
+    this.give(job.code);
     Atomics.store(this.#cells, cell.taken, 0);
     this.#runs++;
     job.begin(this);
@@ -88,14 +87,12 @@ export class GuestWorker {
     return this.#runs;
   }
 
-  #give(code: CodeMessage): void {
-    if (this.#codes.delete(code.code)) {
-      this.#codes.add(code.code);
-      return;
-    }
-    this.post(code);
-    this.#codes.add(code.code);
-    if (this.#codes.size > keptCodes) this.drop(this.#codes.values().next().value!);
+  /** Makes sure that it has a function's code. */
+  give(code: CodeMessage): void {
+    const had = this.#codes.delete(code.code);
+    if (!had) this.post([...this.#codes.values()].includes(code.component) ? { ...code, glue: null } : code);
+    this.#codes.set(code.code, code.component);
+    if (this.#codes.size > keptCodes) this.drop(this.#codes.keys().next().value!);
   }
 
   drop(code: number): void {
@@ -128,6 +125,16 @@ export class GuestWorker {
   async terminate(): Promise<void> {
     this.#job = null;
     await this.#worker.terminate();
+  }
+
+  /** What comes is as trusted as the generated code: a message that makes no sense ends the worker, not the node. */
+  #takeSafely(message: FromWorker): void {
+    try {
+      this.#take(message);
+    } catch (error) {
+      this.#failure = error as Error;
+      void this.#worker.terminate();
+    }
   }
 
   #take(message: FromWorker): void {

@@ -1,6 +1,8 @@
 /** One instance of a function's component in a worker, and the requests it serves. */
+
 import type { Channel } from './channel.ts';
-import { evaluate, type Instantiate } from './glue.ts';
+import { now } from './clock.ts';
+import type { Instantiate } from './glue.ts';
 import type { CodeMessage, DoneMessage, Failure, RunMessage } from './protocol.ts';
 import { Answer } from './wasi/answer.ts';
 import { setEnvironment } from './wasi/cli.ts';
@@ -11,6 +13,7 @@ import { IncomingRequest } from './wasi/http-incoming.ts';
 import { ResponseOutparam } from './wasi/http-response.ts';
 import { imports } from './wasi/imports.ts';
 import { RequestBody } from './wasi/request-body.ts';
+import { failedGrows, startFunction } from './wasm-instrument.ts';
 
 type Handler = { handle(request: IncomingRequest, out: ResponseOutparam): void };
 
@@ -21,18 +24,20 @@ export class Code {
   /** The instance that serves further requests, when the function allows that. */
   instance: Instance | null = null;
 
-  constructor(message: CodeMessage) {
-    this.message = message;
-    this.instantiate = evaluate(message.glue, `component-${message.code}`);
+  constructor(message: CodeMessage, instantiate: Instantiate) {
+    this.message = { ...message, glue: null };
+    this.instantiate = instantiate;
   }
 }
 
 export class Instance {
-  readonly #handler: Handler;
   readonly #memories: WebAssembly.Memory[] = [];
+  readonly #failedGrows: WebAssembly.Global[] = [];
+  #handler: Handler | null = null;
   served = 0;
 
-  constructor(code: Code) {
+  /** Instantiates the component; apart from the constructor, so that a failure in it can be explained. */
+  start(code: Code): void {
     resetHandles();
     setEnvironment(code.message.env);
     const modules = new Map(
@@ -51,9 +56,13 @@ export class Instance {
         const entry = budget.get(module);
         if (!entry || entry.left-- <= 0) throw new Error('a core module was instantiated once too often');
         const instance = new WebAssembly.Instance(module, moduleImports);
+        const grows = instance.exports[failedGrows];
+        if (grows instanceof WebAssembly.Global) this.#failedGrows.push(grows);
         for (const value of Object.values(instance.exports)) {
           if (value instanceof WebAssembly.Memory) this.#memories.push(value);
         }
+        const start = instance.exports[startFunction];
+        if (typeof start === 'function') start();
         return instance;
       },
     );
@@ -65,15 +74,20 @@ export class Instance {
     return this.#memories.reduce((sum, memory) => sum + memory.buffer.byteLength, 0);
   }
 
+  /** A request for more memory was turned down. */
+  get wantedMemory(): boolean {
+    return this.#failedGrows.some((counter) => counter.value !== 0);
+  }
+
   serve(run: CurrentRun): void {
     this.served++;
-    this.#handler.handle(new IncomingRequest(run.message.head, run.body), new ResponseOutparam());
+    this.#handler!.handle(new IncomingRequest(run.message.head, run.body), new ResponseOutparam());
   }
 }
 
 /** Serves one request, from the instance kept for it or a new one. */
 export function serve(channel: Channel, code: Code, message: RunMessage): DoneMessage {
-  const from = performance.now();
+  const from = now();
   channel.waitedMs = 0;
   const body = new RequestBody(channel, message);
   const run: CurrentRun = new CurrentRun(
@@ -87,19 +101,23 @@ export function serve(channel: Channel, code: Code, message: RunMessage): DoneMe
   code.instance = null;
   let failure: Failure | null = null;
   try {
-    instance ??= new Instance(code);
+    if (!instance) {
+      instance = new Instance();
+      instance.start(code);
+    }
     instance.serve(run);
     failure = run.failure?.failure ?? unanswered(run);
   } catch (error) {
-    failure = explain(run, error);
+    failure = explain(run, error, instance?.wantedMemory ?? false);
   }
   if (!failure && instance && instance.served < code.message.reuse) code.instance = instance;
   setCurrentRun(null);
+  run.output.flush();
   return {
     kind: 'done',
     run: message.run,
     failure,
-    busyMs: performance.now() - from - channel.waitedMs,
+    busyMs: now() - from - channel.waitedMs,
     memoryBytes: instance?.memoryBytes ?? 0,
   };
 }
@@ -113,7 +131,7 @@ function unanswered(run: CurrentRun): Failure | null {
   return null;
 }
 
-function explain(run: CurrentRun, error: unknown): Failure | null {
+function explain(run: CurrentRun, error: unknown, wantedMemory: boolean): Failure | null {
   const known = run.failure ?? (error instanceof RunFailure ? error : null);
   if (known) {
     // A guest that has answered may end as it likes.
@@ -122,8 +140,8 @@ function explain(run: CurrentRun, error: unknown): Failure | null {
   }
   const why = trapMessage(error);
   const stack = error instanceof Error && typeof error.stack === 'string' ? wasmFrames(error.stack) : '';
-  run.print('stderr', new TextEncoder().encode(`trap: ${why}\n${stack}`));
-  return { code: 'FUNCTION_TRAPPED', why };
+  run.output.print('stderr', new TextEncoder().encode(`trap: ${why}\n${stack}`));
+  return { code: wantedMemory ? 'FUNCTION_MEMORY' : 'FUNCTION_TRAPPED', why };
 }
 
 function trapMessage(error: unknown): string {

@@ -4,7 +4,7 @@
  */
 
 /** What the generated code and the shims need, beside the language's own objects. */
-const kept = new Set(['WebAssembly', 'TextEncoder', 'TextDecoder', 'console', 'performance', 'globalThis', 'global']);
+const kept = new Set(['WebAssembly', 'TextEncoder', 'TextDecoder', 'globalThis']);
 
 /** The language's own global names (ECMA-262, section 19). */
 const language = new Set([
@@ -18,9 +18,14 @@ const language = new Set([
   ...['Atomics', 'JSON', 'Math', 'Reflect', 'Intl'],
 ]);
 
+/** What the generated code calls before it throws. It would show nothing: the error it logs is thrown as well. */
+const silent = Object.freeze({ error() {}, debug() {}, log() {}, warn() {} });
+
 export function lockDown(): void {
   for (const name of Object.getOwnPropertyNames(globalThis)) {
     if (kept.has(name) || language.has(name)) continue;
     Reflect.deleteProperty(globalThis, name);
   }
+  Object.defineProperty(globalThis, 'console', { value: silent });
+  Object.freeze(WebAssembly);
 }

@@ -5,6 +5,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { GuestWorker, type Job } from './guest-worker.ts';
+import type { CodeMessage } from './protocol.ts';
 
 /** A guest that has run for so long (milliseconds) no longer counts as one of those that the cores are for. */
 const longRun = 50;
@@ -36,6 +37,11 @@ export class Pool {
   submit(job: Job): void {
     this.#queue.add(job);
     this.#dispatch();
+  }
+
+  /** Gives a function's code to the workers that are idle, so that its first request does not wait for that. */
+  preload(code: CodeMessage): void {
+    for (const worker of this.#idle) worker.give(code);
   }
 
   /** Takes a job out of the queue, if it is still there. */

@@ -19,6 +19,8 @@ export const cellCount = 4;
 
 /** Bytes of a body on the way between the threads at most, each way. */
 export const bodyWindow = 256 * 1024;
+/** What a piece of an answer counts beside its bytes, so that a window of single bytes is no flood of messages. */
+export const pieceCost = 512;
 /** Bytes of the largest body that travels inside the message that starts or ends a request. */
 export const smallBody = 64 * 1024;
 /** Bytes of output kept from a guest for one request. */
@@ -43,8 +45,8 @@ export interface CodeMessage {
   readonly code: number;
   /** Digest of the component: functions that share one share its generated code in a worker. */
   readonly component: string;
-  /** The generated JavaScript, as a script. */
-  readonly glue: string;
+  /** The generated JavaScript, as a script; null when the worker has that of the component already. */
+  readonly glue: string | null;
   readonly modules: readonly (readonly [name: string, module: WebAssembly.Module, instances: number])[];
   readonly env: readonly (readonly [string, string])[];
   /** Requests that one instance serves. */

@@ -3,8 +3,11 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { transpile } from '@bytecodealliance/jco';
 import { componentNames, preamble } from './component-names.ts';
 import { asScript } from './glue.ts';
+import { guard } from './glue-guards.ts';
+import { slim } from './glue-slim.ts';
 import type { Refusal, Transpiled, TranspileReply } from './transpiled.ts';
 import { imports as offered } from './wasi/imports.ts';
+import { instrument } from './wasm-instrument.ts';
 
 class Refused extends Error {
   readonly refusal: Refusal;
@@ -26,9 +29,11 @@ async function run(component: Uint8Array): Promise<Transpiled> {
   checkImports(code, imports);
   const modules = Object.entries(files)
     .filter(([name]) => name.endsWith('.wasm'))
-    .map(([name, bytes]) => ({ name, bytes, instances: countInstances(code, name) }));
-  for (const { bytes } of modules) checkNames(bytes);
-  return { glue: asScript(code), modules };
+    .map(([name, bytes]) => {
+      checkNames(bytes);
+      return { name, bytes: instrument(bytes), instances: countInstances(code, name) };
+    });
+  return { glue: asScript(guard(slim(code).code)), modules };
 }
 
 function checkSurface(component: Uint8Array): void {
@@ -77,7 +82,7 @@ async function generate(component: Uint8Array) {
 /** Each item that the code takes from an import must be there: a newer interface may have one more function. */
 function checkImports(code: string, names: readonly string[]): void {
   const missing = names.filter((name) => !Object.hasOwn(offered, name));
-  for (const [, items, name] of code.matchAll(/^const \{ ([^}]*) \} = imports\['([^']*)'\];$/gm)) {
+  for (const [, items, name] of code.matchAll(/^ *const \{ ([^}]*) \} = imports\['([^']*)'\];$/gm)) {
     for (const item of items!.split(', ')) {
       const key = item.split(':', 1)[0]!.trim();
       if (!Object.hasOwn(offered[name!] ?? {}, key)) missing.push(`${name}#${key}`);
@@ -88,7 +93,9 @@ function checkImports(code: string, names: readonly string[]): void {
 
 /** `const moduleN = getCoreModule('NAME')` and each `instantiateCore(moduleN`. */
 function countInstances(code: string, name: string): number {
-  const declared = [...code.matchAll(/^const (module\d+) = getCoreModule\('([^']*)'\);$/gm)].find((m) => m[2] === name);
+  const declared = [...code.matchAll(/^ *const (module\d+) = getCoreModule\('([^']*)'\);$/gm)].find(
+    (m) => m[2] === name,
+  );
   if (!declared) throw new Error(`no core module ${name} in the generated code`);
   return [...code.matchAll(/\binstantiateCore\((module\d+)\b/g)].filter((match) => match[1] === declared[1]).length;
 }

@@ -1,20 +1,28 @@
 /** The thread that runs guests: one request at a time, for any function whose code it was given. */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { Channel } from './channel.ts';
+import { evaluate, type Instantiate } from './glue.ts';
 import { Code, serve } from './instance.ts';
 import { lockDown } from './lockdown.ts';
-import type { ToWorker, WorkerData } from './protocol.ts';
+import type { CodeMessage, ToWorker, WorkerData } from './protocol.ts';
 
 const port = parentPort as MessagePort;
 const channel = new Channel(port, (workerData as WorkerData).cells);
 const codes = new Map<number, Code>();
 
 port.on('message', (message: ToWorker) => {
-  if (message.kind === 'code') codes.set(message.code, new Code(message));
+  if (message.kind === 'code') codes.set(message.code, new Code(message, instantiateOf(message)));
   else if (message.kind === 'drop') codes.delete(message.code);
   else if (message.kind === 'run') channel.post(serve(channel, codes.get(message.code)!, message));
   // Anything else is for a request that has ended.
 });
+
+/** The generated code of its component: evaluated here, or shared with a function that came before. */
+function instantiateOf({ component, glue }: CodeMessage): Instantiate {
+  if (glue !== null) return evaluate(glue, component.slice(0, 19));
+  for (const { message, instantiate } of codes.values()) if (message.component === component) return instantiate;
+  throw new Error('a function without code');
+}
 
 lockDown();
 channel.post({ kind: 'ready' });

@@ -1,8 +1,12 @@
 /** The answer on its way out: gathers what the guest writes into as few messages as its waiting and flushing allow. */
 import type { FlatHeaders } from '../../../../exchange.ts';
 import type { Channel } from '../channel.ts';
-import { bodyWindow, type Failure, type RunMessage, smallBody } from '../protocol.ts';
+import { bodyWindow, type Failure, pieceCost, type RunMessage, smallBody } from '../protocol.ts';
+import { HostTrap } from './failure.ts';
 import { type ByteSink, IoError, throwFailed } from './io.ts';
+
+/** 1xx answers to one request. */
+const informationalLimit = 16;
 
 export class Answer implements ByteSink {
   readonly #channel: Channel;
@@ -15,6 +19,7 @@ export class Answer implements ByteSink {
   /** Declared by the guest's Content-Length. */
   #length: number | null = null;
   #written = 0;
+  #informational = 0;
   #pending: Uint8Array[] = [];
   #pendingBytes = 0;
   /** Bytes given to the main thread. */
@@ -45,6 +50,7 @@ export class Answer implements ByteSink {
   }
 
   informational(status: number, headers: FlatHeaders): void {
+    if (++this.#informational > informationalLimit) throw new HostTrap('too many informational answers');
     this.#channel.post({ kind: 'informational', run: this.#run, status, headers });
   }
 
@@ -77,7 +83,7 @@ export class Answer implements ByteSink {
     if (this.#headSent && this.#pendingBytes === 0) return;
     const data = this.#gather();
     if (this.#headSent) {
-      this.#channel.post({ kind: 'piece', run: this.#run, data: data! });
+      this.#channel.post({ kind: 'piece', run: this.#run, data: data! }, whole(data!));
       return;
     }
     this.#headSent = true;
@@ -111,11 +117,16 @@ export class Answer implements ByteSink {
     const pieces = this.#pending;
     if (pieces.length === 0) return null;
     const data = pieces.length === 1 ? pieces[0]! : concat(pieces, this.#pendingBytes);
-    this.#posted = (this.#posted + data.byteLength) >>> 0;
+    this.#posted = (this.#posted + data.byteLength + pieceCost) >>> 0;
     this.#pending = [];
     this.#pendingBytes = 0;
     return data;
   }
+}
+
+/** The buffer of a piece that has one to itself: it is handed over and not copied. */
+function whole(data: Uint8Array): ArrayBuffer[] {
+  return data.byteLength === data.buffer.byteLength ? [data.buffer as ArrayBuffer] : [];
 }
 
 function concat(pieces: readonly Uint8Array[], bytes: number): Uint8Array {

@@ -16,7 +16,7 @@ class LogSink implements ByteSink {
     return 64 * 1024;
   }
   write(data: Uint8Array): void {
-    currentRunOrNull()?.print(this.#stream, data);
+    currentRunOrNull()?.output.print(this.#stream, data);
   }
   flush(): void {}
   close(): void {}

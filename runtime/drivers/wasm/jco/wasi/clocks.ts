@@ -1,4 +1,5 @@
 /** wasi:clocks/*. */
+import { now } from '../clock.ts';
 import { Pollable } from './io.ts';
 
 const nanosPerMs = 1e6;
@@ -6,12 +7,12 @@ const nanosPerMs = 1e6;
 const longest = 1e15;
 
 /** Nanoseconds on the clock of `performance.now()`, so that pollables and readings agree. */
-function now(): bigint {
-  return BigInt(Math.round(performance.now() * nanosPerMs));
+function nowNanos(): bigint {
+  return BigInt(Math.round(now() * nanosPerMs));
 }
 
 function at(ms: number): Pollable {
-  return new Pollable({ ready: () => performance.now() >= ms, at: ms });
+  return new Pollable({ ready: () => now() >= ms, at: ms });
 }
 
 function toMs(nanos: bigint): number {
@@ -27,10 +28,10 @@ const utc = { utcOffset: 0, name: 'UTC', inDaylightSavingTime: false };
 
 export const clocks = {
   'wasi:clocks/monotonic-clock': {
-    now,
+    now: nowNanos,
     resolution: () => 1000n,
     subscribeInstant: (when: bigint) => at(toMs(when)),
-    subscribeDuration: (duration: bigint) => at(performance.now() + toMs(duration)),
+    subscribeDuration: (duration: bigint) => at(now() + toMs(duration)),
   },
   'wasi:clocks/wall-clock': {
     now: wallNow,

@@ -1,8 +1,9 @@
 /** The one request that this thread serves at the moment: the shims' view of it. */
 import type { Channel } from '../channel.ts';
-import { outputLimit, type RunMessage, type ToWorker } from '../protocol.ts';
+import type { RunMessage, ToWorker } from '../protocol.ts';
 import type { Answer } from './answer.ts';
 import { RunFailure } from './failure.ts';
+import { Output } from './output.ts';
 import type { RequestBody } from './request-body.ts';
 
 export class CurrentRun {
@@ -11,9 +12,9 @@ export class CurrentRun {
   readonly message: RunMessage;
   readonly body: RequestBody;
   readonly answer: Answer;
+  readonly output: Output;
   /** Set once by what ended the run, so that a guest that catches the unwinding cannot go on. */
   failure: RunFailure | null = null;
-  #output = 0;
 
   constructor(channel: Channel, message: RunMessage, body: RequestBody, answer: Answer) {
     this.channel = channel;
@@ -21,6 +22,7 @@ export class CurrentRun {
     this.message = message;
     this.body = body;
     this.answer = answer;
+    this.output = new Output(channel, message.run);
   }
 
   get gone(): boolean {
@@ -43,22 +45,6 @@ export class CurrentRun {
     if (message.kind === 'chunk') this.body.push(message.data);
     else if (message.kind === 'end') this.body.end(message.trailers);
     else if (message.kind === 'broken') this.body.break();
-  }
-
-  /** Passes on what the guest prints, up to the limit; then says once that the rest is lost. */
-  print(stream: 'stdout' | 'stderr', data: Uint8Array): void {
-    if (this.#output > outputLimit) return;
-    const room = outputLimit - this.#output;
-    this.#output += data.byteLength;
-    this.#post(stream, data.byteLength > room ? data.slice(0, room) : data);
-    if (this.#output > outputLimit) {
-      const notice = `\nskerry: more than ${outputLimit / 1024} KiB of output in one request, the rest is dropped\n`;
-      this.#post('stderr', new TextEncoder().encode(notice));
-    }
-  }
-
-  #post(stream: 'stdout' | 'stderr', data: Uint8Array): void {
-    if (data.byteLength > 0) this.channel.post({ kind: 'output', run: this.number, stream, data });
   }
 }
 

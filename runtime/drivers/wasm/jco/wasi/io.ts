@@ -1,4 +1,5 @@
 /** wasi:io/{error,poll,streams}. */
+import { now } from '../clock.ts';
 import { currentRun, currentRunOrNull } from './current-run.ts';
 import { HostTrap } from './failure.ts';
 import { Handle } from './handle.ts';
@@ -76,7 +77,8 @@ export function waitForAny(list: readonly Awaited[]): number[] {
     if (ready.length > 0) return ready;
     // What was written must be on its way before the guest sleeps: that is when an event is sent.
     run.answer.flush();
-    run.channel.wait(bell, until - performance.now());
+    run.output.flush();
+    run.channel.wait(bell, until - now());
   }
 }
 

@@ -136,3 +136,8 @@ export async function askInVain(
   }
   throw new Error(`${init.target} was answered, and should not have been`);
 }
+
+/** Resolves when nothing of the function runs any more. Asks again each turn of the event loop, so it tells no time. */
+export async function idle(fn: { stats(): { inFlight: number } }): Promise<void> {
+  while (fn.stats().inFlight > 0) await new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,12 +1,7 @@
 import * as assert from 'uvu/assert';
 import { SkerryError } from '../../../../../errors/skerry-error.ts';
 import { headerValues, makeExchange } from '../../../../support/exchange.ts';
-import { ask, type Bench } from './bench.ts';
-
-/** Resolves when nothing of the function runs any more. Asks again each turn of the event loop, so it tells no time. */
-async function idle(fn: { stats(): { inFlight: number } }): Promise<void> {
-  while (fn.stats().inFlight > 0) await new Promise((resolve) => setImmediate(resolve));
-}
+import { ask, type Bench, idle } from './bench.ts';
 
 export function lives(engine: string, bench: Bench): void {
   const test = bench.suite(`${engine}: the life of a request`);

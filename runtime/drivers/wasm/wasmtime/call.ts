@@ -1,0 +1,184 @@
+/** One request on its way through the native engine: from its exchange, through a slot, to its last event. */
+import type { SkerryError } from '../../../../errors/skerry-error.ts';
+import type { Exchange, FlatHeaders } from '../../../exchange.ts';
+import type { FunctionSettings } from '../engine.ts';
+import { wasmErrors } from '../errors.ts';
+import type { Switchboard } from './engine.ts';
+import { flag, type NativeEvent, packHeaders, unpackHeaders } from './events.ts';
+import { requestFailure } from './failures.ts';
+import { ReplyStream } from './reply-stream.ts';
+import { RequestBody } from './request-body.ts';
+
+/** How a body comes, see native/wasm/src/lib.rs. */
+const NO_BODY = 0;
+const WHOLE_BODY = 1;
+const STREAMED_BODY = 2;
+
+export class Call {
+  readonly #board: Switchboard;
+  readonly #id: number;
+  readonly #settings: FunctionSettings;
+  readonly #exchange: Exchange;
+  /** -1 until the guest is started, and after its last event. */
+  #slot = -1;
+  #body: RequestBody | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  /** Set when the answer does not come in one piece. */
+  #stream: ReplyStream | null = null;
+  #settled = false;
+  #failed = false;
+  #resolve!: () => void;
+  #reject!: (error: Error) => void;
+  #finished!: (failed: boolean) => void;
+
+  constructor(board: Switchboard, id: number, settings: FunctionSettings, exchange: Exchange) {
+    this.#board = board;
+    this.#id = id;
+    this.#settings = settings;
+    this.#exchange = exchange;
+  }
+
+  /** Calls `finished` when nothing of the request runs any more, which can be later than the promise settles. */
+  run(finished: (failed: boolean) => void): Promise<void> {
+    this.#finished = finished;
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+      this.#exchange.onAbort(() => this.#abort());
+      const { body } = this.#exchange;
+      if (body === null) this.#start(NO_BODY, null);
+      else this.#open(new RequestBody(body));
+    });
+  }
+
+  /** Ends the request because its function is closed. */
+  stop(): void {
+    this.#fail(wasmErrors.FUNCTION_STOPPED());
+    this.#end();
+  }
+
+  /** Takes an event of its slot. */
+  take(event: NativeEvent): void {
+    const { flags } = event;
+    if (flags & (flag.stdout | flag.stderr)) this.#print(event);
+    else if (flags & flag.fail) this.#fail(requestFailure(event.status, event.head, this.#settings.limits.memoryBytes));
+    else if (!this.#settled) this.#reply(event);
+    if (flags & flag.resume) this.#body?.resume();
+    if (flags & flag.unwanted) this.#body?.cancel();
+    if (flags & flag.done) {
+      this.#slot = -1;
+      this.#finish();
+    }
+  }
+
+  /** A small body is waited for, so that the guest starts with all of it and holds no slot for a slow sender. */
+  #open(body: RequestBody): void {
+    this.#body = body;
+    const whole = body.collect(
+      (bytes, trailers) => {
+        if (trailers !== null) this.#start(STREAMED_BODY, bytes, trailers);
+        else this.#start(bytes.byteLength > 0 ? WHOLE_BODY : NO_BODY, bytes);
+      },
+      () => this.#fail(wasmErrors.REQUEST_BROKEN(), true),
+    );
+    if (whole) {
+      const remaining = this.#exchange.deadline - performance.now();
+      this.#timer = setTimeout(() => this.#fail(wasmErrors.FUNCTION_DEADLINE(), true), Math.max(0, remaining));
+    } else {
+      this.#start(STREAMED_BODY, null);
+    }
+  }
+
+  #start(kind: number, bytes: Uint8Array | null, trailers: FlatHeaders | null = null): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    if (this.#settled) return;
+    const exchange = this.#exchange;
+    const { method, authority, target, headers } = exchange;
+    const remaining = exchange.deadline - performance.now();
+    if (remaining <= 0) return this.#fail(wasmErrors.FUNCTION_DEADLINE(), true);
+    let head = `${method}\n${authority}\n${target}`;
+    if (headers.length > 0) head += `\n${packHeaders(headers)}`;
+    const https = exchange.scheme === 'https';
+    const slot = this.#board.connect(this);
+    this.#slot = slot;
+    const why = this.#board.native.start(this.#id, slot, head, 3 + headers.length, https, remaining, kind, bytes);
+    if (why !== null) {
+      this.#board.disconnect(slot);
+      this.#slot = -1;
+      return this.#fail(wasmErrors.REQUEST_NOT_EXPRESSIBLE(why), true);
+    }
+    if (kind !== STREAMED_BODY) return;
+    if (bytes === null) this.#body?.stream(this.#board.native, slot);
+    else this.#body?.give(this.#board.native, slot, bytes, trailers);
+  }
+
+  #reply(event: NativeEvent): void {
+    const { flags } = event;
+    try {
+      if (flags & flag.head && flags & flag.end && event.trailers === '') {
+        this.#exchange.reply.send(event.status, unpackHeaders(event.head), event.body);
+        this.#complete();
+      } else {
+        this.#stream ??= new ReplyStream(
+          this.#exchange.reply,
+          (bytes) => this.#acknowledge(bytes),
+          (error) => this.#refused(error),
+        );
+        if (this.#stream.take(event)) this.#complete();
+        else if (flags & flag.end) this.#stream.onEnd(() => this.#complete());
+      }
+    } catch (error) {
+      this.#refused(error as Error);
+    }
+  }
+
+  /** The client's side threw over the answer: it cannot be served, whoever is to blame. */
+  #refused(error: Error): void {
+    this.#fail(wasmErrors.FUNCTION_BAD_ANSWER(error.message).because(error));
+    this.#end();
+  }
+
+  #acknowledge(bytes: number): void {
+    if (this.#slot >= 0) this.#board.native.taken(this.#slot, bytes);
+  }
+
+  #print(event: NativeEvent): void {
+    const stream = event.flags & flag.stdout ? 'stdout' : 'stderr';
+    this.#settings.output({ stream, requestId: this.#exchange.id, data: event.body ?? new Uint8Array() });
+  }
+
+  /** The client has gone: nobody waits for the answer, and that is no failure. */
+  #abort(): void {
+    if (this.#settled) return this.#end();
+    this.#complete();
+    this.#end();
+  }
+
+  #complete(): void {
+    this.#settled = true;
+    this.#resolve();
+  }
+
+  /** `over` when no guest was started for it, so that no event will end the call. */
+  #fail(error: SkerryError, over = false): void {
+    if (!this.#settled) {
+      this.#settled = true;
+      this.#failed = true;
+      this.#reject(error);
+    }
+    if (over) this.#finish();
+  }
+
+  /** Ends the guest if there is one; its last event is still to come. */
+  #end(): void {
+    if (this.#slot >= 0) this.#board.native.stop(this.#slot);
+    else this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#body?.cancel();
+    this.#finished(this.#failed);
+    this.#finished = () => {};
+  }
+}

@@ -1,0 +1,63 @@
+/** The codes of native/wasm/src/failure.rs and component.rs as Skerry's errors. */
+import type { SkerryError } from '../../../../errors/skerry-error.ts';
+import { wasmErrors } from '../errors.ts';
+
+/** Why a request failed. `memoryBytes` is the limit of the function. */
+export function requestFailure(code: number, detail: string, memoryBytes: number): SkerryError {
+  switch (code) {
+    case 1:
+      return wasmErrors.FUNCTION_TRAPPED(detail);
+    case 2:
+      return wasmErrors.FUNCTION_EXITED(detail);
+    case 3:
+      return wasmErrors.FUNCTION_NO_ANSWER();
+    case 4:
+      return wasmErrors.FUNCTION_BAD_ANSWER(detail);
+    case 5:
+      return wasmErrors.FUNCTION_ERROR(detail);
+    case 6:
+      return wasmErrors.FUNCTION_MEMORY(formatBytes(memoryBytes));
+    case 7:
+      return wasmErrors.FUNCTION_DEADLINE();
+    case 8:
+      return wasmErrors.FUNCTION_STOPPED();
+    case 9:
+      return wasmErrors.ENGINE_FULL();
+    default:
+      return wasmErrors.ENGINE_FAULT(detail);
+  }
+}
+
+/** Why a component cannot be compiled or loaded. `name` is what the user calls it. */
+export function componentRefusal(code: number, detail: string, name: string, memoryBytes: number): SkerryError {
+  switch (code) {
+    case 1:
+      return wasmErrors.NOT_WASM(name);
+    case 2:
+      return wasmErrors.CORE_MODULE(name);
+    case 3:
+      return wasmErrors.COMPONENT_INVALID(name, detail);
+    case 4:
+      return wasmErrors.IMPORT_NOT_OFFERED(name, detail);
+    case 5:
+      return wasmErrors.NO_HTTP_HANDLER(name);
+    case 6:
+      return wasmErrors.MEMORY_BELOW_INITIAL(name, formatBytes(Number(detail)), formatBytes(memoryBytes));
+    case 7:
+      return wasmErrors.COMPONENT_UNREADABLE(name, detail);
+    default:
+      return wasmErrors.ENGINE_FAULT(detail);
+  }
+}
+
+/** 16777216 as "16 MiB". */
+function formatBytes(bytes: number): string {
+  const units = ['bytes', 'KiB', 'MiB', 'GiB'];
+  let unit = 0;
+  let value = bytes;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${units[unit]}`;
+}

@@ -1,0 +1,97 @@
+/** Finds and loads the native library, or says why it cannot be used. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { projectRoot } from '../../../../errors/project-root.ts';
+import { wasmErrors } from '../errors.ts';
+
+/** What native/wasm/src/lib.rs exports. */
+export interface NativeLibrary {
+  version(): string;
+  Engine: new (cacheDir: string, cacheKey: Buffer, onEvents: (events: Buffer) => void) => NativeEngine;
+}
+
+export interface NativeEngine {
+  hold(held: boolean): void;
+  compile(ticket: number, digest: string, path: string): void;
+  load(ticket: number, id: number, digest: string, path: string, memory: number, env: string[]): void;
+  forget(ticket: number, digest: string): void;
+  unload(id: number): void;
+  start(
+    id: number,
+    slot: number,
+    head: string,
+    fields: number,
+    https: boolean,
+    remainingMs: number,
+    body: number,
+    bytes: Uint8Array | null,
+  ): string | null;
+  push(slot: number, bytes: Uint8Array): number;
+  end(slot: number, trailers: string): void;
+  fail(slot: number): void;
+  taken(slot: number, bytes: number): void;
+  stop(slot: number): void;
+  release(slot: number): void;
+  stats(id: number): [cpuMs: number, peakBytes: number];
+  close(): void;
+}
+
+const folder = join(projectRoot, 'native/wasm');
+const file = join(folder, 'skerry-wasm.node');
+
+export interface Availability {
+  readonly available: boolean;
+  /** "wasmtime 48.0.8"; empty when it is not available. */
+  readonly version: string;
+  /** Why it is not available, or what should be known about it; empty when there is nothing. */
+  readonly why: string;
+}
+
+/** Whether the native engine can be used here, for `skerry doctor`: loads the library, starts nothing. */
+export function wasmtimeAvailable(): Availability {
+  try {
+    const version = `wasmtime ${loadLibrary().version()}`;
+    return { available: true, version, why: isOutdated() ? 'it is older than its sources: run `npm run build`' : '' };
+  } catch (error) {
+    return { available: false, version: '', why: reason(error) };
+  }
+}
+
+/** @throws ENGINE_UNAVAILABLE */
+export function openLibrary(): NativeLibrary {
+  try {
+    return loadLibrary();
+  } catch (error) {
+    throw wasmErrors.ENGINE_UNAVAILABLE('wasmtime', reason(error)).because(error);
+  }
+}
+
+let loaded: NativeLibrary | undefined;
+
+function loadLibrary(): NativeLibrary {
+  loaded ??= createRequire(import.meta.url)(file) as NativeLibrary;
+  return loaded;
+}
+
+function reason(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'MODULE_NOT_FOUND') return 'its library is not built';
+  return `its library cannot be loaded (${message.split('\n')[0]})`;
+}
+
+/** The build leaves a stamp with the digest of each source that it was made from. */
+function isOutdated(): boolean {
+  try {
+    const stamp: { sources: Record<string, string> } = JSON.parse(readFileSync(`${file}.stamp`, 'utf8'));
+    return Object.entries(stamp.sources).some(([path, digest]) => sha256(join(folder, path)) !== digest);
+  } catch {
+    // No stamp, or no sources: an installation without them cannot be outdated.
+    return false;
+  }
+}
+
+function sha256(path: string): string {
+  return createHash('sha256').update(readFileSync(path)).digest('hex');
+}

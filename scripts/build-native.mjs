@@ -1,0 +1,93 @@
+// Builds the native Wasm engine: native/wasm/skerry-wasm.node, with a stamp beside it that says what it was made from.
+// Nothing happens when the sources are those of the last build. With --clippy it lints instead.
+//
+// Cargo works in a folder of the user's cache, named by the lock file and the compiler, so that another clone of
+// Skerry builds in seconds; SKERRY_TARGET_DIR names another one.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { copyFileSync, existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const folder = fileURLToPath(new URL('../native/wasm/', import.meta.url));
+const library = join(folder, 'skerry-wasm.node');
+const stampFile = `${library}.stamp`;
+
+/** @type {(path: string) => string} */
+const sha256 = (path) => createHash('sha256').update(readFileSync(path)).digest('hex');
+
+/** Path within native/wasm → digest, of all that goes into the library. */
+function sources() {
+  const code = readdirSync(join(folder, 'src')).filter((name) => name.endsWith('.rs'));
+  const paths = ['Cargo.toml', 'Cargo.lock', 'build.rs', ...code.map((name) => `src/${name}`)];
+  return Object.fromEntries(paths.sort().map((path) => [path, sha256(join(folder, path))]));
+}
+
+/** @type {(command: string, args: string[]) => string | null} */
+function ask(command, args) {
+  const { status, stdout } = spawnSync(command, args, { cwd: folder, encoding: 'utf8' });
+  return status === 0 ? stdout.trim() : null;
+}
+
+/** @type {(why: string) => never} */
+function stop(why) {
+  process.stderr.write(`${why}\n`);
+  process.exit(1);
+}
+
+function targetFolder() {
+  if (process.env.SKERRY_TARGET_DIR) return process.env.SKERRY_TARGET_DIR;
+  const compiler = ask('rustc', ['--version', '--verbose']);
+  if (compiler === null || ask('cargo', ['--version']) === null) {
+    stop(
+      'cargo is missing: install Rust (https://rustup.rs), or run the node on the jco engine, which needs none of this',
+    );
+  }
+  const key = createHash('sha256')
+    .update(compiler)
+    .update(readFileSync(join(folder, 'Cargo.lock')))
+    .digest('hex');
+  const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
+  return join(cache, 'skerry', `target-${key.slice(0, 12)}`);
+}
+
+/** @type {(args: string[]) => void} */
+function cargo(args) {
+  const { status, error } = spawnSync('cargo', args, { cwd: folder, stdio: 'inherit' });
+  if (error) stop(`cargo cannot be run: ${error.message}; install Rust (https://rustup.rs)`);
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+function isBuilt(made) {
+  if (!existsSync(library) || !existsSync(stampFile)) return false;
+  try {
+    const stamp = JSON.parse(readFileSync(stampFile, 'utf8'));
+    return stamp.platform === made.platform && JSON.stringify(stamp.sources) === JSON.stringify(made.sources);
+  } catch {
+    return false;
+  }
+}
+
+function build() {
+  const made = { platform: `${process.platform}-${process.arch}`, sources: sources() };
+  if (isBuilt(made)) return;
+  const target = targetFolder();
+  if (!existsSync(join(target, 'release'))) {
+    process.stdout.write('building the native Wasm engine: some eight minutes on two cores the first time\n');
+  }
+  cargo(['build', '--release', '--locked', '--target-dir', target]);
+  const name = process.platform === 'darwin' ? 'libskerry_wasm.dylib' : 'libskerry_wasm.so';
+  // A node that runs keeps the file that it has loaded: the new one takes its name, not its place.
+  const part = `${library}.${process.pid}`;
+  copyFileSync(join(target, 'release', name), part);
+  renameSync(part, library);
+  writeFileSync(`${stampFile}.${process.pid}`, `${JSON.stringify(made, null, 1)}\n`);
+  renameSync(`${stampFile}.${process.pid}`, stampFile);
+}
+
+if (process.argv.includes('--clippy')) {
+  cargo(['clippy', '--release', '--locked', '--all-targets', '--target-dir', targetFolder(), '--', '-D', 'warnings']);
+} else {
+  build();
+}

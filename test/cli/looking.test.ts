@@ -1,0 +1,262 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { assertFailure, collect, skerry, spawnSkerry } from '../support/cli.ts';
+import { type FakeNode, type Handler, problem, revisionOf, startFakeNode, workloadOf } from '../support/fake-node.ts';
+
+const test = suite<{ start(handlers: Record<string, Handler>): Promise<FakeNode>; nodes: FakeNode[] }>('looking');
+
+test.before.each((scene) => {
+  scene.nodes = [];
+  scene.start = async (handlers) => {
+    const node = await startFakeNode(handlers);
+    scene.nodes.push(node);
+    return node;
+  };
+});
+test.after.each(async ({ nodes }) => {
+  for (const node of nodes) await node.close();
+});
+
+const split = workloadOf('shop', {
+  generation: 4,
+  spec: {
+    ...workloadOf('shop').spec,
+    traffic: [
+      { revision: 'aaaa00000001', percent: 90 },
+      { revision: 'bbbb00000002', percent: 10 },
+    ],
+  },
+  status: {
+    observedGeneration: 3,
+    phase: 'progressing',
+    message: 'preparing bbbb00000002',
+    traffic: [{ revision: 'aaaa00000001', percent: 100 }],
+  },
+  revisions: [
+    revisionOf('bbbb00000002', { percent: 10, phase: 'preparing', stats: null, env: { MODE: 'te\u001b[31mst' } }),
+    revisionOf('aaaa00000001', { percent: 90 }),
+    revisionOf('aaaabbbb0003', { percent: 0, phase: 'failed', error: 'it traps at its start' }),
+  ],
+});
+
+test('ls shows name, phase, revisions with their traffic, requests, isolation and URL', async ({ start }) => {
+  const node = await start({ 'GET /v1/workloads': () => ({ workloads: [workloadOf('a'), split] }) });
+  const { stdout, stderr } = await skerry(['ls'], { data: node.data });
+  assert.is(stderr, '');
+  assert.is(
+    stdout,
+    `NAME  PHASE        REVISION                            REQUESTS  ISOLATION  URL
+a     ready        aaaa00000001                        7         wasm       http://127.0.0.1:8080/a
+shop  progressing  aaaa00000001 90%, bbbb00000002 10%  14        wasm       http://127.0.0.1:8080/shop
+`,
+  );
+});
+
+test('ls of an empty node says how to deploy', async ({ start }) => {
+  const node = await start({ 'GET /v1/workloads': () => ({ workloads: [] }) });
+  assert.match((await skerry(['ls'], { data: node.data })).stdout, /Nothing is deployed.*skerry deploy/);
+  assert.equal(JSON.parse((await skerry(['ls', '--json'], { data: node.data })).stdout), { workloads: [] });
+});
+
+test('every command that prints a table prints one JSON document with --json', async ({ start }) => {
+  const node = await start({
+    'GET /v1/workloads': () => ({ workloads: [split] }),
+    'GET /v1/workloads/shop': () => split,
+    'PUT /v1/workloads/shop/scale': () => workloadOf('shop'),
+    'PUT /v1/workloads/shop/traffic': () => workloadOf('shop'),
+    'POST /v1/workloads/shop/rollback': () => workloadOf('shop'),
+    'GET /v1/workloads/shop/settled': () => workloadOf('shop'),
+    'GET /v1/export': () => ({ workloads: [] }),
+    'GET /v1/doctor': () => ({ healthy: true, probes: [] }),
+    'GET /v1/node': () => nodeView,
+  });
+  for (const line of [
+    'ls',
+    'revisions shop',
+    'inspect shop',
+    'doctor',
+    'export',
+    'scale shop --max 2',
+    'traffic shop bbbb=100',
+    'rollback shop',
+  ]) {
+    const { status, stdout, stderr } = await skerry([...line.split(' '), '--json'], { data: node.data, tty: true });
+    assert.is(status, 0, line);
+    assert.not.ok((stdout + stderr).includes('\u001b[3'), `${line}: no colours in JSON`);
+    assert.type(JSON.parse(stdout), 'object', line);
+  }
+  assert.equal(JSON.parse((await skerry(['inspect', 'shop', '--json'], { data: node.data })).stdout), split);
+});
+
+test('revisions lists id, time, traffic, phase and source, newest first', async ({ start }) => {
+  const node = await start({ 'GET /v1/workloads/shop': () => split });
+  const { stdout } = await skerry(['revisions', 'shop'], { data: node.data });
+  assert.is(
+    stdout,
+    `REVISION      CREATED               TRAFFIC  PHASE      SOURCE
+bbbb00000002  2026-01-31 12:00:00Z  10%      preparing  hello.ts
+aaaa00000001  2026-01-31 12:00:00Z  90%      ready      hello.ts
+aaaabbbb0003  2026-01-31 12:00:00Z  0%       failed     hello.ts
+`,
+  );
+});
+
+test('inspect shows what was asked for beside what is', async ({ start }) => {
+  const node = await start({ 'GET /v1/workloads/shop': () => split });
+  const { stdout } = await skerry(['inspect', 'shop'], { data: node.data });
+  assert.match(stdout, /^shop +SPEC +STATUS$/m);
+  assert.match(stdout, /^generation +4 +3 observed$/m);
+  assert.match(stdout, /^traffic +aaaa00000001 90%, bbbb00000002 10% +aaaa00000001 100%$/m);
+  assert.match(stdout, /^phase +progressing$/m);
+  assert.match(stdout, /^message +preparing bbbb00000002$/m);
+  assert.match(stdout, /^memory +64MiB/m);
+  assert.match(stdout, /it traps at its start/);
+  assert.match(stdout, /^env +MODE=te\\x1b\[31mst$/m, 'what a user wrote does not colour the terminal');
+});
+
+test('colours are for terminals, and NO_COLOR turns them off', async ({ start }) => {
+  const node = await start({ 'GET /v1/workloads': () => ({ workloads: [workloadOf('a')] }) });
+  const coloured = (text: string) => text.includes('\u001b[32mready\u001b[39m');
+  assert.ok(coloured((await skerry(['ls'], { data: node.data, tty: true })).stdout));
+  assert.not.ok(coloured((await skerry(['ls'], { data: node.data })).stdout));
+  const off = await skerry(['ls'], { data: node.data, tty: true, env: { NO_COLOR: '1' } });
+  assert.not.ok(coloured(off.stdout));
+});
+
+const record = (text: string, stream = 'stdout') => ({
+  time: '2026-01-31T12:00:00.123Z',
+  revision: 'aaaa00000001',
+  requestId: 'r-1',
+  stream,
+  text,
+});
+
+test('logs shows time, request and stream, and no line can write to the terminal', async ({ start }) => {
+  const records = [
+    record('plain\ttext ü 漢'),
+    record('\u001b]0;title\u0007\u001b[2Jgone\r\nnext\u009b31m', 'stderr'),
+    record('it trapped', 'node'),
+  ];
+  const node = await start({
+    'GET /v1/workloads/x/logs': (_request, response) => {
+      for (const one of records) response.write(`${JSON.stringify(one)}\n`);
+      response.end();
+    },
+  });
+  const { stdout } = await skerry(['logs', 'x', '--tail', '3'], { data: node.data });
+  assert.is(
+    stdout,
+    `2026-01-31T12:00:00.123Z r-1 out  plain\ttext ü 漢
+2026-01-31T12:00:00.123Z r-1 err  \\x1b]0;title\\x07\\x1b[2Jgone\\r\\nnext\\x9b31m
+2026-01-31T12:00:00.123Z r-1 node it trapped
+`,
+  );
+  assert.is(node.requests[0]!.url, '/v1/workloads/x/logs?tail=3');
+  const json = await skerry(['logs', 'x', '--json'], { data: node.data });
+  assert.equal(
+    json.stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line)),
+    records,
+  );
+});
+
+test('log lines that arrive in pieces, inside a character too, come out whole', async ({ start }) => {
+  const bytes = Buffer.from(`${JSON.stringify(record('größer 漢字'))}\n${JSON.stringify(record('zwei'))}\n`);
+  const node = await start({
+    'GET /v1/workloads/x/logs': (_request, response) => {
+      for (const byte of bytes) response.write(Buffer.of(byte));
+      response.end();
+    },
+  });
+  const { stdout } = await skerry(['logs', 'x'], { data: node.data });
+  assert.match(stdout, /größer 漢字\n.*zwei\n$/);
+});
+
+test('logs -f goes on with what comes, and Ctrl-C ends it cleanly', async ({ start }) => {
+  const node = await start({
+    'GET /v1/workloads/x/logs': (_request, response) => void response.write(`${JSON.stringify(record('first'))}\n`),
+  });
+  const child = spawnSkerry(['logs', 'x', '-f', '--data', node.data]);
+  child.stdout!.once('data', () => child.kill('SIGINT'));
+  const { status, signal, stdout, stderr } = await collect(child);
+  assert.is(signal, null);
+  assert.is(status, 0);
+  assert.is(stderr, '');
+  assert.match(stdout, /first\n$/);
+  assert.match(node.requests[0]!.url, /follow=true/);
+});
+
+test('--tail takes a number of lines', async ({ start }) => {
+  const node = await start({});
+  for (const tail of ['x', '-1', '1.5', '', '100001']) {
+    const result = await skerry(['logs', 'x', `--tail=${tail}`], { data: node.data });
+    assertFailure(result, 'BAD_FLAG', 2, /--tail: must be a whole number/);
+  }
+});
+
+const nodeView = {
+  version: '0.1.0',
+  pid: 1,
+  dataFolder: '/d',
+  engine: 'jco 1.35.0',
+  gateway: 'http://127.0.0.1:8080',
+  startedAt: '2026-01-31T12:00:00.000Z',
+  workloads: 2,
+  notices: ['no native engine'],
+};
+const probe = (part: string, available: boolean, advice: string[] = []) => {
+  return { part, available, provider: 'jco', quality: 'slow', advice };
+};
+
+test('doctor tells what the machine can run, how well, and what would help', async ({ start }) => {
+  const node = await start({
+    'GET /v1/node': () => nodeView,
+    'GET /v1/doctor': () => ({ healthy: true, probes: [probe('wasm', true, ['build the native engine'])] }),
+  });
+  const { status, stdout, stderr } = await skerry(['doctor'], { data: node.data });
+  assert.is(status, 0);
+  assert.is(stderr, '');
+  assert.match(stdout, /^engine +jco 1\.35\.0$/m);
+  assert.match(stdout, /^notice +no native engine$/m);
+  assert.match(stdout, /^wasm: available, jco\n {2}slow\n {2}→ build the native engine$/m);
+  assert.match(stdout, /healthy/);
+});
+
+test('doctor fails when the node is not healthy', async ({ start }) => {
+  const node = await start({
+    'GET /v1/node': () => nodeView,
+    'GET /v1/doctor': () => ({ healthy: false, probes: [probe('wasm', true), probe('disk', false)] }),
+  });
+  const result = await skerry(['doctor'], { data: node.data });
+  assertFailure(result, 'UNHEALTHY', 1, /not available: disk/);
+  assert.match(result.stdout, /^disk: not available/m);
+});
+
+test('doctor without a node says so, and what can be told without one', async ({ start }) => {
+  const node = await start({});
+  await node.close();
+  const result = await skerry(['doctor'], { data: node.data });
+  assertFailure(result, 'NODE_NOT_RUNNING', 1, /skerry up/);
+  assert.match(result.stdout, new RegExp(`data folder +${node.data} \\(will be made\\)`));
+  const json = await skerry(['doctor', '--json'], { data: node.data });
+  assert.is(JSON.parse(json.stdout).error, 'NODE_NOT_RUNNING');
+  assertFailure(json, 'NODE_NOT_RUNNING', 1, /skerry up/);
+});
+
+test('a workload that does not exist is one line', async ({ start }) => {
+  const unknown: Handler = (_request, response) => problem(response, 404, 'NO_WORKLOAD', 'there is no workload x');
+  const node = await start({
+    'GET /v1/workloads/x': unknown,
+    'GET /v1/workloads/x/logs': unknown,
+    'PUT /v1/workloads/x/scale': unknown,
+  });
+  for (const line of ['inspect x', 'revisions x', 'logs x', 'rm x', 'scale x --max 1', 'traffic x ab=100']) {
+    const result = await skerry(line.split(' '), { data: node.data });
+    assertFailure(result, 'NO_WORKLOAD', 1, /there is no workload x/);
+    assert.is(result.stdout, '');
+  }
+});
+
+test.run();

@@ -1,0 +1,269 @@
+/** The command line and a real node, as a user has them: `bin/skerry.js` for both. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { projectRoot } from '../../errors/project-root.ts';
+import type { WorkloadView } from '../../gateway/admin/schemas.ts';
+import { assertFailure, collect } from '../support/cli.ts';
+import { guest } from '../support/guests.ts';
+import { builderFolder } from '../support/javascript.ts';
+
+const bin = join(projectRoot, 'bin/skerry.js');
+
+interface Scene {
+  folder: string;
+  data: string;
+  gateway: string;
+  node: ChildProcess;
+  log: () => string;
+}
+
+const test = suite<Scene>('a real node');
+
+function start(args: readonly string[], data: string): ChildProcess {
+  return spawn(process.execPath, [bin, ...args], {
+    env: { ...process.env, NODE_OPTIONS: '', SKERRY_DATA: data, SKERRY_ADMIN_TOKEN: '' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+}
+
+/** Runs one command line against the node. */
+function run({ data }: Scene, ...args: string[]) {
+  return collect(start(args, data));
+}
+
+async function succeed(scene: Scene, ...args: string[]): Promise<string> {
+  const { status, stdout, stderr } = await run(scene, ...args);
+  assert.is(status, 0, `skerry ${args.join(' ')}: ${stderr}\n${scene.log()}`);
+  return stdout;
+}
+
+async function view(scene: Scene, name: string): Promise<WorkloadView> {
+  return JSON.parse(await succeed(scene, 'inspect', name, '--json'));
+}
+
+function write({ folder }: Scene, name: string, text: string | Buffer): string {
+  const path = join(folder, name);
+  mkdirSync(join(path, '..'), { recursive: true });
+  writeFileSync(path, text);
+  return path;
+}
+
+const saying = (text: string) => `
+export default {
+  async fetch(request: Request): Promise<Response> {
+    const url = new URL(request.url);
+    if (url.pathname === '/fail') throw new Error('on purpose');
+    if (url.pathname === '/teapot') return new Response('short and stout', { status: 418 });
+    console.log('asked for ' + url.pathname);
+    const body = await request.text();
+    return new Response(${JSON.stringify(text)} + ' ' + request.method + ' ' + url.pathname + url.search + ' ' + body + '\\n');
+  },
+};
+`;
+
+test.before(async (scene) => {
+  execFileSync(process.execPath, [join(projectRoot, 'scripts/build-ts.mjs')]);
+  scene.folder = mkdtempSync(join(tmpdir(), 'skerry-node-'));
+  scene.data = join(scene.folder, 'data');
+  const env = { ...process.env, NODE_OPTIONS: '', SKERRY_ADMIN_TOKEN: 'a-token-of-enough-length' };
+  const args = ['up', '--data', scene.data, '--listen', '127.0.0.1:0'];
+  scene.node = spawn(process.execPath, [bin, ...args], { env, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+  let log = '';
+  scene.log = () => log;
+  for (const output of [scene.node.stdout!, scene.node.stderr!]) {
+    output.on('data', (text) => {
+      log += text;
+    });
+  }
+  const [message] = (await Promise.race([
+    once(scene.node, 'message'),
+    once(scene.node, 'exit').then(() => Promise.reject(new Error(`the node did not start: ${log}`))),
+  ])) as [{ gateway: string }];
+  scene.gateway = message.gateway;
+  // The JavaScript engine is prepared once for each data folder; here it is taken from an earlier test.
+  if (existsSync(builderFolder)) {
+    cpSync(builderFolder, join(scene.data, 'build'), { recursive: true, filter: (path) => !/build-\w+$/.test(path) });
+  }
+});
+test.after(async ({ node, folder }) => {
+  if (node.exitCode === null) {
+    node.kill('SIGTERM');
+    await once(node, 'exit');
+  }
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test('a TypeScript file becomes a URL that answers, and shows up everywhere', async (scene) => {
+  const printed = await succeed(scene, 'deploy', write(scene, 'hello.ts', saying('one')));
+  const [, revision, url] = /^hello revision ([0-9a-f]{12}) is (?:ready|idle)\n {2}(http:\S+)/.exec(printed) ?? [];
+  assert.ok(url, printed);
+  assert.is(await (await fetch(`${url}/a?b=c`)).text(), 'one GET /a?b=c \n');
+  assert.match(await succeed(scene, 'ls'), new RegExp(`^hello +\\w+ +${revision} +1 +wasm +${url}$`, 'm'));
+  assert.match(
+    await succeed(scene, 'inspect', 'hello'),
+    new RegExp(`^traffic +${revision} 100% +${revision} 100%$`, 'm'),
+  );
+  assert.match(
+    await succeed(scene, 'revisions', 'hello'),
+    new RegExp(`^${revision} +\\S+ \\S+ +100% +\\w+ +.*hello\\.ts$`, 'm'),
+  );
+  assert.match(await succeed(scene, 'logs', 'hello'), /^\S+Z \S+ out {2}asked for \/a$/m);
+  assert.match(await succeed(scene, 'complete-names'), /^hello$/m);
+});
+
+test('invoke reaches the function with path, query, method and body, and tells its failures', async (scene) => {
+  assert.is(await succeed(scene, 'invoke', 'hello', '/x%20y?q=1'), 'one GET /x%20y?q=1 \n');
+  assert.is(await succeed(scene, 'invoke', 'hello', '-d', 'body'), 'one POST / body\n');
+  const teapot = await run(scene, 'invoke', 'hello', '/teapot', '-i');
+  assertFailure(teapot, 'ANSWERED', 22, /hello answered 418/);
+  assert.match(teapot.stdout, /^HTTP\/1\.1 418 .*\r\n\r\nshort and stout$/s);
+  const failed = await run(scene, 'invoke', 'hello', '/fail');
+  assert.is(failed.status, 22);
+  assert.match(failed.stderr, /^[^\n]+\[[A-Z_]+\]\n$/);
+});
+
+test('revisions: a second deploy, a split by their first digits, a rollback', async (scene) => {
+  await succeed(scene, 'deploy', write(scene, 'hello.ts', saying('two')));
+  assert.is(await succeed(scene, 'invoke', 'hello'), 'two GET / \n');
+  const [second, first] = (await view(scene, 'hello')).revisions.map((revision) => revision.id);
+  await succeed(scene, 'traffic', 'hello', `${first!.slice(0, 6)}=100`, `${second!.slice(0, 6)}=0`);
+  assert.is(await succeed(scene, 'invoke', 'hello'), 'one GET / \n');
+  await succeed(scene, 'traffic', 'hello', `${first}=50`, `${second}=50`);
+  assert.equal(
+    (await view(scene, 'hello')).status.traffic.map((share) => share.percent),
+    [50, 50],
+  );
+  await succeed(scene, 'rollback', 'hello', second!.slice(0, 6));
+  assert.is(await succeed(scene, 'invoke', 'hello'), 'two GET / \n');
+});
+
+test('export, remove and apply: everything is back, and a second apply finds nothing to do', async (scene) => {
+  await succeed(scene, 'deploy', write(scene, 'hello.ts', saying('two')), '--memory', '96MiB', '--env', 'MODE=a: b');
+  const exported = await succeed(scene, 'export');
+  const file = write(scene, 'exported.yaml', exported);
+  assert.match(await succeed(scene, 'apply', '-f', file), /^= unchanged hello\nApplied: 0 created, 0 updated, 1 unch/);
+  assert.is(await succeed(scene, 'rm', 'hello'), 'hello is removed\n');
+  assertFailure(await run(scene, 'inspect', 'hello'), 'NO_WORKLOAD', 1, /there is no workload hello/);
+  assert.match(await succeed(scene, 'apply', '-f', file), /^\+ create {4}hello\n.*Applied: 1 created/s);
+  assert.is(await succeed(scene, 'invoke', 'hello'), 'two GET / \n');
+  assert.is(await succeed(scene, 'export'), exported);
+  const changed = write(scene, 'changed.yaml', exported.replace('96MiB', '112MiB'));
+  assert.match(
+    await succeed(scene, 'apply', '-f', changed, '--dry-run'),
+    /~ update {4}hello\n {4}memory: 96MiB -> 112MiB\n/,
+  );
+  assert.match(await succeed(scene, 'apply', '-f', file), /unchanged hello/);
+});
+
+test('scaled to nothing it is parked, and says so; scaled up it answers', async (scene) => {
+  assert.match(await succeed(scene, 'scale', 'hello', '--max', '0'), /^hello is parked/);
+  assertFailure(await run(scene, 'invoke', 'hello'), 'PARKED', 22, /skerry scale/);
+  await succeed(scene, 'scale', 'hello', '--max', '3');
+  assert.is(await succeed(scene, 'invoke', 'hello'), 'two GET / \n');
+  assertFailure(await run(scene, 'scale', 'hello', '--min', '5'), 'SCALE_ORDER', 1, /min 5 is above max 3/);
+});
+
+test('what cannot run is refused with its own code, and nothing of it is deployed', async (scene) => {
+  const text = write(scene, 'text.wasm', 'this is no wasm');
+  assertFailure(await run(scene, 'deploy', text), 'NOT_WASM', 1, /text\.wasm/);
+  const core = write(scene, 'core.wasm', readFileSync(await guest('core-module')));
+  assertFailure(await run(scene, 'deploy', core), 'CORE_MODULE', 1, /core\.wasm/);
+  const cut = write(scene, 'cut.wasm', readFileSync(await guest('no-handler')));
+  truncateSync(cut, 40);
+  assertFailure(await run(scene, 'deploy', cut), 'COMPONENT_INVALID', 1, /cut\.wasm/);
+  assertFailure(
+    await run(scene, 'deploy', await guest('no-handler'), '--name', 'none'),
+    'NO_HTTP_HANDLER',
+    1,
+    /no HTTP/,
+  );
+  const foreign = await run(scene, 'deploy', await guest('foreign-import'), '--name', 'foreign');
+  assertFailure(foreign, 'IMPORT_NOT_OFFERED', 1, /imports/);
+  const names = JSON.parse(await succeed(scene, 'ls', '--json')).workloads.map((one: WorkloadView) => one.name);
+  assert.equal(names, ['hello']);
+});
+
+test('a syntax error names file, line and column', async (scene) => {
+  const path = write(scene, 'broken.ts', 'export default {\n  fetch( { return new Response("x") }\n};\n');
+  const { status, stderr } = await run(scene, 'deploy', path);
+  assert.is(status, 1);
+  assert.match(stderr, /^\S*broken\.ts:2:\d+: [^\n]+\n$/);
+});
+
+test('routes that clash name who has them', async (scene) => {
+  const args = ['deploy', write(scene, 'hello.ts', saying('two'))];
+  await succeed(scene, ...args, '--name', 'first', '--route', '/shared/*');
+  const clash = await run(scene, ...args, '--name', 'second', '--route', '/shared/*');
+  assertFailure(clash, 'ROUTE_CLASH', 1, /\/shared\/\* belongs to first/);
+  assert.is(await (await fetch(`${scene.gateway}/shared/x`)).text(), 'two GET /shared/x \n');
+  await succeed(scene, 'rm', 'first');
+});
+
+test('deploy --watch: a save changes what the URL answers, Ctrl-C leaves it deployed', async (scene) => {
+  const path = write(scene, 'live.ts', saying('before'));
+  const child = start(['deploy', path, '--watch'], scene.data);
+  const ended = collect(child);
+  let printed = '';
+  const until = (pattern: RegExp) =>
+    new Promise<void>((done) => {
+      child.stdout!.on('data', (text) => {
+        printed += text;
+        if (pattern.test(printed)) done();
+      });
+    });
+  await until(/Watching for changes/);
+  assert.is(await (await fetch(`${scene.gateway}/live`)).text(), 'before GET / \n');
+  printed = '';
+  writeFileSync(path, saying('after'));
+  await until(/live revision [0-9a-f]{12} (ready|idle)/);
+  assert.is(await (await fetch(`${scene.gateway}/live`)).text(), 'after GET / \n');
+  child.kill('SIGINT');
+  const { status, signal, stderr } = await ended;
+  assert.is(signal, null);
+  assert.is(status, 0);
+  assert.not.match(stderr, /failed/);
+  assert.is(await (await fetch(`${scene.gateway}/live`)).text(), 'after GET / \n');
+  await succeed(scene, 'rm', 'live');
+});
+
+test('logs -f shows a line when it is written', async (scene) => {
+  const child = start(['logs', 'hello', '-f', '--tail', '0'], scene.data);
+  const ended = collect(child);
+  const line = once(child.stdout!, 'data');
+  // The follower is there once a line of a request made after it comes out; the requests go on until then.
+  let seen = false;
+  line.then(() => {
+    seen = true;
+  });
+  while (!seen) await (await fetch(`${scene.gateway}/hello/followed`)).text();
+  child.kill('SIGINT');
+  const { status, stdout } = await ended;
+  assert.is(status, 0);
+  assert.match(stdout, /out {2}asked for \/followed\n/);
+});
+
+test('doctor reports on the machine', async (scene) => {
+  const report = JSON.parse(await succeed(scene, 'doctor', '--json'));
+  assert.is(report.healthy, true);
+  assert.ok(
+    report.probes.some((probe: { part: string; available: boolean }) => probe.part === 'wasm' && probe.available),
+  );
+  assert.match(await succeed(scene, 'doctor'), /^wasm: available/m);
+});
+
+test('once the node has stopped, the command line says how to start it', async (scene) => {
+  scene.node.kill('SIGTERM');
+  const [code] = await once(scene.node, 'exit');
+  assert.is(code, 0, scene.log());
+  assertFailure(await run(scene, 'ls'), 'NODE_NOT_RUNNING', 1, /skerry up/);
+  const doctor = await run(scene, 'doctor');
+  assertFailure(doctor, 'NODE_NOT_RUNNING', 1, /skerry up/);
+  assert.match(doctor.stdout, /^data folder +.* \(writable\)$/m);
+});
+
+test.run();

@@ -1,0 +1,143 @@
+/** A node without its process and its sandboxes: real state, reconciler, dispatcher and listener over the fake driver. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { SkerryError } from '../../errors/skerry-error.ts';
+import { Dispatcher, type Outcome } from '../../gateway/dispatch.ts';
+import { listenHttp1 } from '../../gateway/listener/http1.ts';
+import { answerOwn } from '../../gateway/own-paths.ts';
+import { Reconciler } from '../../runtime/reconciler/reconciler.ts';
+import { openStateStore, type StateStore } from '../../runtime/state/index.ts';
+import { type Change, DesiredState } from '../../runtime/workload/desired-state.ts';
+import { revisionOf } from '../../runtime/workload/revision-of.ts';
+import type { WorkloadSettings } from '../../runtime/workload/settings.ts';
+import { FakeDriver, type Guest, says } from './fake-driver.ts';
+
+const OFFERED = new Set(['wasm'] as const);
+
+export class ControlPlane {
+  readonly driver = new FakeDriver();
+  readonly outcomes: Outcome[] = [];
+  readonly removed: string[] = [];
+  readonly corrupt: string[] = [];
+  readonly store: StateStore;
+  readonly desired: DesiredState;
+  readonly reconciler: Reconciler;
+  readonly dispatcher: Dispatcher;
+  readonly folder: string;
+  #listener: Awaited<ReturnType<typeof listenHttp1>> | null = null;
+
+  private constructor(store: StateStore, folder: string, desired: DesiredState) {
+    this.store = store;
+    this.folder = folder;
+    this.desired = desired;
+    this.reconciler = new Reconciler({
+      desired,
+      drivers: new Map([['wasm', this.driver]]),
+      log: () => {},
+      onRemoved: (name) => {
+        this.removed.push(name);
+        this.driver.tell();
+      },
+    });
+    this.dispatcher = new Dispatcher(this.reconciler, (outcome) => {
+      this.outcomes.push(outcome);
+      this.driver.tell();
+    });
+  }
+
+  /** `folder`: of a control plane that was stopped with `stop`. */
+  static async start(folder = mkdtempSync(join(tmpdir(), 'skerry-plane-'))): Promise<ControlPlane> {
+    const corrupt: string[] = [];
+    const onCorrupt = (key: string, _error: SkerryError) => void corrupt.push(key);
+    const store = await openStateStore(folder, { onCorrupt });
+    const plane = new ControlPlane(store, folder, new DesiredState(store, onCorrupt));
+    plane.corrupt.push(...corrupt);
+    return plane;
+  }
+
+  /** Starts the reconciler and the listener. */
+  async serve(): Promise<this> {
+    this.reconciler.start();
+    const own = { dispatch: (exchange: never) => this.dispatcher.dispatch(exchange), own: answerOwn(this.dispatcher) };
+    this.#listener = await listenHttp1('127.0.0.1', 0, own);
+    return this;
+  }
+
+  get url(): string {
+    if (!this.#listener) throw new Error('serve() was not called');
+    return this.#listener.url;
+  }
+
+  /** Deploys an artifact that says `bytes`, or does what `guest` does. */
+  async deploy(name: string, bytes: string, settings: WorkloadSettings = {}, guest: Guest = says(bytes)): Promise<Change> {
+    const artifact = this.driver.define(bytes, guest);
+    const revision = revisionOf(name, artifact, bytes, settings, OFFERED);
+    const [change] = await this.desired.deploy([{ revision, settings }]);
+    return change as Change;
+  }
+
+  status(name: string) {
+    return this.reconciler.controller(name)?.status;
+  }
+
+  /** Waits until the workload's last change was carried out, or failed. */
+  async settled(name: string): Promise<NonNullable<ReturnType<ControlPlane['status']>>> {
+    const generation = this.desired.require(name).generation;
+    await this.reconciler.until(() => {
+      const status = this.status(name);
+      return status !== undefined && status.observedGeneration >= generation && status.phase !== 'progressing';
+    }, 20_000);
+    return this.status(name)!;
+  }
+
+  async settledDeploy(...deploy: Parameters<ControlPlane['deploy']>): Promise<Change> {
+    const change = await this.deploy(...deploy);
+    await this.settled(deploy[0]);
+    return change;
+  }
+
+  /** A GET of `path` with `Host: host`, the whole answer. */
+  async get(path: string, host = 'localhost'): Promise<{ status: number; text: string; headers: Headers }> {
+    const { request } = await import('node:http');
+    const { hostname, port } = new URL(this.url);
+    return new Promise((resolve, reject) => {
+      const outgoing = request({ hostname, port, path, headers: { host }, agent: false }, (response) => {
+        const pieces: Buffer[] = [];
+        response.on('data', (piece) => pieces.push(piece));
+        response.on('error', reject);
+        response.on('end', () => {
+          const headers = new Headers();
+          for (let i = 0; i < response.rawHeaders.length; i += 2) {
+            headers.append(response.rawHeaders[i]!, response.rawHeaders[i + 1]!);
+          }
+          resolve({ status: response.statusCode!, text: Buffer.concat(pieces).toString(), headers });
+        });
+      });
+      outgoing.on('error', reject);
+      outgoing.end();
+    });
+  }
+
+  /** Stops it and keeps its state. */
+  async stop(graceMs = 100): Promise<void> {
+    await this.#listener?.close(graceMs);
+    await this.reconciler.close(graceMs);
+    await this.store.close();
+  }
+
+  async close(): Promise<void> {
+    await this.stop(0);
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Runs `work` over a control plane of its own. */
+export async function withPlane(work: (plane: ControlPlane) => Promise<void>): Promise<void> {
+  const plane = await (await ControlPlane.start()).serve();
+  try {
+    await work(plane);
+  } finally {
+    await plane.close();
+  }
+}

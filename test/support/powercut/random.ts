@@ -1,0 +1,17 @@
+/** A small generator that gives the same numbers for the same seed (mulberry32): a failed run can be repeated. */
+export function randomFrom(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** The seed of a test: from `SKERRY_TEST_SEED` to repeat a run, else a new one. Printed, so that it can be repeated. */
+export function chooseSeed(test: string): number {
+  const seed = Number(process.env.SKERRY_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31));
+  console.log(`${test}: SKERRY_TEST_SEED=${seed}`);
+  return seed;
+}
