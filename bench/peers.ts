@@ -78,7 +78,7 @@ export const TUNED = [
   '-Opooling-memory-keep-resident=33554432',
   '-Opooling-table-keep-resident=1048576',
   '-Opooling-async-stack-keep-resident=262144',
-  '-Opagemap-scan=y',
+  '-Opooling-pagemap-scan=y',
 ];
 
 export function wasmtimeServe(name: string, component: string, path: string, flags: string[] = []): Peer {

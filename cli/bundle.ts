@@ -24,15 +24,17 @@ const placeInBundle = /^function\.js:(\d+):(\d+): (.*)$/s;
 
 /**
  * Bundles `entry` with all that it imports. Throws SOURCE_NOT_FOUND, SOURCE_NO_HANDLER where that shows already, and
- * SOURCE_ERROR, whose line begins `FILE:LINE:COLUMN:`, the file as a path from the current folder.
+ * SOURCE_ERROR, whose line begins `FILE:LINE:COLUMN:`.
+ * @param current the folder that `entry` and all paths told are relative to
  */
-export async function bundleSource(entry: string): Promise<Bundle> {
-  await stat(entry).catch((error) => {
+export async function bundleSource(entry: string, current: string = process.cwd()): Promise<Bundle> {
+  const path = resolve(current, entry);
+  await stat(path).catch((error) => {
     throw cliErrors.SOURCE_NOT_FOUND(entry).because(error);
   });
   // Paths in the output are relative to the entry's folder: nothing of the machine's own gets in.
-  const folder = dirname(resolve(entry));
-  const fromHere = (file: string) => pathFromHere(resolve(folder, file));
+  const folder = dirname(path);
+  const fromHere = (file: string) => relative(current, resolve(folder, file));
   const result = await build({
     absWorkingDir: folder,
     entryPoints: [`./${basename(entry)}`],
@@ -66,10 +68,6 @@ export async function bundleSource(entry: string): Promise<Bundle> {
     inputs: Object.keys(result.metafile.inputs).map(fromHere),
     explain: (error) => explain(error, map, fromHere),
   };
-}
-
-function pathFromHere(file: string): string {
-  return relative(process.cwd(), file) || '.';
 }
 
 /**

@@ -1,6 +1,5 @@
-import type { BigIntStats } from 'node:fs';
-import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { type BigIntStats, constants, renameSync, rmSync, statSync, unlinkSync, utimesSync } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { imageErrors } from '../errors.ts';
 import { digestHex, digestOf, endDigest, isDigest, startDigest } from './digest.ts';
@@ -26,6 +25,11 @@ export interface PutOptions {
   readonly maxBytes?: number;
 }
 
+export interface DeleteOptions {
+  /** Deletes only what was last put before this time, in milliseconds since 1970: a put in the meantime wins. */
+  readonly putBefore?: number;
+}
+
 export interface StoredBlob {
   readonly digest: string;
   /** In bytes. */
@@ -38,7 +42,7 @@ export interface VerifiedBlob extends StoredBlob {
 }
 
 export interface ListedBlob extends StoredBlob {
-  /** When it was last put, in milliseconds since 1970. */
+  /** When it was last put, also when it was there already; in milliseconds since 1970. */
   readonly modifiedMs: number;
 }
 
@@ -59,8 +63,8 @@ export interface ContentStore {
    */
   open(digest: string): Promise<VerifiedBlob>;
   has(digest: string): Promise<boolean>;
-  /** False when it was not there. */
-  delete(digest: string): Promise<boolean>;
+  /** False when it was not there, or was put too lately. */
+  delete(digest: string, options?: DeleteOptions): Promise<boolean>;
   /** In no particular order. */
   list(): Promise<ListedBlob[]>;
 }
@@ -128,6 +132,11 @@ class FolderContentStore implements ContentStore {
   async #isStoredWell(digest: string): Promise<boolean> {
     try {
       const { path } = await this.open(digest);
+      // It counts as put now. In one turn, like `delete`: either this finds no file, or `delete` a young one.
+      if (this.#verified.get(digest) !== identify(statSync(path, { bigint: true }))) return false;
+      const now = new Date();
+      utimesSync(path, now, now);
+      this.#verified.set(digest, identify(statSync(path, { bigint: true })));
       // It may have been put by a process that was killed before it synced the folder.
       await this.#shard(path);
       await syncFolder(dirname(path));
@@ -184,7 +193,11 @@ class FolderContentStore implements ContentStore {
   async #keep(incoming: string, digest: string): Promise<void> {
     const path = this.path(digest);
     await this.#disk(this.#shard(path));
-    await this.#disk(rename(incoming, path));
+    try {
+      renameSync(incoming, path);
+    } catch (error) {
+      throw explain(this.folder, error);
+    }
     this.#reached('blob:renamed');
     await this.#disk(syncFolder(dirname(path)));
     this.#reached('blob:folder-synced');
@@ -215,32 +228,52 @@ class FolderContentStore implements ContentStore {
   async #verify(digest: string, path: string): Promise<VerifiedBlob> {
     let file: FileHandle;
     try {
-      file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+      // Whatever has been put in its place must neither be followed nor waited for.
+      file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw imageErrors.BLOB_MISSING(digest);
-      throw explain(this.folder, error);
+      if ((error as NodeJS.ErrnoException).code !== 'ELOOP') throw explain(this.folder, error);
+      this.#putAside(digest, path);
+      throw imageErrors.BLOB_CORRUPT(digest);
     }
     try {
-      const identity = identify(await file.stat({ bigint: true }));
-      const size = Number((await file.stat()).size);
-      if (this.#verified.get(digest) === identity) return { digest, path, size };
-      let good: boolean;
-      try {
-        good = (await digestOfFile(file)) === digest;
-      } catch (error) {
-        // EIO: the disk itself says that the bytes are gone.
-        if ((error as NodeJS.ErrnoException).code !== 'EIO') throw explain(this.folder, error);
-        good = false;
+      const found = await this.#disk(file.stat({ bigint: true }));
+      const identity = identify(found);
+      const blob = { digest, path, size: Number(found.size) };
+      if (this.#verified.get(digest) === identity) return blob;
+      if (found.isFile() && (await this.#hasDigest(file, digest))) {
+        this.#verified.set(digest, identity);
+        return blob;
       }
-      if (!good) {
-        this.#verified.delete(digest);
-        await this.#disk(rename(path, join(this.#quarantine, digestHex(digest))));
-        throw imageErrors.BLOB_CORRUPT(digest);
-      }
-      this.#verified.set(digest, identity);
-      return { digest, path, size };
+      // In one turn: a good copy that was put while this one was read stays.
+      const now = statSync(path, { bigint: true, throwIfNoEntry: false });
+      if (now && identify(now) !== identity) return this.#verify(digest, path);
+      this.#putAside(digest, path);
+      throw imageErrors.BLOB_CORRUPT(digest);
     } finally {
       await file.close();
+    }
+  }
+
+  async #hasDigest(file: FileHandle, digest: string): Promise<boolean> {
+    try {
+      return (await digestOfFile(file)) === digest;
+    } catch (error) {
+      // The disk itself says that the bytes are gone.
+      if ((error as NodeJS.ErrnoException).code === 'EIO') return false;
+      throw explain(this.folder, error);
+    }
+  }
+
+  #putAside(digest: string, path: string): void {
+    this.#verified.delete(digest);
+    const aside = join(this.#quarantine, digestHex(digest));
+    try {
+      rmSync(aside, { recursive: true, force: true });
+      renameSync(path, aside);
+    } catch (error) {
+      // Deleted in the meantime: that is as good.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw explain(this.folder, error);
     }
   }
 
@@ -253,11 +286,13 @@ class FolderContentStore implements ContentStore {
     }
   }
 
-  async delete(digest: string): Promise<boolean> {
+  async delete(digest: string, options: DeleteOptions = {}): Promise<boolean> {
     const path = this.path(digest);
-    this.#verified.delete(digest);
     try {
-      await unlink(path);
+      // In one turn: no put of this process comes between the look and the removal.
+      if (statSync(path).mtimeMs >= (options.putBefore ?? Number.POSITIVE_INFINITY)) return false;
+      unlinkSync(path);
+      this.#verified.delete(digest);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
       throw explain(this.folder, error);

@@ -2,6 +2,7 @@ export {
   type BlobStep,
   type ContentStore,
   type ContentStoreOptions,
+  type DeleteOptions,
   type ListedBlob,
   openContentStore,
   type PutOptions,

@@ -3,38 +3,39 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { bundleSource } from '../../cli/bundle.ts';
+import { type Bundle, bundleSource } from '../../cli/bundle.ts';
 import { projectRoot } from '../../errors/project-root.ts';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { buildErrors } from '../../images/build/errors.ts';
 
-interface Context {
-  folder: string;
-  before: string;
-}
+const test = suite('bundling a source');
 
-const test = suite<Context>('bundling a source', { folder: '', before: process.cwd() });
+/** Where the user stands. */
+let folder: string;
 
-test.before.each(async (context) => {
-  context.folder = await realpath(await mkdtemp(join(tmpdir(), 'skerry-bundle-')));
-  process.chdir(context.folder);
+test.before.each(async () => {
+  folder = await realpath(await mkdtemp(join(tmpdir(), 'skerry-bundle-')));
 });
 
-test.after.each(async (context) => {
-  process.chdir(context.before);
-  await rm(context.folder, { recursive: true, force: true });
+test.after.each(async () => {
+  await rm(folder, { recursive: true, force: true });
 });
 
-async function files(contents: Record<string, string>): Promise<void> {
-  for (const [path, text] of Object.entries(contents)) {
+async function files(contents: Record<string, string>, root = folder): Promise<void> {
+  for (const [name, text] of Object.entries(contents)) {
+    const path = join(root, name);
     await mkdir(dirname(path), { recursive: true });
     await writeFile(path, text);
   }
 }
 
-async function failure(entry: string): Promise<SkerryError> {
+function bundle(entry: string): Promise<Bundle> {
+  return bundleSource(entry, folder);
+}
+
+async function failure(entry: string, current = folder): Promise<SkerryError> {
   try {
-    await bundleSource(entry);
+    await bundleSource(entry, current);
   } catch (error) {
     if (error instanceof SkerryError) return error;
     throw error;
@@ -56,14 +57,14 @@ test('a TypeScript file becomes one module that holds all it imports', async () 
     'node_modules/half/package.json': '{"name":"half","main":"main.js"}',
     'node_modules/half/main.js': 'module.exports = 42;',
   });
-  const bundle = await bundleSource('src/index.ts');
-  assert.is((await load(bundle.source)).default.fetch(), 'hello 42');
-  assert.equal([...bundle.inputs].sort(), ['node_modules/half/main.js', 'src/index.ts', 'src/message.ts']);
+  const made = await bundle('src/index.ts');
+  assert.is((await load(made.source)).default.fetch(), 'hello 42');
+  assert.equal([...made.inputs].sort(), ['node_modules/half/main.js', 'src/index.ts', 'src/message.ts']);
 });
 
 test('a plain JavaScript file with a listener is taken too', async () => {
   await files({ 'a.js': 'addEventListener("fetch", (event) => event.respondWith(new Response("x")));' });
-  assert.match((await bundleSource('a.js')).source, 'addEventListener');
+  assert.match((await bundle('a.js')).source, 'addEventListener');
 });
 
 test('a package is taken in its form for workers, not the one for Node.js', async () => {
@@ -75,14 +76,14 @@ test('a package is taken in its form for workers, not the one for Node.js', asyn
     'node_modules/forms/node.js': 'export default "for Node.js";',
     'node_modules/forms/other.js': 'export default "for others";',
   });
-  assert.is((await load((await bundleSource('index.ts')).source)).default.fetch(), 'for workers');
+  assert.is((await load((await bundle('index.ts')).source)).default.fetch(), 'for workers');
 });
 
 test('a Hono app bundles', async () => {
   await files({
     'index.ts': `import { Hono } from '${join(projectRoot, 'node_modules/hono/dist/index.js')}';\nexport default new Hono().get('/', (c) => c.text('hi'));`,
   });
-  const app = (await load((await bundleSource('index.ts')).source)).default as { fetch(request: Request): Response };
+  const app = (await load((await bundle('index.ts')).source)).default as { fetch(request: Request): Response };
   assert.is(await (await app.fetch(new Request('http://x/'))).text(), 'hi');
 });
 
@@ -90,10 +91,10 @@ test('imports of WASI interfaces are left for the node to resolve', async () => 
   await files({
     'index.js': `import { getEnvironment } from 'wasi:cli/environment@0.2.10';\nexport default { fetch: getEnvironment };`,
   });
-  assert.match((await bundleSource('index.js')).source, 'from "wasi:cli/environment@0.2.10"');
+  assert.match((await bundle('index.js')).source, 'from "wasi:cli/environment@0.2.10"');
 });
 
-test('the same files in another place give the same bytes, with nothing of the machine in them', async ({ folder }) => {
+test('the same files in another place give the same bytes, with nothing of the machine in them', async () => {
   const contents = {
     'index.ts': `import { message } from './deep/message.ts';\nimport half from 'half';\nconsole.log(half);\n${handler}`,
     'deep/message.ts': 'export const message = "é";',
@@ -101,13 +102,11 @@ test('the same files in another place give the same bytes, with nothing of the m
     'node_modules/half/main.js': 'module.exports = 42;',
   };
   await files(contents);
-  const here = await bundleSource('index.ts');
+  const here = await bundle('index.ts');
   const there = join(folder, 'some', 'where', 'else');
   await mkdir(there, { recursive: true });
-  process.chdir(there);
-  await files(contents);
-  process.chdir(folder);
-  const other = await bundleSource('some/where/else/index.ts');
+  await files(contents, there);
+  const other = await bundle('some/where/else/index.ts');
   assert.is(other.source, here.source);
   assert.not.match(here.source, folder);
   assert.not.match(here.source, 'sourceMappingURL');
@@ -126,12 +125,10 @@ test('a syntax error in an imported file names that file', async () => {
   assert.match((await failure('src/index.ts')).message, /^lib\/other\.ts:3:5: /);
 });
 
-test('the file is named from where the user stands, however it was given', async ({ folder }) => {
+test('the file is named from where the user stands, however it was given', async () => {
   await files({ 'src/index.ts': 'export default {' });
   assert.match((await failure(join(folder, 'src/index.ts'))).message, /^src\/index\.ts:1:17: /);
-  process.chdir('src');
-  assert.match((await failure('./index.ts')).message, /^index\.ts:1:17: /);
-  process.chdir(folder);
+  assert.match((await failure('./index.ts', join(folder, 'src'))).message, /^index\.ts:1:17: /);
 });
 
 test('an import that is not there is told with its place and what to do', async () => {
@@ -163,7 +160,7 @@ test('a package that stands in for a module of Node.js is taken', async () => {
     'index.ts': `import { message } from 'events';\n${handler}`,
     'node_modules/events/index.js': 'export const message = "a stand-in";',
   });
-  assert.is((await load((await bundleSource('index.ts')).source)).default.fetch(), 'a stand-in');
+  assert.is((await load((await bundle('index.ts')).source)).default.fetch(), 'a stand-in');
 });
 
 test('of several errors the first is told, and how many more there are', async () => {
@@ -189,10 +186,10 @@ test('what the node says about the bundle is told with the place in the file tha
     'src/index.ts': 'import { check } from "./check.ts";\nexport default { fetch() { return check } };',
     'src/check.ts': 'interface Unused {\n  a: string;\n}\n\nexport const check = (null as unknown as Unused).a;\n',
   });
-  const bundle = await bundleSource('src/index.ts');
-  const line = bundle.source.split('\n').findIndex((text) => text.includes('null.a'));
-  const column = bundle.source.split('\n')[line]!.indexOf('null.a');
-  const told = bundle.explain(
+  const made = await bundle('src/index.ts');
+  const line = made.source.split('\n').findIndex((text) => text.includes('null.a'));
+  const column = made.source.split('\n')[line]!.indexOf('null.a');
+  const told = made.explain(
     buildErrors.BUILD_FAILED(`function.js:${line + 1}:${column + 1}: TypeError: null has no properties`),
   );
   assert.instance(told, SkerryError);
@@ -204,15 +201,15 @@ test('what the node says about the bundle is told with the place in the file tha
 
 test('what the node says about anything else is left as it is', async () => {
   await files({ 'index.ts': 'export default { fetch() {} };' });
-  const bundle = await bundleSource('index.ts');
+  const made = await bundle('index.ts');
   for (const error of [buildErrors.BUILD_TIMEOUT(15), buildErrors.BUILD_FAILED('no place'), new Error('x')]) {
-    assert.is(bundle.explain(error), error);
+    assert.is(made.explain(error), error);
   }
 });
 
 test('the example of the project bundles', async () => {
-  const bundle = await bundleSource(join(projectRoot, 'examples/hello/index.ts'));
-  const app = (await load(bundle.source)).default as { fetch(request?: Request): Response };
+  const made = await bundleSource(join(projectRoot, 'examples/hello/index.ts'));
+  const app = (await load(made.source)).default as { fetch(request?: Request): Response };
   const answer = app.fetch(new Request('http://hello.localhost/some/path'));
   assert.is(answer.status, 200);
   assert.match(await answer.text(), /Hello.*\/some\/path/);

@@ -21,6 +21,8 @@ type End = 'open' | 'ended' | 'reset';
 
 export class RawConnection {
   readonly #socket: Socket;
+  #room: Buffer = Buffer.alloc(0);
+  /** What came and was not read: the beginning of `#room`, until an answer is taken off it. */
   #buffer: Buffer = Buffer.alloc(0);
   #end: End = 'open';
   #wake: (() => void)[] = [];
@@ -30,7 +32,7 @@ export class RawConnection {
   private constructor(socket: Socket) {
     this.#socket = socket;
     socket.on('data', (data) => {
-      this.#buffer = Buffer.concat([this.#buffer, data]);
+      this.#append(data);
       this.#tell();
     });
     this.closed = new Promise((resolve) => {
@@ -157,6 +159,21 @@ export class RawConnection {
       pieces.push(this.#buffer.subarray(line + 2, line + 2 + size));
       at = end;
     }
+  }
+
+  /** Room is doubled when it runs out, so that a large answer is not copied for each of its pieces. */
+  #append(data: Buffer): void {
+    const used = this.#buffer.length;
+    if (used + data.length > this.#room.length) {
+      const room = Buffer.alloc(2 * (used + data.length));
+      this.#buffer.copy(room);
+      this.#room = room;
+    } else if (this.#buffer.byteOffset !== this.#room.byteOffset) {
+      this.#room = Buffer.alloc(2 * (used + data.length));
+      this.#buffer.copy(this.#room);
+    }
+    data.copy(this.#room, used);
+    this.#buffer = this.#room.subarray(0, used + data.length);
   }
 
   #more(): Promise<void> {

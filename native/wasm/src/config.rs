@@ -43,8 +43,14 @@ fn config(places: Option<u32>) -> Config {
         .wasm_component_model_async(true)
         // Names are enough for a log; files and lines would need the debug sections in memory.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
-    if let Some(places) = places {
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(places)));
+    match places {
+        Some(places) => {
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(places)));
+        }
+        // Addresses are short here: a memory takes what it uses and some room to grow, and its accesses are checked.
+        None => {
+            config.memory_reservation(0).memory_guard_size(64 << 10).memory_reservation_for_growth(4 << 20);
+        }
     }
     config
 }

@@ -50,7 +50,9 @@ pub fn version() -> &'static str {
 
 #[napi(js_name = "Engine")]
 pub struct NativeEngine {
-    engine: Arc<Engine>,
+    /// None once it was closed.
+    engine: Mutex<Option<Arc<Engine>>>,
+    outbox: Arc<Outbox>,
     /// Calls the Node thread; kept to hold the process while work is underway.
     bell: sys::napi_threadsafe_function,
     functions: Arc<Mutex<HashMap<u32, Arc<Function>>>>,
@@ -82,20 +84,33 @@ impl NativeEngine {
             .callee_handled::<false>()
             .build_callback(move |context| events.drain(|bytes| BufferSlice::copy_from(&context.env, bytes)))?;
         let raw = bell.raw();
-        outbox.set_bell(Box::new(move || {
+        outbox.set_bell(Some(Box::new(move || {
             bell.call((), ThreadsafeFunctionCallMode::NonBlocking);
-        }));
-        let engine =
-            Engine::open(cache_dir.into(), key, outbox).map_err(|why| Error::new(Status::GenericFailure, why))?;
-        // The threads must not outlive the library's use by this environment.
-        env.add_env_cleanup_hook(engine.clone(), |engine| engine.close())?;
-        Ok(NativeEngine { engine, bell: raw, functions: Arc::default(), requests: Mutex::default() })
+        })));
+        let engine = Engine::open(cache_dir.into(), key, outbox.clone())
+            .map_err(|why| Error::new(Status::GenericFailure, why))?;
+        // The threads must not outlive this environment's use of the library.
+        env.add_env_cleanup_hook(Arc::downgrade(&engine), |engine| {
+            if let Some(engine) = engine.upgrade() {
+                engine.close();
+            }
+        })?;
+        Ok(NativeEngine {
+            engine: Mutex::new(Some(engine)),
+            outbox,
+            bell: raw,
+            functions: Arc::default(),
+            requests: Mutex::default(),
+        })
     }
 
     /// While held, the process does not exit by itself.
     #[napi(catch_unwind)]
     pub fn hold(&self, env: Env, held: bool) -> Result<()> {
-        // SAFETY: the function lives as long as the outbox, which `engine` keeps; this is the Node thread.
+        if lock(&self.engine).is_none() {
+            return Ok(());
+        }
+        // SAFETY: the function lives until the engine is closed; this is the Node thread, which closes it.
         check_status!(unsafe {
             if held {
                 sys::napi_ref_threadsafe_function(env.raw(), self.bell)
@@ -161,7 +176,9 @@ impl NativeEngine {
     ) -> Result<Option<String>> {
         let function = lock(&self.functions).get(&id).cloned();
         let function = function.ok_or_else(|| Error::new(Status::InvalidArg, "no such function"))?;
-        let outbox = self.engine.outbox.clone();
+        let engine = lock(&self.engine).clone();
+        let engine = engine.ok_or_else(|| Error::new(Status::InvalidArg, "the engine is closed"))?;
+        let outbox = self.outbox.clone();
         let (stream, incoming) = match (body, bytes) {
             (BODY_WHOLE, Some(bytes)) => (None, IncomingBody::Whole(Some(Bytes::copy_from_slice(&bytes)))),
             (BODY_STREAM, _) => {
@@ -187,7 +204,7 @@ impl NativeEngine {
         }
         requests[at] = Some(request.clone());
         drop(requests);
-        task::spawn(&self.engine, request, head);
+        task::spawn(&engine, request, head);
         Ok(None)
     }
 
@@ -253,7 +270,12 @@ impl NativeEngine {
     /// Ends everything. Requests that are not over fail as stopped.
     #[napi(catch_unwind)]
     pub fn close(&self) {
-        self.engine.close();
+        let Some(engine) = lock(&self.engine).take() else { return };
+        engine.close();
+        lock(&self.functions).clear();
+        lock(&self.requests).clear();
+        // With it goes the threadsafe function, which holds the outbox.
+        self.outbox.set_bell(None);
     }
 
     fn request(&self, slot: u32) -> Option<Arc<Request>> {
@@ -266,8 +288,8 @@ impl NativeEngine {
 
     /// Runs a job away from the Node thread and tells its outcome.
     fn job(&self, ticket: u32, work: impl FnOnce(&Engine) -> std::result::Result<(), Refusal> + Send + 'static) {
-        let engine = self.engine.clone();
-        self.engine.spawn_blocking(move || {
+        let Some(engine) = lock(&self.engine).clone() else { return };
+        engine.clone().spawn_blocking(move || {
             let work = std::panic::AssertUnwindSafe(|| work(&engine));
             let outcome = std::panic::catch_unwind(work)
                 .unwrap_or_else(|_| Err(Refusal::Internal("the compiler panicked".into())));

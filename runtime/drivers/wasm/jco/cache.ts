@@ -7,7 +7,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Transpiled } from './transpiled.ts';
+import type { Transpiled, TranspiledModule } from './transpiled.ts';
 
 const magic = Buffer.from('skerry-jco-1\n');
 const tagBytes = 32;
@@ -18,7 +18,7 @@ interface Header {
   /** What the file was made from and by; the file's name is no proof of that. */
   readonly key: string;
   readonly glueBytes: number;
-  readonly modules: { readonly name: string; readonly bytes: number; readonly instances: number }[];
+  readonly modules: (Omit<TranspiledModule, 'bytes'> & { readonly bytes: number })[];
 }
 
 export class TranspileCache {
@@ -56,7 +56,7 @@ export class TranspileCache {
     const header: Header = {
       key,
       glueBytes: glue.byteLength,
-      modules: transpiled.modules.map(({ name, bytes, instances }) => ({ name, bytes: bytes.byteLength, instances })),
+      modules: transpiled.modules.map((module) => ({ ...module, bytes: module.bytes.byteLength })),
     };
     const json = Buffer.from(JSON.stringify(header));
     const length = Buffer.alloc(4);
@@ -113,8 +113,5 @@ function parse(content: Buffer, key: string): Transpiled | null {
     return content.subarray(at - bytes, at);
   };
   const glue = take(header.glueBytes).toString('utf8');
-  return {
-    glue,
-    modules: header.modules.map(({ name, bytes, instances }) => ({ name, bytes: take(bytes), instances })),
-  };
+  return { glue, modules: header.modules.map((module) => ({ ...module, bytes: take(module.bytes) })) };
 }

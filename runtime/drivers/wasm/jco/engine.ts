@@ -14,7 +14,7 @@ import type { CodeMessage } from './protocol.ts';
 import { transpileComponent } from './transpile.ts';
 import type { Transpiled } from './transpiled.ts';
 import { shimVersion } from './wasi/imports.ts';
-import { InitialMemoryError, limitMemory } from './wasm-limits.ts';
+import { type HeldModule, InitialMemoryError, limitMemory } from './wasm-limits.ts';
 
 /** The version of jco in use: its output is part of what the cache holds. */
 function jcoVersion(): string {
@@ -128,7 +128,7 @@ class JcoEngine implements WasmEngine {
 }
 
 async function compileModules({ modules }: Transpiled, label: string, memoryBytes: number): Promise<Modules> {
-  let limited: Uint8Array[];
+  let limited: HeldModule[];
   try {
     limited = limitMemory(modules, memoryBytes);
   } catch (error) {
@@ -136,7 +136,10 @@ async function compileModules({ modules }: Transpiled, label: string, memoryByte
     throw wasmErrors.MEMORY_BELOW_INITIAL(label, formatBytes(error.needed), formatBytes(memoryBytes));
   }
   return Promise.all(
-    modules.map(async ({ name, instances }, i) => [name, await WebAssembly.compile(limited[i]!), instances] as const),
+    modules.map(async ({ name, instances }, i) => {
+      const { bytes, memory } = limited[i]!;
+      return { name, instances, memory, module: await WebAssembly.compile(bytes) };
+    }),
   );
 }
 

@@ -1,19 +1,19 @@
 /** One instance of a function's component in a worker, and the requests it serves. */
-
 import type { Channel } from './channel.ts';
 import { now } from './clock.ts';
 import type { Instantiate } from './glue.ts';
-import type { CodeMessage, DoneMessage, Failure, RunMessage } from './protocol.ts';
+import type { MemoryPool } from './memory-pool.ts';
+import type { CodeMessage, CodeModule, Failure, RunMessage } from './protocol.ts';
 import { Answer } from './wasi/answer.ts';
 import { setEnvironment } from './wasi/cli.ts';
 import { CurrentRun, setCurrentRun } from './wasi/current-run.ts';
 import { RunFailure } from './wasi/failure.ts';
-import { resetHandles } from './wasi/handle.ts';
+import { HandleBudget, setHandleBudget } from './wasi/handle.ts';
 import { IncomingRequest } from './wasi/http-incoming.ts';
 import { ResponseOutparam } from './wasi/http-response.ts';
 import { imports } from './wasi/imports.ts';
 import { RequestBody } from './wasi/request-body.ts';
-import { failedGrows, startFunction } from './wasm-instrument.ts';
+import { failedGrows, hostMemory, hostModule, startFunction } from './wasm-instrument.ts';
 
 type Handler = { handle(request: IncomingRequest, out: ResponseOutparam): void };
 
@@ -32,42 +32,56 @@ export class Code {
 
 export class Instance {
   readonly #memories: WebAssembly.Memory[] = [];
+  readonly #given: { kind: NonNullable<CodeModule['memory']>; memory: WebAssembly.Memory }[] = [];
+  readonly handles = new HandleBudget();
   readonly #failedGrows: WebAssembly.Global[] = [];
   #handler: Handler | null = null;
   served = 0;
 
   /** Instantiates the component; apart from the constructor, so that a failure in it can be explained. */
-  start(code: Code): void {
-    resetHandles();
-    setEnvironment(code.message.env);
-    const modules = new Map(
-      code.message.modules.map(([name, module, instances]) => [name, { module, left: instances }]),
-    );
-    const budget = new Map([...modules.values()].map((entry) => [entry.module, entry]));
+  start(code: Code, memories: MemoryPool): void {
+    const modules = new Map(code.message.modules.map((entry) => [entry.name, { entry, left: entry.instances }]));
+    const budget = new Map([...modules.values()].map((counted) => [counted.entry.module, counted]));
     const exports = code.instantiate(
       (name) => {
-        const entry = modules.get(name);
-        if (!entry) throw new Error(`no core module ${name}`);
-        return entry.module;
+        const counted = modules.get(name);
+        if (!counted) throw new Error(`no core module ${name}`);
+        return counted.entry.module;
       },
       imports,
       (module, moduleImports) => {
         // The limits of memory were shared out over so many instances of each module, and not one more.
-        const entry = budget.get(module);
-        if (!entry || entry.left-- <= 0) throw new Error('a core module was instantiated once too often');
-        const instance = new WebAssembly.Instance(module, moduleImports);
-        const grows = instance.exports[failedGrows];
-        if (grows instanceof WebAssembly.Global) this.#failedGrows.push(grows);
-        for (const value of Object.values(instance.exports)) {
-          if (value instanceof WebAssembly.Memory) this.#memories.push(value);
-        }
-        const start = instance.exports[startFunction];
-        if (typeof start === 'function') start();
-        return instance;
+        const counted = budget.get(module);
+        if (!counted || counted.left-- <= 0) throw new Error('a core module was instantiated once too often');
+        return this.#instantiate(counted.entry, moduleImports, memories);
       },
     );
     const name = Object.keys(exports).find((key) => key.startsWith('wasi:http/incoming-handler@0.2.'));
     this.#handler = exports[name ?? 'incomingHandler'] as Handler;
+  }
+
+  #instantiate({ module, memory: kind }: CodeModule, imports: WebAssembly.Imports = {}, memories: MemoryPool) {
+    let all = imports;
+    if (kind) {
+      const memory = memories.take(kind);
+      this.#given.push({ kind, memory });
+      this.#memories.push(memory);
+      all = { ...imports, [hostModule]: { [hostMemory]: memory } };
+    }
+    const instance = new WebAssembly.Instance(module, all);
+    const grows = instance.exports[failedGrows];
+    if (grows instanceof WebAssembly.Global) this.#failedGrows.push(grows);
+    for (const value of Object.values(instance.exports)) {
+      if (value instanceof WebAssembly.Memory && !this.#memories.includes(value)) this.#memories.push(value);
+    }
+    const start = instance.exports[startFunction];
+    if (typeof start === 'function') start();
+    return instance;
+  }
+
+  /** It serves no more: its memories may go to another. */
+  retire(memories: MemoryPool): void {
+    for (const { kind, memory } of this.#given) memories.give(kind, memory);
   }
 
   get memoryBytes(): number {
@@ -85,8 +99,8 @@ export class Instance {
   }
 }
 
-/** Serves one request, from the instance kept for it or a new one. */
-export function serve(channel: Channel, code: Code, message: RunMessage): DoneMessage {
+/** Serves one request, from the instance kept for it or a new one, and tells how it went. */
+export function serve(channel: Channel, code: Code, message: RunMessage, memories: MemoryPool): void {
   const from = now();
   channel.waitedMs = 0;
   const body = new RequestBody(channel, message);
@@ -97,29 +111,33 @@ export function serve(channel: Channel, code: Code, message: RunMessage): DoneMe
     new Answer(channel, message, (failure) => run.failed(failure)),
   );
   setCurrentRun(run);
-  let instance = code.instance;
+  const instance = code.instance ?? new Instance();
+  const fresh = code.instance === null;
   code.instance = null;
+  setEnvironment(code.message.env);
+  setHandleBudget(instance.handles);
   let failure: Failure | null = null;
+  let returned = false;
   try {
-    if (!instance) {
-      instance = new Instance();
-      instance.start(code);
-    }
+    if (fresh) instance.start(code, memories);
     instance.serve(run);
+    returned = true;
     failure = run.failure?.failure ?? unanswered(run);
   } catch (error) {
-    failure = explain(run, error, instance?.wantedMemory ?? false);
+    failure = explain(run, error, instance.wantedMemory);
   }
-  if (!failure && instance && instance.served < code.message.reuse) code.instance = instance;
   setCurrentRun(null);
   run.output.flush();
-  return {
+  channel.post({
     kind: 'done',
     run: message.run,
     failure,
     busyMs: now() - from - channel.waitedMs,
-    memoryBytes: instance?.memoryBytes ?? 0,
-  };
+    memoryBytes: instance.memoryBytes,
+  });
+  // What is left to do is not on the way of the answer. An instance that was broken off is given up as a whole.
+  if (!failure && instance.served < code.message.reuse) code.instance = instance;
+  else if (returned) instance.retire(memories);
 }
 
 /** What a guest that returned has left undone. */

@@ -39,6 +39,16 @@ export interface RequestHead {
   readonly headers: FlatHeaders;
 }
 
+/** A compiled core module. */
+export interface CodeModule {
+  readonly name: string;
+  readonly module: WebAssembly.Module;
+  /** So many instances of it make one of the component. */
+  readonly instances: number;
+  /** The memory that each imports from the host, in pages of 64 KiB. */
+  readonly memory: { readonly initial: number; readonly maximum: number } | null;
+}
+
 /** The code of a function: what a worker needs before its first run of it. */
 export interface CodeMessage {
   readonly kind: 'code';
@@ -47,7 +57,7 @@ export interface CodeMessage {
   readonly component: string;
   /** The generated JavaScript, as a script; null when the worker has that of the component already. */
   readonly glue: string | null;
-  readonly modules: readonly (readonly [name: string, module: WebAssembly.Module, instances: number])[];
+  readonly modules: readonly CodeModule[];
   readonly env: readonly (readonly [string, string])[];
   /** Requests that one instance serves. */
   readonly reuse: number;

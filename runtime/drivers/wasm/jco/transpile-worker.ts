@@ -7,7 +7,7 @@ import { guard } from './glue-guards.ts';
 import { slim } from './glue-slim.ts';
 import type { Refusal, Transpiled, TranspileReply } from './transpiled.ts';
 import { imports as offered } from './wasi/imports.ts';
-import { instrument } from './wasm-instrument.ts';
+import { instrumentAll } from './wasm-instrument.ts';
 
 class Refused extends Error {
   readonly refusal: Refusal;
@@ -27,12 +27,12 @@ async function run(component: Uint8Array): Promise<Transpiled> {
   // jco marks what needs stack switching, which this Node.js does not have.
   if (/\bisAsync: true\b|\bfuncTypeIsAsync: true\b/.test(code)) throw new Refused({ code: 'ENGINE_LACKS_P3' });
   checkImports(code, imports);
-  const modules = Object.entries(files)
-    .filter(([name]) => name.endsWith('.wasm'))
-    .map(([name, bytes]) => {
-      checkNames(bytes);
-      return { name, bytes: instrument(bytes), instances: countInstances(code, name) };
-    });
+  const cores = Object.entries(files).filter(([name]) => name.endsWith('.wasm'));
+  for (const [, bytes] of cores) checkNames(bytes);
+  const modules = instrumentAll(cores.map(([, bytes]) => bytes)).map(({ bytes, memory }, i) => {
+    const name = cores[i]![0];
+    return { name, bytes, memory, instances: countInstances(code, name) };
+  });
   return { glue: asScript(guard(slim(code).code)), modules };
 }
 

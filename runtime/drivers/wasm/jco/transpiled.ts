@@ -1,9 +1,13 @@
-/** What a component becomes: JavaScript, and its core modules as they came. */
+import type { GivenMemory } from './wasm-instrument.ts';
+
+/** What a component becomes: JavaScript, and its core modules, instrumented. */
 export interface TranspiledModule {
   readonly name: string;
   readonly bytes: Uint8Array;
   /** How many instances of it one instance of the component makes. */
   readonly instances: number;
+  /** The memory that it imports from the host; null when it has none, or its own. */
+  readonly memory: GivenMemory | null;
 }
 
 export interface Transpiled {

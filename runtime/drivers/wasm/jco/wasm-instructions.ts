@@ -21,6 +21,7 @@ for (const op of [0x02, 0x03, 0x04, 0x06, 0x41, 0x42, 0xd0]) immediates[op] = on
 for (const op of [0x11, 0x13]) immediates[op] = two;
 for (let op = 0x28; op <= 0x3e; op++) immediates[op] = memory;
 
+export const memorySize = 0x3f;
 export const memoryGrow = 0x40;
 
 /** Steps over one instruction and tells its opcode (its first byte). */

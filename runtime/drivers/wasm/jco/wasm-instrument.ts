@@ -1,99 +1,120 @@
 /**
- * Rewrites a core module so that its host can tell why it failed:
- * - `memory.grow` that fails is counted in a global that the module exports: a trap after one is a matter of memory, and
- *   the memory's size alone does not tell (a guest may have asked for far more than was left);
- * - the start function becomes an export which the host calls at once, so that the counter can be read when it traps.
+ * Rewrites a core module so that its host can give it its memory and tell why it failed:
+ * - The memory that it defines becomes one that it imports. A new memory for each request is costly (V8 reserves 10 GB of
+ *   addresses for it, and frees it by its garbage collection only), so that the host clears one and gives it again. The
+ *   size that the guest sees is then kept in a global, since a memory cannot shrink.
+ * - `memory.grow` that fails is counted in a global: a trap after one is a matter of memory, and the memory's size alone
+ *   does not tell (a guest may have asked for far more than was left).
+ * - The start function becomes an export which the host calls at once, so that the counter can be read when it traps.
  */
 import { BinaryReader, leb } from './binary-reader.ts';
-import { memoryGrow, skipInstruction, skipValueType, UnknownInstruction } from './wasm-instructions.ts';
+import { memoryGrow, memorySize, skipInstruction, skipValueType, UnknownInstruction } from './wasm-instructions.ts';
+import {
+  append,
+  count,
+  countImports,
+  joinModule,
+  nameBytes,
+  readLimits,
+  type Sections,
+  section,
+  splitModule,
+} from './wasm-sections.ts';
 
-/** Names of what is added to a module's exports. */
+/** Names of what is added to a module's imports and exports. */
+export const hostModule = 'skerry:host';
+export const hostMemory = 'memory';
 export const failedGrows = 'skerry:failed-grows';
 export const startFunction = 'skerry:start';
 
-const section = { type: 1, import: 2, function: 3, global: 6, export: 7, start: 8, code: 10 } as const;
-/** The order of sections in a module (core specification, section 5.5.2): the tag section stands after the memories. */
-const order = [1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11];
-
-interface Parts {
-  /** Content of each section that is not a custom one. */
-  readonly content: Map<number, Uint8Array>;
-  readonly custom: Uint8Array[];
+/** A memory that the host gives, in pages of 64 KiB. */
+export interface GivenMemory {
+  readonly initial: number;
+  /** What the module itself sets, 65536 when it sets none. */
+  readonly maximum: number;
 }
 
-/** The module with its counter; the module itself when it neither grows its memory nor starts by itself. */
-export function instrument(module: Uint8Array): Uint8Array {
+export interface Instrumented {
+  readonly bytes: Uint8Array;
+  readonly memory: GivenMemory | null;
+}
+
+/**
+ * Rewrites all core modules of a component. A memory that a module shares with another which asks for its size, or grows
+ * it, stays with its module: the two would disagree about its size.
+ */
+export function instrumentAll(modules: readonly Uint8Array[]): Instrumented[] {
+  const give = !modules.some(sizesForeignMemory);
+  return modules.map((module) => instrument(module, give));
+}
+
+/** One module; the module itself when there is nothing to change. */
+export function instrument(module: Uint8Array, giveMemory: boolean): Instrumented {
   try {
-    return rewrite(module);
+    return rewrite(module, giveMemory);
   } catch (error) {
     // A kind of module that is newer than this: it runs as it is, and its failures are told less well.
-    if (error instanceof UnknownInstruction) return module;
+    if (error instanceof UnknownInstruction) return { bytes: module, memory: null };
     throw error;
   }
 }
 
-function rewrite(module: Uint8Array): Uint8Array {
-  const parts = take(module);
-  const { content } = parts;
-  const exported: number[][] = [];
+function sizesForeignMemory(module: Uint8Array): boolean {
+  try {
+    const { content } = splitModule(module);
+    if (countImports(content.get(section.import)).memories === 0) return false;
+    return replaceSizing(content.get(section.code) ?? Uint8Array.of(0), [], []) !== null;
+  } catch (error) {
+    if (error instanceof UnknownInstruction) return true;
+    throw error;
+  }
+}
+
+function rewrite(module: Uint8Array, giveMemory: boolean): Instrumented {
+  const sections = splitModule(module);
+  const { content } = sections;
+  const memory = giveMemory ? givenMemory(sections) : null;
   const imported = countImports(content.get(section.import));
-  const functions = count(content.get(section.function));
+  const exported: number[][] = [];
   const code = content.get(section.code);
-  const probe = imported.functions + functions;
-  const grown = code && replaceGrows(code, probe);
-  if (grown) {
-    const global = imported.globals + count(content.get(section.global));
-    const type = count(checkedTypes(content.get(section.type)));
+  const type = count(checkedTypes(content.get(section.type)));
+  const probe = imported.functions + count(content.get(section.function));
+  const failed = imported.globals + count(content.get(section.global));
+  const pages = failed + 1;
+  const size = memory ? [0x23, ...leb(pages)] : [memorySize, 0];
+  const sized = code && replaceSizing(code, [0x10, ...leb(probe)], size);
+  if (sized) {
     append(content, section.type, [0x60, 1, 0x7f, 1, 0x7f]);
     append(content, section.function, leb(type));
     append(content, section.global, [0x7f, 1, 0x41, 0, 0x0b]);
-    content.set(section.code, grown);
-    append(content, section.code, probeBody(global));
-    exported.push([...text(failedGrows), 3, ...leb(global)]);
+    if (memory) append(content, section.global, [0x7f, 1, 0x41, ...signedLeb(memory.initial), 0x0b]);
+    content.set(section.code, sized);
+    append(content, section.code, memory ? givenGrow(leb(failed), leb(pages)) : ownGrow(leb(failed)));
+    exported.push([...nameBytes(failedGrows), 3, ...leb(failed)]);
+  }
+  if (memory) {
+    const type = [2, 0, ...leb(memory.initial)];
+    append(content, section.import, [...nameBytes(hostModule), ...nameBytes(hostMemory), ...type]);
+    content.delete(section.memory);
   }
   const start = content.get(section.start);
   if (start) {
     content.delete(section.start);
-    exported.push([...text(startFunction), 0, ...start]);
+    exported.push([...nameBytes(startFunction), 0, ...start]);
   }
   for (const entry of exported) append(content, section.export, entry);
-  return exported.length === 0 ? module : join(module, parts);
+  if (exported.length === 0 && !memory) return { bytes: module, memory: null };
+  return { bytes: joinModule(sections), memory };
 }
 
-function take(module: Uint8Array): Parts {
-  const parts: Parts = { content: new Map(), custom: [] };
-  const reader = new BinaryReader(module, 8);
-  while (!reader.done) {
-    const { id, start, content } = reader.section();
-    if (id === 0) parts.custom.push(module.subarray(start, content.end));
-    else parts.content.set(id, module.subarray(content.at, content.end));
-  }
-  return parts;
-}
-
-/** Custom sections go to the end: their place says nothing, except that names come after what they name. */
-function join(module: Uint8Array, { content, custom }: Parts): Uint8Array {
-  const pieces: Uint8Array[] = [module.subarray(0, 8)];
-  for (const id of order) {
-    const bytes = content.get(id);
-    if (!bytes) continue;
-    pieces.push(Uint8Array.from([id, ...leb(bytes.byteLength)]), bytes);
-    content.delete(id);
-  }
-  if (content.size > 0) throw new UnknownInstruction('a section of an unknown kind');
-  return Buffer.concat([...pieces, ...custom]);
-}
-
-function count(content: Uint8Array | undefined): number {
-  return content ? new BinaryReader(content).number() : 0;
-}
-
-/** Adds one entry to a section's vector. */
-function append(content: Map<number, Uint8Array>, id: number, entry: readonly number[]): void {
-  const old = content.get(id) ?? Uint8Array.of(0);
-  const reader = new BinaryReader(old);
-  const entries = reader.number();
-  content.set(id, Buffer.concat([Uint8Array.from(leb(entries + 1)), old.subarray(reader.at), Uint8Array.from(entry)]));
+/** The one memory that the module defines, when it is of the usual kind. */
+function givenMemory({ content }: Sections): GivenMemory | null {
+  const own = content.get(section.memory);
+  if (!own || count(own) !== 1 || countImports(content.get(section.import)).memories > 0) return null;
+  const reader = new BinaryReader(own);
+  reader.number();
+  const { flags, minimum, maximum } = readLimits(reader);
+  return flags > 1 ? null : { initial: minimum, maximum: maximum ?? 65_536 };
 }
 
 /** Types must be one each: in a recursive group the count of entries is not that of types. */
@@ -107,96 +128,94 @@ function checkedTypes(content: Uint8Array | undefined): Uint8Array | undefined {
   return content;
 }
 
-function countImports(content: Uint8Array | undefined): { functions: number; globals: number } {
-  const counts = { functions: 0, globals: 0 };
-  if (!content) return counts;
-  const reader = new BinaryReader(content);
-  for (let left = reader.number(); left > 0; left--) {
-    reader.skip(reader.number());
-    reader.skip(reader.number());
-    const kind = reader.byte();
-    if (kind === 0) {
-      counts.functions++;
-      reader.number();
-    } else if (kind === 1) {
-      skipValueType(reader);
-      skipLimits(reader);
-    } else if (kind === 2) skipLimits(reader);
-    else if (kind === 3) {
-      counts.globals++;
-      skipValueType(reader);
-      reader.byte();
-    } else if (kind === 4) {
-      reader.byte();
-      reader.number();
-    } else throw new UnknownInstruction(`an import of kind ${kind}`);
-  }
-  return counts;
-}
-
-function skipLimits(reader: BinaryReader): void {
-  const flags = reader.byte();
-  if (flags > 7) throw new UnknownInstruction(`limits of kind ${flags}`);
-  reader.number();
-  if (flags & 1) reader.number();
-}
-
-/** The code section with each `memory.grow` as a call of the probe, or null when there is none. */
-function replaceGrows(code: Uint8Array, probe: number): Uint8Array | null {
-  const call = Uint8Array.from([0x10, ...leb(probe)]);
+/** The code section with other instructions for `memory.grow` and `memory.size`, or null when there is neither. */
+function replaceSizing(code: Uint8Array, grow: readonly number[], size: readonly number[]): Uint8Array | null {
+  const instead = new Map([
+    [memoryGrow, Uint8Array.from(grow)],
+    [memorySize, Uint8Array.from(size)],
+  ]);
   const pieces: Uint8Array[] = [];
   const reader = new BinaryReader(code);
   let copied = 0;
   for (let left = reader.number(); left > 0; left--) {
     const start = reader.at;
-    const size = reader.number();
+    const length = reader.number();
     const from = reader.at;
-    const body = new BinaryReader(code, from, from + size);
-    reader.skip(size);
-    const places = growPlaces(body);
+    const body = new BinaryReader(code, from, from + length);
+    reader.skip(length);
+    const places = sizingPlaces(body);
     if (places.length === 0) continue;
     const inside: Uint8Array[] = [];
     let at = from;
-    for (const [place, end] of places) {
-      inside.push(code.subarray(at, place), call);
+    for (const { op, place, end } of places) {
+      inside.push(code.subarray(at, place), instead.get(op)!);
       at = end;
     }
-    inside.push(code.subarray(at, from + size));
-    const length = inside.reduce((sum, piece) => sum + piece.byteLength, 0);
-    pieces.push(code.subarray(copied, start), Uint8Array.from(leb(length)), ...inside);
-    copied = from + size;
+    inside.push(code.subarray(at, from + length));
+    const bytes = inside.reduce((sum, piece) => sum + piece.byteLength, 0);
+    pieces.push(code.subarray(copied, start), Uint8Array.from(leb(bytes)), ...inside);
+    copied = from + length;
   }
   if (pieces.length === 0) return null;
   return Buffer.concat([...pieces, code.subarray(copied)]);
 }
 
-/** Where `memory.grow` begins and ends in a function's body. */
-function growPlaces(body: BinaryReader): [number, number][] {
-  const places: [number, number][] = [];
+/** Where a function's body has `memory.grow` or `memory.size`. */
+function sizingPlaces(body: BinaryReader): { op: number; place: number; end: number }[] {
+  const places: { op: number; place: number; end: number }[] = [];
   for (let left = body.number(); left > 0; left--) {
     body.number();
     skipValueType(body);
   }
   while (!body.done) {
-    const at = body.at;
-    if (skipInstruction(body) !== memoryGrow) continue;
-    if (body.bytes[at + 1] !== 0) throw new UnknownInstruction('a second memory');
-    places.push([at, body.at]);
+    const place = body.at;
+    const op = skipInstruction(body);
+    if (op !== memoryGrow && op !== memorySize) continue;
+    if (body.bytes[place + 1] !== 0) throw new UnknownInstruction('a second memory');
+    places.push({ op, place, end: body.at });
   }
   return places;
 }
 
-/** Grows memory 0 and counts in the global when that fails. */
-function probeBody(global: number): number[] {
-  const index = leb(global);
-  const body = [
-    ...[0, 0x20, 0, memoryGrow, 0, 0x22, 0, 0x41, 0x7f, 0x46, 0x04, 0x40],
-    ...[0x23, ...index, 0x41, 1, 0x6a, 0x24, ...index, 0x0b, 0x20, 0, 0x0b],
-  ];
+const i32 = 0x7f;
+const minusOne = [0x41, 0x7f];
+
+/** Counts a failure and goes on. */
+const failure = (failed: readonly number[]) => [0x23, ...failed, 0x41, 1, 0x6a, 0x24, ...failed];
+
+/** Grows the module's own memory; the counter goes up when that fails. */
+function ownGrow(failed: readonly number[]): number[] {
+  return sizedBody([
+    ...[0, 0x20, 0, memoryGrow, 0, 0x22, 0, ...minusOne, 0x46, 0x04, 0x40],
+    ...[...failure(failed), 0x0b, 0x20, 0, 0x0b],
+  ]);
+}
+
+/**
+ * Grows a given memory: first into what it has already beyond the size that the guest knows, which is all zero, then in
+ * truth. Locals: the pages asked for, the old size, the new size.
+ */
+function givenGrow(failed: readonly number[], pages: readonly number[]): number[] {
+  const refuse = [...failure(failed), ...minusOne, 0x0f];
+  return sizedBody([
+    ...[1, 2, i32],
+    ...[0x23, ...pages, 0x22, 1, 0x20, 0, 0x6a, 0x21, 2],
+    // The sum overflowed.
+    ...[0x20, 2, 0x20, 1, 0x49, 0x04, 0x40, ...refuse, 0x0b],
+    ...[0x20, 2, memorySize, 0, 0x4b, 0x04, 0x40],
+    ...[0x20, 2, memorySize, 0, 0x6b, memoryGrow, 0, ...minusOne, 0x46, 0x04, 0x40, ...refuse, 0x0b, 0x0b],
+    ...[0x20, 2, 0x24, ...pages, 0x20, 1, 0x0b],
+  ]);
+}
+
+function sizedBody(body: readonly number[]): number[] {
   return [...leb(body.length), ...body];
 }
 
-function text(name: string): number[] {
-  const bytes = new TextEncoder().encode(name);
-  return [...leb(bytes.length), ...bytes];
+/** A number of pages as the operand of `i32.const`, which is signed. */
+function signedLeb(value: number): number[] {
+  const bytes = leb(value);
+  const last = bytes.length - 1;
+  if (bytes[last]! & 0x40) return [...bytes.slice(0, last), bytes[last]! | 0x80, 0];
+  return bytes;
 }

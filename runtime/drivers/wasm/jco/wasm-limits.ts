@@ -17,6 +17,15 @@ export interface LimitedModule {
   readonly bytes: Uint8Array;
   /** How many instances of it the component makes. */
   readonly instances: number;
+  /** The memory that the host gives to each of them, in pages. */
+  readonly memory?: { readonly initial: number; readonly maximum: number } | null;
+}
+
+/** A module held to its limits. */
+export interface HeldModule {
+  readonly bytes: Uint8Array;
+  /** The memory to give to each instance, its maximum within the limit. */
+  readonly memory: { readonly initial: number; readonly maximum: number } | null;
 }
 
 /** The modules need more than the limit before they run at all. */
@@ -29,6 +38,7 @@ export class InitialMemoryError extends Error {
 }
 
 interface Limits {
+  /** Bytes of what is counted. */
   readonly unit: number;
   readonly instances: number;
   readonly minimum: number;
@@ -48,9 +58,12 @@ interface Section {
 }
 
 /** The same modules with maxima that add up to `limitBytes` at most. Throws an InitialMemoryError. */
-export function limitMemory(modules: readonly LimitedModule[], limitBytes: number): Uint8Array[] {
+export function limitMemory(modules: readonly LimitedModule[], limitBytes: number): HeldModule[] {
   const parsed = modules.map(({ bytes, instances }) => sections(bytes, instances));
-  const all = parsed.flat().flatMap((section) => section.limits);
+  const given = modules.map(({ memory, instances }): Limits | null =>
+    memory ? { ...memory, minimum: memory.initial, unit: page, instances, from: 0, to: 0, flags: 0 } : null,
+  );
+  const all = [...parsed.flat().flatMap((section) => section.limits), ...given.filter((limits) => limits !== null)];
   const initial = all.reduce((sum, { instances, minimum, unit }) => sum + instances * minimum * unit, 0);
   if (initial > limitBytes) throw new InitialMemoryError(initial);
   const tables = all.filter((limits) => limits.unit === elementBytes);
@@ -58,7 +71,13 @@ export function limitMemory(modules: readonly LimitedModule[], limitBytes: numbe
   const rest = limitBytes - initial;
   const forTables = share(tables, Math.floor(rest * tableShare));
   share(memories, rest - forTables);
-  return modules.map(({ bytes }, i) => rewrite(bytes, parsed[i]!));
+  return modules.map(({ bytes }, i) => {
+    const memory = given[i];
+    return {
+      bytes: rewrite(bytes, parsed[i]!),
+      memory: memory ? { initial: memory.minimum, maximum: memory.maximum } : null,
+    };
+  });
 }
 
 /** Gives each that can grow an equal part, what one cannot use to the others; the bytes given. */

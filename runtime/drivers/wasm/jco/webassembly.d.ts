@@ -18,6 +18,7 @@ declare namespace WebAssembly {
   class Memory {
     constructor(type: { initial: number; maximum?: number });
     readonly buffer: ArrayBuffer;
+    grow(pages: number): number;
   }
   class Global {
     value: unknown;

@@ -4,18 +4,25 @@ import { Channel } from './channel.ts';
 import { evaluate, type Instantiate } from './glue.ts';
 import { Code, serve } from './instance.ts';
 import { lockDown } from './lockdown.ts';
+import { MemoryPool } from './memory-pool.ts';
 import type { CodeMessage, ToWorker, WorkerData } from './protocol.ts';
 
 const port = parentPort as MessagePort;
 const channel = new Channel(port, (workerData as WorkerData).cells);
 const codes = new Map<number, Code>();
+const memories = new MemoryPool();
 
 port.on('message', (message: ToWorker) => {
   if (message.kind === 'code') codes.set(message.code, new Code(message, instantiateOf(message)));
-  else if (message.kind === 'drop') codes.delete(message.code);
-  else if (message.kind === 'run') channel.post(serve(channel, codes.get(message.code)!, message));
+  else if (message.kind === 'drop') drop(message.code);
+  else if (message.kind === 'run') serve(channel, codes.get(message.code)!, message, memories);
   // Anything else is for a request that has ended.
 });
+
+function drop(number: number): void {
+  for (const { memory } of codes.get(number)?.message.modules ?? []) if (memory) memories.forget(memory);
+  codes.delete(number);
+}
 
 /** The generated code of its component: evaluated here, or shared with a function that came before. */
 function instantiateOf({ component, glue }: CodeMessage): Instantiate {

@@ -4,25 +4,31 @@ import { HostTrap } from './failure.ts';
 /** More than any real guest holds at once; the host's side of each is below a kilobyte. */
 const handleLimit = 10_000;
 
-let live = 0;
-
-/** A new instance holds nothing yet. */
-export function resetHandles(): void {
+/** How many handles an instance holds. */
+export class HandleBudget {
   live = 0;
 }
 
+let current = new HandleBudget();
+
+/** What is made from here on is held by the instance with this budget. */
+export function setHandleBudget(budget: HandleBudget): void {
+  current = budget;
+}
+
 export class Handle {
+  readonly #budget = current;
   #open = true;
 
   constructor() {
-    if (++live > handleLimit) throw new HostTrap(`more than ${handleLimit} handles at once`);
+    if (++this.#budget.live > handleLimit) throw new HostTrap(`more than ${handleLimit} handles at once`);
   }
 
   /** The guest no longer holds it: it was dropped, or given back to the host. */
   release(): void {
     if (!this.#open) return;
     this.#open = false;
-    live--;
+    this.#budget.live--;
     this.closed();
   }
 

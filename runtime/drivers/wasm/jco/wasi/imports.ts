@@ -15,8 +15,8 @@ import { OutgoingBody, OutgoingResponse, ResponseOutparam } from './http-respons
 import { type IoError, io } from './io.ts';
 import { random } from './random.ts';
 
-/** Part of the key of the cache: raise it when what the generated code meets here changes. */
-export const shimVersion = 1;
+/** Part of the key of the cache: raise it when the generated code, or what it meets here, is made in another way. */
+export const shimVersion = 2;
 
 export const imports: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   ...io,

@@ -10,8 +10,8 @@ const secret = Buffer.alloc(32, 9);
 const transpiled = {
   glue: '(() => "ünïcode")()',
   modules: [
-    { name: 'a.wasm', bytes: Buffer.from([0, 1, 2]), instances: 1 },
-    { name: 'b.wasm', bytes: Buffer.alloc(5_000_000, 'x'), instances: 2 },
+    { name: 'a.wasm', bytes: Buffer.from([0, 1, 2]), instances: 1, memory: null },
+    { name: 'b.wasm', bytes: Buffer.alloc(5_000_000, 'x'), instances: 2, memory: { initial: 1, maximum: 3 } },
   ],
 };
 
@@ -39,6 +39,7 @@ test('what was stored is loaded as it was', async ({ cache, warnings, folder }) 
       ['b.wasm', true, 5_000_000, 2],
     ],
   );
+  assert.equal(loaded.modules[1]!.memory, { initial: 1, maximum: 3 });
   assert.ok(Buffer.from(loaded.modules[1]!.bytes).equals(transpiled.modules[1]!.bytes));
   assert.equal(warnings, []);
   assert.equal(await readdir(folder), ['one.jco']);

@@ -7,7 +7,7 @@ import { projectRoot } from '../../../../../errors/project-root.ts';
 import { openJcoEngine } from '../../../../../runtime/drivers/wasm/jco/index.ts';
 import { makeExchange } from '../../../../support/exchange.ts';
 import { guest, guestComponent } from '../../../../support/guests.ts';
-import { type Bench, failure, memoryBytes, openBench } from './wat-guests.ts';
+import { type Bench, failure, memoryBytes, openBench, residueGuest } from './wat-guests.ts';
 
 const test = suite<{ bench: Bench }>('jco: the engine');
 
@@ -35,6 +35,23 @@ test('with reuse, an instance that failed serves no other request', async ({ ben
   assert.is(await ask(fn, '/count'), '1');
   await failure(fn, '/trap');
   assert.is(await ask(fn, '/count'), '1');
+  await fn.close();
+});
+
+test('with reuse, functions in the same threads keep their own environment', async ({ bench }) => {
+  const component = await guestComponent('behaviours');
+  const one = await bench.load(component, 100, { NAME: 'one' });
+  const two = await bench.load(component, 100, { NAME: 'two' });
+  for (let i = 0; i < 6; i++) {
+    assert.is(JSON.parse(await ask(one, '/env')).env.NAME, 'one');
+    assert.is(JSON.parse(await ask(two, '/env')).env.NAME, 'two');
+  }
+  await Promise.all([one.close(), two.close()]);
+});
+
+test('the memory of an instance holds nothing of the one before it', async ({ bench }) => {
+  const fn = await bench.load(await residueGuest());
+  for (let i = 0; i < 6; i++) assert.is((await failure(fn)).code, 'FUNCTION_NO_ANSWER');
   await fn.close();
 });
 

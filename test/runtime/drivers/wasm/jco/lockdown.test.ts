@@ -23,12 +23,15 @@ function runAsGlue(statements: string, times = 1): Promise<string> {
   return new Promise((resolve, reject) => {
     let said = '';
     let left = times;
+    // Workers keep no process alive while they start.
+    const alive = setInterval(() => {}, 60_000);
     const job: Job = {
       code,
       begin: (worker) => worker.post({ kind: 'run', run: worker.run, code: 1, head, body: null, trailers: null }),
       message(message: FromWorker) {
         if (message.kind === 'output' && message.stream === 'stdout') said += Buffer.from(message.data).toString();
         if (message.kind !== 'done' || --left > 0) return;
+        clearInterval(alive);
         resolve(said);
         void worker.terminate();
       },

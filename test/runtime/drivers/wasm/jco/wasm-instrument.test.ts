@@ -1,14 +1,21 @@
 import { parse } from '@bytecodealliance/jco';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { failedGrows, instrument, startFunction } from '../../../../../runtime/drivers/wasm/jco/wasm-instrument.ts';
+import {
+  failedGrows,
+  hostMemory,
+  hostModule,
+  instrument,
+  instrumentAll,
+  startFunction,
+} from '../../../../../runtime/drivers/wasm/jco/wasm-instrument.ts';
 
 const test = suite('jco: core modules that tell why they failed');
 
 type Exports = Record<string, (...args: number[]) => number> & Record<string, { value: number }>;
 
 async function exportsOf(text: string, imports = {}): Promise<Exports> {
-  const bytes = instrument(await parse(text));
+  const { bytes } = instrument(await parse(text), false);
   return new WebAssembly.Instance(await WebAssembly.compile(bytes), imports).exports as Exports;
 }
 
@@ -25,6 +32,54 @@ test('memory grows as before, and each refusal is counted', async () => {
   assert.is(rest[failedGrows]!.value, 2);
   assert.is(grow!(1), 2);
   assert.is(rest[failedGrows]!.value, 2);
+});
+
+const sizes = `(module
+  (memory 2 70)
+  (data (i32.const 0) "start")
+  (func (export "size") (result i32) (memory.size))
+  (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
+  (func (export "read") (param i32) (result i32) (i32.load8_u (local.get 0))))`;
+
+/** An instance with a memory that was given to it. */
+async function withMemory(memory: WebAssembly.Memory): Promise<Exports> {
+  const { bytes } = instrument(await parse(sizes), true);
+  const imports = { [hostModule]: { [hostMemory]: memory } };
+  return new WebAssembly.Instance(await WebAssembly.compile(bytes), imports).exports as Exports;
+}
+
+test('a given memory that was larger before looks new to the guest', async () => {
+  const memory = new WebAssembly.Memory({ initial: 2, maximum: 8 });
+  memory.grow(3);
+  const { size, grow, read, ...rest } = await withMemory(memory);
+  assert.is(size!(), 2);
+  assert.is(read!(0), 's'.charCodeAt(0));
+  assert.is(grow!(1), 2);
+  assert.is(size!(), 3);
+  assert.is(memory.buffer.byteLength, 5 * 65_536);
+  assert.is(grow!(4), 3);
+  assert.is(size!(), 7);
+  assert.is(memory.buffer.byteLength, 7 * 65_536);
+  assert.is(grow!(0), 7);
+  assert.is(rest[failedGrows]!.value, 0);
+  for (const pages of [2, 65_536, -1, 2 ** 31 - 1]) assert.is(grow!(pages), -1, `${pages} pages`);
+  assert.is(rest[failedGrows]!.value, 4);
+  assert.is(size!(), 7);
+  assert.is(grow!(1), 7);
+});
+
+test('a memory tells its own limits when it is to be given', async () => {
+  assert.equal(instrument(await parse('(module (memory 64 70))'), true).memory, { initial: 64, maximum: 70 });
+  assert.equal(instrument(await parse('(module (memory 3))'), true).memory, { initial: 3, maximum: 65_536 });
+  assert.is(instrument(await parse('(module (import "a" "m" (memory 3)))'), true).memory, null);
+});
+
+test('a memory whose size another module asks for stays with its module', async () => {
+  const owner = await parse(sizes);
+  const reader = await parse('(module (import "a" "m" (memory 1)) (func (export "f") (drop (memory.size))))');
+  const user = await parse('(module (import "a" "m" (memory 1)) (func (export "f") (drop (i32.load (i32.const 0)))))');
+  assert.is(instrumentAll([owner, reader])[0]!.memory, null);
+  assert.equal(instrumentAll([owner, user])[0]!.memory, { initial: 2, maximum: 70 });
 });
 
 test('instructions of every kind are stepped over on the way to memory.grow', async () => {
@@ -72,7 +127,7 @@ test('the start function waits to be called', async () => {
 
 test('a module with neither stays as it is', async () => {
   const module = await parse('(module (func (export "f") (result i32) (i32.const 64)))');
-  assert.is(instrument(module), module);
+  assert.is(instrument(module, true).bytes, module);
 });
 
 test('names stay, for the stack of a trap', async () => {

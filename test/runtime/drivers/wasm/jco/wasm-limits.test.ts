@@ -28,7 +28,7 @@ function growable(memory: { grow(pages: number): number }): number {
 test('a memory without a maximum of its own grows to the limit and no further', async () => {
   const module = await parse('(module (memory (export "m") 2))');
   const [limited] = limitMemory([{ bytes: module, instances: 1 }], 10 * page);
-  const memory = await memoryOf(limited!);
+  const memory = await memoryOf(limited!.bytes);
   assert.is(memory.buffer.byteLength, 2 * page);
   assert.is(growable(memory), 8);
 });
@@ -36,7 +36,7 @@ test('a memory without a maximum of its own grows to the limit and no further', 
 test('a maximum below the limit stays', async () => {
   const module = await parse('(module (memory (export "m") 1 3))');
   const [limited] = limitMemory([{ bytes: module, instances: 1 }], 10 * page);
-  assert.is(growable(await memoryOf(limited!)), 2);
+  assert.is(growable(await memoryOf(limited!.bytes)), 2);
 });
 
 test('memories of several modules stay under the limit together', async () => {
@@ -50,7 +50,7 @@ test('memories of several modules stay under the limit together', async () => {
     20 * page,
   );
   let pages = 1 + 4 + 1;
-  for (const bytes of limited) pages += growable(await memoryOf(bytes));
+  for (const { bytes } of limited) pages += growable(await memoryOf(bytes));
   assert.ok(pages <= 20, `${pages} pages`);
   assert.ok(pages >= 18, `${pages} pages: what one cannot use goes to the others`);
 });
@@ -58,7 +58,7 @@ test('memories of several modules stay under the limit together', async () => {
 test('a module with two instances counts twice', async () => {
   const module = await parse('(module (memory (export "m") 1))');
   const [limited] = limitMemory([{ bytes: module, instances: 2 }], 10 * page);
-  assert.is(growable(await memoryOf(limited!)), 4);
+  assert.is(growable(await memoryOf(limited!.bytes)), 4);
   assert.throws(
     () => limitMemory([{ bytes: module, instances: 11 }], 10 * page),
     (error: unknown) => error instanceof InitialMemoryError && error.needed === 11 * page,
@@ -76,7 +76,7 @@ test('more at the start than the limit is an error that says how much', async ()
 test('tables count, and cannot grow without end', async () => {
   const module = await parse('(module (memory 1) (table (export "t") 10 funcref))');
   const [limited] = limitMemory([{ bytes: module, instances: 1 }], 2 * page);
-  const table = new WebAssembly.Instance(await WebAssembly.compile(limited!)).exports.t as {
+  const table = new WebAssembly.Instance(await WebAssembly.compile(limited!.bytes)).exports.t as {
     length: number;
     grow(by: number): number;
   };
@@ -88,7 +88,21 @@ test('tables count, and cannot grow without end', async () => {
 test('a module that only imports its memory stays as it is', async () => {
   const module = await parse('(module (import "a" "m" (memory 1)) (func (export "f")))');
   const [limited] = limitMemory([{ bytes: module, instances: 1 }], page);
-  assert.equal(Buffer.from(limited!), Buffer.from(module));
+  assert.equal(Buffer.from(limited!.bytes), Buffer.from(module));
+});
+
+test('a memory that the host gives counts like one of its own', async () => {
+  const [own, given] = await Promise.all([parse('(module (memory (export "m") 1))'), parse('(module)')]);
+  const memory = { initial: 3, maximum: 65_536 };
+  const [limited, held] = limitMemory(
+    [
+      { bytes: own, instances: 1 },
+      { bytes: given, instances: 1, memory },
+    ],
+    10 * page,
+  );
+  assert.is(growable(await memoryOf(limited!.bytes)), 3);
+  assert.equal(held!.memory, { initial: 3, maximum: 6 });
 });
 
 test.run();

@@ -123,6 +123,24 @@ export function manyHeadersGuest(nameBytes: number, valueBytes: number): Promise
     ${handlerOf('handle')})`);
 }
 
+/** Returns without an answer, after it has written all over its memory; traps when it does not find it as it must be. */
+export function residueGuest(): Promise<Uint8Array> {
+  return plainGuest(`(core module $m
+    (memory 2)
+    (data (i32.const 1000) "as it was")
+    (func (export "handle") (param i32 i32) (local $at i32)
+      (if (i32.ne (memory.size) (i32.const 2)) (then unreachable))
+      (if (i32.ne (memory.grow (i32.const 3)) (i32.const 2)) (then unreachable))
+      (loop $more
+        (if (i32.load8_u (local.get $at))
+          (then (if (i32.or (i32.lt_u (local.get $at) (i32.const 1000)) (i32.ge_u (local.get $at) (i32.const 1009)))
+            (then unreachable))))
+        (local.set $at (i32.add (local.get $at) (i32.const 1)))
+        (br_if $more (i32.lt_u (local.get $at) (i32.const 327680))))
+      (if (i32.ne (i32.load8_u (i32.const 1000)) (i32.const 97)) (then unreachable))
+      (memory.fill (i32.const 0) (i32.const 255) (i32.const 327680))))`);
+}
+
 /** Many instances of one module with a memory each. */
 export function manyMemoriesGuest(instances: number, pages: number): Promise<Uint8Array> {
   const more = Array.from({ length: instances }, () => '(core instance (instantiate $m))').join('\n');
@@ -137,7 +155,7 @@ export interface Bench {
   readonly folder: string;
   readonly warnings: string[];
   component(bytes: Uint8Array): Promise<ComponentFile>;
-  load(component: Uint8Array | ComponentFile, reuse?: number): Promise<WasmFunction>;
+  load(component: Uint8Array | ComponentFile, reuse?: number, env?: Record<string, string>): Promise<WasmFunction>;
   close(): Promise<void>;
 }
 
@@ -160,9 +178,9 @@ export async function openBench(): Promise<Bench> {
     folder,
     warnings,
     component,
-    async load(from, reuse = 1) {
+    async load(from, reuse = 1, env = {}) {
       const file = from instanceof Uint8Array ? await component(from) : from;
-      return engine.load(file, { label: 'guest@test', limits, env: {}, reuse, output: () => {} });
+      return engine.load(file, { label: 'guest@test', limits, env, reuse, output: () => {} });
     },
     async close() {
       await engine.close();

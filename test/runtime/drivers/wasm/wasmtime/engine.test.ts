@@ -71,7 +71,11 @@ test('an informational status is not an answer', async () => {
   await fn.close();
 });
 
-async function runNode(script: string): Promise<{ code: number | null; signal: string | null; output: string }> {
+/** Runs a script in a process of its own. `addressSpaceKiB` limits its addresses. */
+async function runNode(
+  script: string,
+  addressSpaceKiB?: number,
+): Promise<{ code: number | null; signal: string | null; output: string }> {
   const cacheDir = await mkdtemp(join(tmpdir(), 'skerry-exit-'));
   const prelude = `
     import { openWasmtimeEngine } from './runtime/drivers/wasm/wasmtime/index.ts';
@@ -83,9 +87,9 @@ async function runNode(script: string): Promise<{ code: number | null; signal: s
     const settings = { label: 'f@1', limits, env: {}, reuse: 1, output: () => {} };
     const fn = await engine.load(await guestComponent('behaviours'), settings);
   `;
-  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-'], {
-    cwd: projectRoot,
-  });
+  const limit = addressSpaceKiB === undefined ? '' : `ulimit -v ${addressSpaceKiB} && `;
+  const command = `${limit}exec "$0" --import tsx --input-type=module -`;
+  const child = spawn('/bin/sh', ['-c', command, process.execPath], { cwd: projectRoot });
   child.stdin.end(prelude + script);
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
@@ -119,5 +123,21 @@ for (const [what, script] of exits) {
     if (script.includes('waited')) assert.match(output, /waited\nexit/);
   });
 }
+
+test('where addresses are short it serves without a pool, and says so', async () => {
+  const script = `
+    const { exchange, answer } = makeExchange({ target: '/hello' });
+    await fn.handle(exchange);
+    console.log('answer: ' + (await answer).body);
+    const greedy = makeExchange({ target: '/alloc' });
+    await fn.handle(greedy.exchange).catch((error) => console.log(error.code));
+  `;
+  // V8 itself reserves some 10 GB for each memory that tsx and undici have, so it must be more than that.
+  const { code, output } = await runNode(script, 60_000_000);
+  assert.is(code, 0, output || 'no output');
+  assert.match(output, /without a pool/);
+  assert.match(output, /answer: hello/);
+  assert.match(output, /FUNCTION_MEMORY/);
+});
 
 test.run();

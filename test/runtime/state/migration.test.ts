@@ -1,0 +1,112 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { SkerryError } from '../../../errors/skerry-error.ts';
+import { openStateStore } from '../../../runtime/state/index.ts';
+import { currentSchema, type Schema } from '../../../runtime/state/migrations.ts';
+
+/** A past in which a workload was a string `image memory`, under another key, and logs were kept here too. */
+const old: Schema = { version: 0, migrations: [] };
+const now: Schema = {
+  version: 2,
+  migrations: [
+    {
+      from: 0,
+      run: ({ documents, put, remove }) => {
+        for (const { key, generation, value } of documents('app/')) {
+          const [image, memory] = (value as string).split(' ');
+          remove(key);
+          put(key.replace('app/', 'workload/'), generation, { image, memory });
+        }
+        for (const { key } of documents('log/')) remove(key);
+      },
+    },
+    {
+      from: 1,
+      run: ({ documents, put }) => {
+        for (const { key, generation, value } of documents('workload/')) {
+          const { image, memory } = value as { image: string; memory: string };
+          put(key, generation, { image, memoryBytes: Number(memory) });
+        }
+      },
+    },
+  ],
+};
+
+const migration = suite<{ folder: string }>('migration');
+
+migration.before.each(async (context) => {
+  context.folder = mkdtempSync(join(tmpdir(), 'skerry-migration-'));
+  const store = await openStateStore(context.folder, { schema: old });
+  await store.commit([
+    { key: 'app/a', expect: 0, value: 'first 100' },
+    { key: 'app/b', expect: 0, value: 'second 200' },
+    { key: 'log/1', expect: 0, value: 'x'.repeat(5000) },
+    { key: 'other', expect: 0, value: 1 },
+  ]);
+  await store.commit([{ key: 'app/a', expect: 1, value: 'first 300' }]);
+  await store.close();
+});
+migration.after.each(({ folder }) => rmSync(folder, { recursive: true, force: true }));
+
+async function errorOf(folder: string, schema: Schema): Promise<SkerryError> {
+  try {
+    await (await openStateStore(folder, { schema })).close();
+  } catch (error) {
+    return error as SkerryError;
+  }
+  throw new Error('there was no error');
+}
+
+migration('a folder of version 0 is brought to version 2 step by step, and stays there', async ({ folder }) => {
+  for (const schema of [now, { ...now, migrations: [] }]) {
+    const store = await openStateStore(folder, { schema });
+    assert.equal(store.list(''), [
+      { key: 'other', generation: 1, value: 1 },
+      { key: 'workload/a', generation: 2, value: { image: 'first', memoryBytes: 300 } },
+      { key: 'workload/b', generation: 1, value: { image: 'second', memoryBytes: 200 } },
+    ]);
+    await store.close();
+  }
+});
+
+migration('a step that fails changes nothing: the older Skerry goes on', async ({ folder }) => {
+  const broken: Schema = {
+    ...now,
+    migrations: [now.migrations[0]!, { from: 1, run: () => assert.unreachable('a broken step') }],
+  };
+  const error = await errorOf(folder, broken);
+  assert.is(error.code, 'STATE_MIGRATION_FAILED');
+  assert.match(error.what, 'from schema version 1 to 2: a broken step');
+  const store = await openStateStore(folder, { schema: old });
+  assert.equal(
+    store.list('').map(({ key }) => key),
+    ['app/a', 'app/b', 'log/1', 'other'],
+  );
+  await store.close();
+});
+
+migration('a folder from a newer version is refused with both versions, and not touched', async ({ folder }) => {
+  await (await openStateStore(folder, { schema: now })).close();
+  const before = readFileSync(join(folder, 'data.mdb'));
+  const error = await errorOf(folder, currentSchema);
+  assert.is(error.code, 'STATE_NEWER');
+  assert.match(error.what, `schema version 2; this one knows up to ${currentSchema.version}`);
+  assert.equal(readFileSync(join(folder, 'data.mdb')), before);
+});
+
+migration('a folder too old for any step is refused', async ({ folder }) => {
+  assert.is((await errorOf(folder, { version: 3, migrations: [] })).code, 'STATE_TOO_OLD');
+});
+
+migration('the steps of this Skerry lead to its version without a gap', () => {
+  const steps = currentSchema.migrations.map(({ from }) => from);
+  assert.equal(
+    steps,
+    steps.map((_, index) => currentSchema.version - steps.length + index),
+  );
+});
+
+migration.run();
