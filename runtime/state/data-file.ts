@@ -76,7 +76,7 @@ class DataFile {
     if (size < 512 || size > 65536 || (size & (size - 1)) !== 0) damaged(`a page size of ${size} bytes`);
     const second = this.#readMeta(size);
     checkTransactions(first.readBigUInt64LE(meta.transaction), second.readBigUInt64LE(meta.transaction));
-    const newer = first.readBigUInt64LE(meta.transaction) >= second.readBigUInt64LE(meta.transaction) ? first : second;
+    const newer = newerOf(first, second);
     if (newer.readUInt32LE(meta.freeDb + db.pageSize) !== size) damaged('two root pages with different page sizes');
     const lastPage = newer.readBigUInt64LE(meta.lastPage);
     if (lastPage < 1n || lastPage > maxPages) damaged(`a last page numbered ${lastPage}`);
@@ -286,15 +286,22 @@ function checkOrder(page: number, tree: Tree, keys: readonly (Buffer | null)[], 
     damaged(`page ${page} has keys that belong elsewhere`);
 }
 
-/** How far LMDB uses a file that was checked; the file itself may be longer. */
+/** How far LMDB uses a file that was checked; the file itself may be longer. The older root page is not trusted. */
 export function usedPages(fd: number): { pageBytes: number; pages: number } {
-  const page = Buffer.alloc(meta.end);
-  readSync(fd, page, 0, meta.end, 0);
-  const pageBytes = page.readUInt32LE(meta.freeDb + db.pageSize);
-  const first = Number(page.readBigUInt64LE(meta.lastPage));
-  readSync(fd, page, 0, meta.end, pageBytes);
-  const second = Number(page.readBigUInt64LE(meta.lastPage));
-  return { pageBytes, pages: Math.max(first, second) + 1 };
+  const first = Buffer.alloc(meta.end);
+  readSync(fd, first, 0, meta.end, 0);
+  const pageBytes = first.readUInt32LE(meta.freeDb + db.pageSize);
+  const second = Buffer.alloc(meta.end);
+  readSync(fd, second, 0, meta.end, pageBytes);
+  const newer = newerOf(first, second);
+  return {
+    pageBytes: newer.readUInt32LE(meta.freeDb + db.pageSize),
+    pages: Number(newer.readBigUInt64LE(meta.lastPage)) + 1,
+  };
+}
+
+function newerOf(first: Buffer, second: Buffer): Buffer {
+  return first.readBigUInt64LE(meta.transaction) >= second.readBigUInt64LE(meta.transaction) ? first : second;
 }
 
 /** Throws STATE_CORRUPT when LMDB could not walk the data file safely. Reads all pages that are in use, synchronously. */

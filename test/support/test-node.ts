@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import pino from 'pino';
 import { readSettings } from '../../daemon/config.ts';
 import { type Node, startNode } from '../../daemon/node.ts';
@@ -104,8 +105,17 @@ process.on('exit', () => {
   for (const child of started) child.kill('SIGKILL');
 });
 
+/** `dist/` as the sources are now; built only when they changed. */
+async function buildOnce(): Promise<void> {
+  const { buildTs } = await import(pathToFileURL(join(projectRoot, 'scripts/build-ts.mjs')).href);
+  await buildTs();
+}
+let built: Promise<void> | undefined;
+
 /** Runs `skerry up` as users do, to its end or its readiness. */
-export function spawnNode(options: ProcessOptions = {}) {
+export async function spawnNode(options: ProcessOptions = {}) {
+  built ??= buildOnce();
+  await built;
   const data = options.data ?? temporaryFolder();
   const flags = ['--data', data, '--listen', '127.0.0.1:0', '--engine', 'jco', ...(options.args ?? [])];
   const env = { ...process.env, NODE_OPTIONS: '', ...options.env };
@@ -131,7 +141,7 @@ export function spawnNode(options: ProcessOptions = {}) {
 
 /** A node that is ready. Throws with its output when it ends before. */
 export async function startProcess(options: ProcessOptions = {}): Promise<ProcessNode> {
-  const { child, data, ended, output } = spawnNode(options);
+  const { child, data, ended, output } = await spawnNode(options);
   const ready = new Promise<string>((resolve) => child.once('message', (message: { gateway: string }) => resolve(message.gateway)));
   const url = await Promise.race([ready, ended.then((how) => Promise.reject(new Error(`the node ended (${how}): ${output()}`)))]);
   return {

@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import type { SkerryError } from '../../../errors/skerry-error.ts';
 import { openStateStore } from '../../../runtime/state/index.ts';
 import { chooseSeed, randomFrom } from '../../support/powercut/random.ts';
-import { bundleChild, runChild } from '../../support/powercut/run-child.ts';
+import { bundleChild, run } from '../../support/powercut/run-child.ts';
 import { scratchInMemory } from '../../support/powercut/scratch.ts';
 
 const damage = suite<{ folder: string; good: Buffer }>('damage');
@@ -83,12 +83,29 @@ damage('a file that is no data file at all is reported', async ({ folder }) => {
   }
 });
 
+damage('a damaged length in the older root page does not make the data file grow', async ({ folder, good }) => {
+  const file = join(folder, 'bad', 'data.mdb');
+  const lastPageAt = 144;
+  const transactionAt = 152;
+  const older = good.readBigUInt64LE(transactionAt) < good.readBigUInt64LE(4096 + transactionAt) ? 0 : 4096;
+  const bad = Buffer.from(good);
+  bad.writeUInt32LE(1 << 20, older + lastPageAt);
+  writeFileSync(file, bad);
+  const store = await openStateStore(join(folder, 'bad'));
+  await store.commit([{ key: 'new', expect: 0, value: 1 }]);
+  assert.is(store.list('').length, documents + 1);
+  await store.close();
+  assert.ok(statSync(file).size < 2 * good.length + 1_000_000);
+});
+
 damage('whatever bits flip, the node reports it or is whole, and never crashes', async ({ folder }) => {
   const seed = chooseSeed('flipped bits');
   const scratch = scratchInMemory('skerry-damage-');
   try {
     const script = await bundleChild(scratch, 'damaging-child');
-    const end = await runChild(script, [join(folder, 'good'), scratch, String(seed), '400']);
+    const parameters = [script, join(folder, 'good'), scratch, String(seed), '400'];
+    // A damaged length must not fill the disk.
+    const end = await run('prlimit', ['--fsize=67108864', process.execPath, ...parameters]);
     // A crash would be a signal here: SIGSEGV or SIGBUS of a mapped page, SIGABRT of an assertion.
     assert.is(end.signal, null, end.stderr);
     assert.is(end.code, 0, end.stderr);

@@ -62,6 +62,7 @@ const powerCuts = suite('power cuts');
 if (shim === null) {
   console.log('skipped: the power cut tests, since this machine has no C compiler (cc)');
   powerCuts.skip('a power cut loses no acknowledged deploy', () => {});
+  for (const folder of [scratch, disks]) rmSync(folder, { recursive: true, force: true });
 } else {
   let recording: Operation[];
 

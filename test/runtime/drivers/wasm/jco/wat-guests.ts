@@ -32,9 +32,9 @@ const types = `
     (export "incoming-request" (type (sub resource)))
     (export "response-outparam" (type (sub resource)))))`;
 
-/** A component whose own core module `$m` is given; `$h` is what the module's handler is called. */
-export function plainGuest(module: string, handler = 'handle'): Promise<Uint8Array> {
-  return parse(`(component ${module} (core instance $i (instantiate $m)) ${types} ${handlerOf(handler)})`);
+/** A component whose own core module `$m` is given, what its handler is called, and how `$m` is instantiated. */
+export function plainGuest(module: string, handler = 'handle', instance = '(instantiate $m)'): Promise<Uint8Array> {
+  return parse(`(component ${module} (core instance $i ${instance}) ${types} ${handlerOf(handler)})`);
 }
 
 const memory = `
