@@ -1,6 +1,7 @@
 /** The composition root: makes the parts of a node, wires them, starts and stops the listeners. */
 import { hkdfSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { projectRoot } from '../errors/project-root.ts';
@@ -102,7 +103,8 @@ function checkAdmin(settings: Settings): void {
   if (settings.admin === undefined) return;
   if ((settings.adminToken ?? '').length < MIN_TOKEN_LENGTH) throw daemonErrors.ADMIN_NEEDS_TOKEN();
   const { host } = parseAddress(settings.admin) as { host: string };
-  const loopback = host === 'localhost' || host === '::1' || /^127\./.test(host);
+  // A name that only looks like 127.0.0.0/8 may be anywhere.
+  const loopback = host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
   if (!loopback) throw daemonErrors.ADMIN_NOT_LOOPBACK(settings.admin);
 }
 

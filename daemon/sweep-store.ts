@@ -14,6 +14,7 @@ export async function sweepStore(blobs: ContentStore, desired: DesiredState): Pr
   if (!readable) return;
   const before = Date.now() - MIN_AGE_MS;
   for (const blob of await blobs.list()) {
-    if (!kept.has(blob.digest) && blob.modifiedMs < before) await blobs.delete(blob.digest);
+    // `putBefore`: it may have been put again, for a deploy, since it was listed.
+    if (!kept.has(blob.digest) && blob.modifiedMs < before) await blobs.delete(blob.digest, { putBefore: before });
   }
 }

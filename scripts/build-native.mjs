@@ -1,11 +1,22 @@
 // Builds the native Wasm engine: native/wasm/skerry-wasm.node, with a stamp beside it that says what it was made from.
-// Nothing happens when the sources are those of the last build. With --clippy it lints instead.
+// Nothing happens when the sources are those of the last build. With --clippy it lints instead,
+// with --test it runs the unit tests.
 //
 // Cargo works in a folder of the user's cache, named by the lock file and the compiler, so that another clone of
 // Skerry builds in seconds; SKERRY_TARGET_DIR names another one.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -40,9 +51,7 @@ function targetFolder() {
   if (process.env.SKERRY_TARGET_DIR) return process.env.SKERRY_TARGET_DIR;
   const compiler = ask('rustc', ['--version', '--verbose']);
   if (compiler === null || ask('cargo', ['--version']) === null) {
-    stop(
-      'cargo is missing: install Rust (https://rustup.rs), or run the node on the jco engine, which needs none of this',
-    );
+    stop('cargo is missing: install Rust with rustup, or run the node on the jco engine, which needs none of this');
   }
   const key = createHash('sha256')
     .update(compiler)
@@ -55,7 +64,7 @@ function targetFolder() {
 /** @type {(args: string[]) => void} */
 function cargo(args) {
   const { status, error } = spawnSync('cargo', args, { cwd: folder, stdio: 'inherit' });
-  if (error) stop(`cargo cannot be run: ${error.message}; install Rust (https://rustup.rs)`);
+  if (error) stop(`cargo cannot be run: ${error.message}; install Rust with rustup`);
   if (status !== 0) process.exit(status ?? 1);
 }
 
@@ -69,24 +78,47 @@ function isBuilt(made) {
   }
 }
 
+/** What is copied takes its name at the end: a node that runs keeps the file that it has loaded. */
+function place(from, to) {
+  const part = `${to}.${process.pid}`;
+  copyFileSync(from, part);
+  renameSync(part, to);
+}
+
+/** Libraries that were built before stay in the target folder, so that a fresh clone has nothing to compile. */
+const KEPT = 4;
+
+function forgetOldest(kept) {
+  const paths = readdirSync(kept).map((name) => join(kept, name));
+  const byAge = paths.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
+  for (const path of byAge.slice(KEPT)) rmSync(path, { force: true });
+}
+
 function build() {
   const made = { platform: `${process.platform}-${process.arch}`, sources: sources() };
   if (isBuilt(made)) return;
   const target = targetFolder();
-  if (!existsSync(join(target, 'release'))) {
-    process.stdout.write('building the native Wasm engine: some eight minutes on two cores the first time\n');
+  const kept = join(target, 'skerry');
+  const digest = createHash('sha256').update(JSON.stringify(made)).digest('hex').slice(0, 16);
+  const before = join(kept, `${digest}.node`);
+  if (!existsSync(before)) {
+    if (!existsSync(join(target, 'release', 'deps'))) {
+      process.stdout.write('building the native Wasm engine: some eight minutes on two cores the first time\n');
+    }
+    cargo(['build', '--release', '--locked', '--target-dir', target]);
+    mkdirSync(kept, { recursive: true });
+    const name = process.platform === 'darwin' ? 'libskerry_wasm.dylib' : 'libskerry_wasm.so';
+    place(join(target, 'release', name), before);
+    forgetOldest(kept);
   }
-  cargo(['build', '--release', '--locked', '--target-dir', target]);
-  const name = process.platform === 'darwin' ? 'libskerry_wasm.dylib' : 'libskerry_wasm.so';
-  // A node that runs keeps the file that it has loaded: the new one takes its name, not its place.
-  const part = `${library}.${process.pid}`;
-  copyFileSync(join(target, 'release', name), part);
-  renameSync(part, library);
+  place(before, library);
   writeFileSync(`${stampFile}.${process.pid}`, `${JSON.stringify(made, null, 1)}\n`);
   renameSync(`${stampFile}.${process.pid}`, stampFile);
 }
 
-if (process.argv.includes('--clippy')) {
+if (process.argv.includes('--test')) {
+  cargo(['test', '--release', '--locked', '--target-dir', targetFolder()]);
+} else if (process.argv.includes('--clippy')) {
   cargo(['clippy', '--release', '--locked', '--all-targets', '--target-dir', targetFolder(), '--', '-D', 'warnings']);
 } else {
   build();

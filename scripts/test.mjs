@@ -32,7 +32,9 @@ function checkSources() {
   check('types (tsc)', bin('tsc'), ['--noEmit', '-p', 'tsconfig.json']);
   check('lint, format and the import table (biome)', bin('biome'), ['check', '.']);
   check('rustfmt', 'cargo', ['fmt', '--check'], native);
-  check('clippy', process.execPath, [join(root, 'scripts', 'build-native.mjs'), '--clippy']);
+  const buildNative = join(root, 'scripts', 'build-native.mjs');
+  check('clippy', process.execPath, [buildNative, '--clippy']);
+  check('unit tests of native/wasm (cargo test)', process.execPath, [buildNative, '--test']);
 }
 
 function testFiles() {

@@ -69,6 +69,7 @@ export class LogFile {
   remove(): Promise<void> {
     return this.#inTurn(async () => {
       this.#takePending();
+      this.#dropped = 0;
       await rm(this.#folder, { recursive: true, force: true });
       this.#size = null;
     });

@@ -87,7 +87,9 @@ export const WorkloadSettings = z.strictObject({
     .min(LIMITS.cpus.min, { error: `must be at least ${LIMITS.cpus.min}` })
     .max(LIMITS.cpus.max, { error: `must be at most ${LIMITS.cpus.max}` })
     .optional()
-    .describe('Share of the CPU in cores. Default 0.5.'),
+    .describe(
+      'Share of the CPU in cores. Default 0.5. (Kept with the revision; Wasm functions are not held to it yet.)',
+    ),
   timeout: durationBetween(LIMITS.timeout.min, LIMITS.timeout.max)
     .optional()
     .describe('From the arrival of a request to the end of its answer. Default 10s.'),
@@ -102,7 +104,9 @@ export const WorkloadSettings = z.strictObject({
     .describe('Requests that may wait for a place; more are answered 429. Default 128.'),
   priority: wholeBetween(LIMITS.priority.min, LIMITS.priority.max)
     .optional()
-    .describe('0 to 9, 9 the most urgent. Default 5.'),
+    .describe(
+      '0 to 9, 9 the most urgent. Default 5. (Kept with the revision; requests are served in order of arrival yet.)',
+    ),
   env: z
     .record(EnvName, z.string())
     .refine((env) => Object.keys(env).length <= LIMITS.env.entries, {
@@ -120,7 +124,9 @@ export const WorkloadSettings = z.strictObject({
     .describe('Routes beside the default ones (host NAME.localhost and path /NAME/*); their prefix is not stripped.'),
   reuse: wholeBetween(LIMITS.reuse.min, LIMITS.reuse.max)
     .optional()
-    .describe('Requests that one Wasm instance serves before it is replaced. Default 1: a fresh one for each.'),
+    .describe(
+      'Requests that one Wasm instance may serve before it is replaced. Default 1: a fresh one for each. (The wasmtime engine makes a fresh one always yet.)',
+    ),
   min: wholeBetween(0, LIMITS.instances.max).optional().describe('Instances kept ready. Default 0: none when idle.'),
   max: wholeBetween(0, LIMITS.instances.max)
     .optional()

@@ -16,7 +16,12 @@ function file(text: string): string {
   return path;
 }
 
-async function refused(code: string, argv: string[], pattern: RegExp, env: NodeJS.ProcessEnv = {}): Promise<SkerryError> {
+async function refused(
+  code: string,
+  argv: string[],
+  pattern: RegExp,
+  env: NodeJS.ProcessEnv = {},
+): Promise<SkerryError> {
   try {
     await readSettings(argv, env);
   } catch (error) {
@@ -38,7 +43,11 @@ test('a flag wins over the environment, that over the file, that over the defaul
   assert.is(all?.['log-level'], 'info');
   assert.is(all?.registry, '127.0.0.1:5050');
   assert.is((await readSettings([], {}))?.listen, '127.0.0.1:8080');
-  assert.is((await readSettings([], { SKERRY_LISTEN: '' }))?.listen, '127.0.0.1:8080', 'an empty variable says nothing');
+  assert.is(
+    (await readSettings([], { SKERRY_LISTEN: '' }))?.listen,
+    '127.0.0.1:8080',
+    'an empty variable says nothing',
+  );
 });
 
 test('the data folder depends on the user, and a relative one on where the node is started', async () => {
@@ -49,7 +58,11 @@ test('the data folder depends on the user, and a relative one on where the node 
 });
 
 test('an error in the file names the file and the line', async () => {
-  await refused('CONFIG_INVALID', ['--config', file('engine = "jco"\nlisten = "nowhere"\n')], /node\.toml:2:1: listen: must be HOST:PORT/);
+  await refused(
+    'CONFIG_INVALID',
+    ['--config', file('engine = "jco"\nlisten = "nowhere"\n')],
+    /node\.toml:2:1: listen: must be HOST:PORT/,
+  );
   await refused('CONFIG_INVALID', ['--config', file('\n\ncolour = "red"\n')], /node\.toml:3:1: colour: .*colour/);
   await refused('CONFIG_INVALID', ['--config', file('engine = "jco"\nlisten = \n')], /node\.toml:2:\d+/);
   await refused('CONFIG_INVALID', ['--config', file('engine = 7')], /node\.toml:1:1: engine: must be auto/);

@@ -10,6 +10,7 @@ import { ask, discard, type ProcessOptions, spawnNode, startProcess, temporaryFo
 /** A start that must fail: with one line, which says what to do, and nothing left behind. */
 async function failsToStart(options: ProcessOptions, code: string, pattern: RegExp): Promise<string> {
   const attempt = await spawnNode(options);
+  attempt.child.once('message', () => attempt.child.kill('SIGKILL'));
   const how = await attempt.ended;
   const output = attempt.output();
   assert.ok(typeof how === 'number' && how > 0, `it ended with ${how}: ${output}`);
@@ -126,7 +127,11 @@ test('a port in use is named, and the folder is free again', async () => {
   const taken = createServer();
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
   const { port } = taken.address() as { port: number };
-  const data = await failsToStart({ args: ['--listen', `127.0.0.1:${port}`] }, 'PORT_IN_USE', new RegExp(`gateway.*127.0.0.1:${port}`));
+  const data = await failsToStart(
+    { args: ['--listen', `127.0.0.1:${port}`] },
+    'PORT_IN_USE',
+    new RegExp(`gateway.*127.0.0.1:${port}`),
+  );
   assert.not(existsSync(join(data, 'skerry.pid')));
   const env = { SKERRY_ADMIN_TOKEN: 'x'.repeat(16) };
   await failsToStart({ data, env, args: ['--admin', `127.0.0.1:${port}`] }, 'PORT_IN_USE', /admin API/);
@@ -139,7 +144,11 @@ test('the admin API over TCP is refused without a token, with a short one, and o
   const env = { SKERRY_ADMIN_TOKEN: 'x'.repeat(32) };
   const folders = [
     await failsToStart({ args: ['--admin', '127.0.0.1:0'] }, 'ADMIN_NEEDS_TOKEN', /SKERRY_ADMIN_TOKEN/),
-    await failsToStart({ args: ['--admin', '127.0.0.1:0'], env: { SKERRY_ADMIN_TOKEN: 'short' } }, 'ADMIN_NEEDS_TOKEN', /16/),
+    await failsToStart(
+      { args: ['--admin', '127.0.0.1:0'], env: { SKERRY_ADMIN_TOKEN: 'short' } },
+      'ADMIN_NEEDS_TOKEN',
+      /16/,
+    ),
     await failsToStart({ args: ['--admin', '0.0.0.0:0'], env }, 'ADMIN_NOT_LOOPBACK', /0\.0\.0\.0/),
     await failsToStart({ args: ['--admin', '[::]:0'], env }, 'ADMIN_NOT_LOOPBACK', /::/),
     await failsToStart({ args: ['--admin', '127.example:0'], env }, 'ADMIN_NOT_LOOPBACK', /127\.example/),
@@ -151,7 +160,7 @@ test('a data folder that is a file, cannot be made, or is from a newer version i
   const data = temporaryFolder();
   writeFileSync(join(data, 'file'), '');
   await failsToStart({ data: join(data, 'file') }, 'DATA_NOT_A_FOLDER', /file/);
-  await failsToStart({ data: '/proc/skerry' }, 'DATA_NOT_WRITABLE', /\/proc\/skerry/);
+  await failsToStart({ data: '/sys/skerry' }, 'DATA_NOT_WRITABLE', /\/sys\/skerry/);
   const newer = join(data, 'newer');
   mkdirSync(newer, { mode: 0o700 });
   writeFileSync(join(newer, 'version'), '999\n');
@@ -171,7 +180,20 @@ test('bad requests, failing functions and clients that leave are no matter for t
   const node = await startProcess();
   try {
     await node.admin.deploy('fn', { timeout: '5s' });
-    for (const path of ['trap', 'panic', 'exit/1', 'no-answer', 'half', 'short', 'long', 'unfinished', 'error', 'huge-header', 'recurse', 'alloc']) {
+    for (const path of [
+      'trap',
+      'panic',
+      'exit/1',
+      'no-answer',
+      'half',
+      'short',
+      'long',
+      'unfinished',
+      'error',
+      'huge-header',
+      'recurse',
+      'alloc',
+    ]) {
       const connection = await RawConnection.open(node.url);
       await connection.write(`GET /fn/${path} HTTP/1.1\r\nhost: a\r\n\r\n`);
       const response = await connection.response().catch(() => null);
@@ -182,7 +204,13 @@ test('bad requests, failing functions and clients that leave are no matter for t
       }
       connection.destroy();
     }
-    for (const bytes of ['\0\0\0\0', 'GET', 'POST /fn/echo HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhalf', 'GET /fn/big/9999999 HTTP/1.1\r\nhost: a\r\n\r\n', 'GET /fn/stream HTTP/1.1\r\nhost: a\r\n\r\n']) {
+    for (const bytes of [
+      '\0\0\0\0',
+      'GET',
+      'POST /fn/echo HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhalf',
+      'GET /fn/big/9999999 HTTP/1.1\r\nhost: a\r\n\r\n',
+      'GET /fn/stream HTTP/1.1\r\nhost: a\r\n\r\n',
+    ]) {
       for (const leave of ['destroy', 'reset'] as const) {
         const connection = await RawConnection.open(node.url);
         await connection.write(bytes);
@@ -203,8 +231,12 @@ test('two deploys at the same time both take effect', async () => {
   try {
     const component = readFileSync(await guest('behaviours'));
     const views = await Promise.all(['a', 'b'].map((name) => node.admin.deploy(name, {}, component)));
-    assert.equal(views.map(({ status }) => status.phase), ['ready', 'ready']);
-    for (const name of ['a', 'b']) assert.is((await ask(node.url, { path: `/${name}/hello` })).body.toString(), 'hello');
+    assert.equal(
+      views.map(({ status }) => status.phase),
+      ['ready', 'ready'],
+    );
+    for (const name of ['a', 'b'])
+      assert.is((await ask(node.url, { path: `/${name}/hello` })).body.toString(), 'hello');
   } finally {
     await discard(node);
   }

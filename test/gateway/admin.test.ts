@@ -97,22 +97,50 @@ test('a body that is not what was asked for is refused, and the wrong key is nam
   const deploy = (more: object) => put(JSON.stringify({ artifact, label: 'x', settings: {}, ...more }));
   assertProblem(await deploy({ colour: 'red' }), 400, 'INVALID_REQUEST', /colour/);
   assertProblem(await deploy({ settings: { memroy: '1MiB' } }), 400, 'INVALID_REQUEST', /settings: .*memroy/);
-  assertProblem(await deploy({ settings: { memory: 'lots' } }), 400, 'INVALID_REQUEST', /settings\.memory: must be a size/);
-  assertProblem(await deploy({ artifact: { ...artifact, digest: 'sha256:0' } }), 400, 'INVALID_REQUEST', /artifact\.digest/);
+  assertProblem(
+    await deploy({ settings: { memory: 'lots' } }),
+    400,
+    'INVALID_REQUEST',
+    /settings\.memory: must be a size/,
+  );
+  assertProblem(
+    await deploy({ artifact: { ...artifact, digest: 'sha256:0' } }),
+    400,
+    'INVALID_REQUEST',
+    /artifact\.digest/,
+  );
   assertProblem(await node.admin.call('PUT', '/v1/workloads/Not_A_Label', {}), 400, 'INVALID_REQUEST', /name/);
   assertProblem(await node.admin.call('PUT', '/v1/workloads/fn/scale', { min: -1 }), 400, 'INVALID_REQUEST', /min/);
-  assertProblem(await node.admin.call('PUT', '/v1/workloads/fn/traffic', { traffic: [] }), 400, 'INVALID_REQUEST', /traffic/);
-  assertProblem(await node.admin.call('GET', '/v1/workloads/fn/settled?timeoutMs=soon'), 400, 'INVALID_REQUEST', /timeoutMs/);
+  assertProblem(
+    await node.admin.call('PUT', '/v1/workloads/fn/traffic', { traffic: [] }),
+    400,
+    'INVALID_REQUEST',
+    /traffic/,
+  );
+  assertProblem(
+    await node.admin.call('GET', '/v1/workloads/fn/settled?timeoutMs=soon'),
+    400,
+    'INVALID_REQUEST',
+    /timeoutMs/,
+  );
 });
 
 test('a deploy of what the node does not have, or cannot run, changes nothing', async () => {
   const put = (digest: string) =>
-    node.admin.call('PUT', '/v1/workloads/x', { artifact: { digest, mediaType: 'application/wasm' }, label: 'x.wasm', settings: {} });
+    node.admin.call('PUT', '/v1/workloads/x', {
+      artifact: { digest, mediaType: 'application/wasm' },
+      label: 'x.wasm',
+      settings: {},
+    });
   assertProblem(await put(`sha256:${'0'.repeat(64)}`), 400, 'ARTIFACT_MISSING');
   assertProblem(await put(await node.admin.upload(Buffer.from('not wasm'))), 400, 'NOT_WASM', /x\.wasm/);
   assertProblem(await put(await node.admin.upload(readFileSync(await guest('core-module')))), 400, 'CORE_MODULE');
   assertProblem(await put(await node.admin.upload(readFileSync(await guest('no-handler')))), 400, 'NO_HTTP_HANDLER');
-  assertProblem(await put(await node.admin.upload(readFileSync(await guest('foreign-import')))), 400, 'IMPORT_NOT_OFFERED');
+  assertProblem(
+    await put(await node.admin.upload(readFileSync(await guest('foreign-import')))),
+    400,
+    'IMPORT_NOT_OFFERED',
+  );
   const cut = readFileSync(await guest('behaviours')).subarray(0, 5000);
   assertProblem(await put(await node.admin.upload(cut)), 400, 'COMPONENT_INVALID');
   assertProblem(await node.admin.call('GET', '/v1/workloads/x'), 404, 'NO_WORKLOAD');
@@ -121,15 +149,23 @@ test('a deploy of what the node does not have, or cannot run, changes nothing', 
 test('an upload that says it is too large is refused before it is sent', async () => {
   const answer = await new Promise<Answer>((resolve, reject) => {
     const headers = { 'content-length': String(2 ** 40) };
-    const outgoing = request({ socketPath: node.admin.socket, method: 'POST', path: '/v1/artifacts', headers }, (response) => {
-      const pieces: Buffer[] = [];
-      response.on('data', (piece) => pieces.push(piece));
-      response.on('end', () => {
-        outgoing.destroy();
-        const body = Buffer.concat(pieces);
-        resolve({ status: response.statusCode!, headers: response.headers, body, json: () => JSON.parse(body.toString()) });
-      });
-    });
+    const outgoing = request(
+      { socketPath: node.admin.socket, method: 'POST', path: '/v1/artifacts', headers },
+      (response) => {
+        const pieces: Buffer[] = [];
+        response.on('data', (piece) => pieces.push(piece));
+        response.on('end', () => {
+          outgoing.destroy();
+          const body = Buffer.concat(pieces);
+          resolve({
+            status: response.statusCode!,
+            headers: response.headers,
+            body,
+            json: () => JSON.parse(body.toString()),
+          });
+        });
+      },
+    );
     outgoing.on('error', reject);
     outgoing.write('a little');
   });
@@ -163,12 +199,18 @@ test('the description of the API is valid OpenAPI 3.1 in which every route stand
   ]);
   // Every reference leads somewhere, every operation answers something, every path parameter is declared.
   const text = JSON.stringify(document);
-  for (const [, name] of text.matchAll(/"#\/components\/schemas\/([^"]+)"/g)) assert.ok(document.components.schemas[name!], name);
-  for (const [path, item] of Object.entries<Record<string, { responses: object; parameters?: { name: string; in: string }[] }>>(document.paths)) {
+  for (const [, name] of text.matchAll(/"#\/components\/schemas\/([^"]+)"/g))
+    assert.ok(document.components.schemas[name!], name);
+  for (const [path, item] of Object.entries<
+    Record<string, { responses: object; parameters?: { name: string; in: string }[] }>
+  >(document.paths)) {
     for (const operation of Object.values(item)) {
       assert.ok(Object.keys(operation.responses).length > 0, path);
       for (const [, name] of path.matchAll(/\{(\w+)\}/g)) {
-        assert.ok(operation.parameters?.some((each) => each.name === name && each.in === 'path'), `${path} ${name}`);
+        assert.ok(
+          operation.parameters?.some((each) => each.name === name && each.in === 'path'),
+          `${path} ${name}`,
+        );
       }
     }
   }
@@ -210,18 +252,21 @@ test('logs hold what a function prints with the id of its request, and follow it
   const connection = await new Promise<{ lines: string[]; more(): Promise<void>; end(): void }>((resolve, reject) => {
     const lines: string[] = [];
     let wake = () => {};
-    const outgoing = request({ socketPath: node.admin.socket, path: '/v1/workloads/fn/logs?follow=true&tail=0' }, (response) => {
-      response.on('data', (piece: Buffer) => {
-        lines.push(...piece.toString().split('\n').filter(Boolean));
-        wake();
-      });
-      response.on('error', () => {});
-      const more = () =>
-        new Promise<void>((go) => {
-          wake = go;
+    const outgoing = request(
+      { socketPath: node.admin.socket, path: '/v1/workloads/fn/logs?follow=true&tail=0' },
+      (response) => {
+        response.on('data', (piece: Buffer) => {
+          lines.push(...piece.toString().split('\n').filter(Boolean));
+          wake();
         });
-      resolve({ lines, more, end: () => response.destroy() });
-    });
+        response.on('error', () => {});
+        const more = () =>
+          new Promise<void>((go) => {
+            wake = go;
+          });
+        resolve({ lines, more, end: () => response.destroy() });
+      },
+    );
     outgoing.on('error', reject);
     outgoing.end();
   });
@@ -229,11 +274,18 @@ test('logs hold what a function prints with the id of its request, and follow it
   while (connection.lines.length < 2) await connection.more();
   connection.end();
   const followed = connection.lines.map((line) => JSON.parse(line));
-  assert.equal(followed.map(({ stream, text }) => `${stream} ${text}`).sort(), ['stderr a line on stderr', 'stdout a line on stdout']);
+  assert.equal(followed.map(({ stream, text }) => `${stream} ${text}`).sort(), [
+    'stderr a line on stderr',
+    'stdout a line on stdout',
+  ]);
   for (const { requestId } of followed) assert.is(requestId, answer.headers['x-request-id']);
   const past = await node.admin.call('GET', '/v1/workloads/fn/logs?tail=1000');
   assert.is(past.headers['content-type'], 'application/x-ndjson');
-  const records = past.body.toString().split('\n').filter(Boolean).map((line) => JSON.parse(line));
+  const records = past.body
+    .toString()
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
   for (const record of followed) assert.ok(records.some((each) => JSON.stringify(each) === JSON.stringify(record)));
 });
 
@@ -241,11 +293,15 @@ test('invoke passes method, path, query, headers, body and status byte for byte'
   const invoke = (path: string, more: object = {}) =>
     ask(node.admin.socket, { path: `/v1/workloads/fn/invoke${path}`, ...more });
   const seen = (
-    await invoke('/headers?a=%20b&&c', { method: 'PATCH', headers: { 'x-twice': ['1', '2'], authorization: 'Bearer mine' } })
+    await invoke('/headers?a=%20b&&c', {
+      method: 'PATCH',
+      headers: { 'x-twice': ['1', '2'], authorization: 'Bearer mine' },
+    })
   ).json();
   assert.is(seen.method, 'PATCH');
   assert.is(seen.target, '/headers?a=%20b&&c');
-  const header = (name: string) => seen.headers.filter(([key]: string[]) => key === name).map(([, value]: string[]) => value);
+  const header = (name: string) =>
+    seen.headers.filter(([key]: string[]) => key === name).map(([, value]: string[]) => value);
   assert.equal(header('x-twice'), ['1', '2']);
   assert.equal(header('authorization'), ['Bearer mine']);
   assert.is((await invoke('/status/418')).status, 418);
@@ -264,7 +320,12 @@ test("the node's own token is not passed on to a function", async () => {
 });
 
 test('garbage on the admin socket and port is answered or closed on, and the API goes on', async () => {
-  for (const bytes of ['nonsense\r\n\r\n', 'GET / HTTP/1.1\r\nhost: a/b\r\n\r\n', 'CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n', '\x16\x03\x01\0\0']) {
+  for (const bytes of [
+    'nonsense\r\n\r\n',
+    'GET / HTTP/1.1\r\nhost: a/b\r\n\r\n',
+    'CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n',
+    '\x16\x03\x01\0\0',
+  ]) {
     const connection = await RawConnection.open(tcp);
     await connection.write(bytes);
     await connection.write('GET / HTTP/1.1\r\nconnection: close\r\n\r\n');
@@ -277,11 +338,19 @@ test('apply says what it would do, does all of it, and export gives it back', as
   const digest = await node.admin.upload(readFileSync(await guest('behaviours')));
   const artifact = { digest, mediaType: 'application/wasm' };
   const workloads = [
-    { name: 'a', artifact, label: 'a', settings: { memory: '48MiB', routes: ['/only-a'], env: { A: 'b' }, idle: '5s' } },
+    {
+      name: 'a',
+      artifact,
+      label: 'a',
+      settings: { memory: '48MiB', routes: ['/only-a'], env: { A: 'b' }, idle: '5s' },
+    },
     { name: 'b', artifact, label: 'b', settings: { concurrency: 3, timeout: '1500ms' } },
   ];
   const dry = (await node.admin.call('POST', '/v1/apply', { workloads, dryRun: true })).json();
-  assert.equal(dry.changes.map(({ action }: { action: string }) => action), ['create', 'create']);
+  assert.equal(
+    dry.changes.map(({ action }: { action: string }) => action),
+    ['create', 'create'],
+  );
   assert.is(dry.applied, false);
   assertProblem(await node.admin.call('GET', '/v1/workloads/a'), 404, 'NO_WORKLOAD');
   const clash = [...workloads, { name: 'c', artifact, label: 'c', settings: { routes: ['/only-a'] } }];
@@ -294,7 +363,9 @@ test('apply says what it would do, does all of it, and export gives it back', as
     /twice/,
   );
   assert.is((await node.admin.call('POST', '/v1/apply', { workloads, dryRun: false })).json().applied, true);
-  const exported = (await node.admin.call('GET', '/v1/export')).json().workloads.filter(({ name }: { name: string }) => name !== 'fn');
+  const exported = (await node.admin.call('GET', '/v1/export'))
+    .json()
+    .workloads.filter(({ name }: { name: string }) => name !== 'fn');
   assert.is(exported.length, 2);
   const again = exported.map(({ name, image, ...settings }: { name: string; image: string }) => ({
     name,
@@ -303,10 +374,13 @@ test('apply says what it would do, does all of it, and export gives it back', as
     settings,
   }));
   const plan = (await node.admin.call('POST', '/v1/apply', { workloads: again, dryRun: true })).json();
-  assert.equal(plan.changes.map(({ action, details }: { action: string; details: string[] }) => [action, details]), [
-    ['unchanged', []],
-    ['unchanged', []],
-  ]);
+  assert.equal(
+    plan.changes.map(({ action, details }: { action: string; details: string[] }) => [action, details]),
+    [
+      ['unchanged', []],
+      ['unchanged', []],
+    ],
+  );
 });
 
 test('a workload shows its spec and status side by side, with nothing of it left when it is removed', async () => {

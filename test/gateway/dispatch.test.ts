@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { pickRevision } from '../../gateway/dispatch.ts';
 import type { ServedRevision } from '../../runtime/snapshot.ts';
 import { type ControlPlane, withPlane } from '../support/control-plane.ts';
-import { gate, type Guest } from '../support/fake-driver.ts';
+import { type Guest, gate } from '../support/fake-driver.ts';
 import { exchangeRaw } from '../support/raw-http.ts';
 
 /** Says who was reached and what it saw. */

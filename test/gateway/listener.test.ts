@@ -33,15 +33,50 @@ function assertProblem(response: RawResponse, status: number, code: string): voi
 }
 
 const refusals: [string, string, number, string][] = [
-  ['two Content-Lengths', 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab', 400, 'BAD_REQUEST'],
-  ['the same Content-Length twice', 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\na', 400, 'BAD_REQUEST'],
+  [
+    'two Content-Lengths',
+    'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab',
+    400,
+    'BAD_REQUEST',
+  ],
+  [
+    'the same Content-Length twice',
+    'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\na',
+    400,
+    'BAD_REQUEST',
+  ],
   ['a list of Content-Lengths', 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1, 1\r\n\r\na', 400, 'BAD_REQUEST'],
   ['a signed Content-Length', 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: +1\r\n\r\na', 400, 'BAD_REQUEST'],
-  ['Transfer-Encoding with Content-Length', 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n', 400, 'BAD_REQUEST'],
-  ['Content-Length with Transfer-Encoding', 'POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n0\r\n\r\n', 400, 'BAD_REQUEST'],
-  ['a Transfer-Encoding that does not end in chunked', 'POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n', 400, 'BAD_REQUEST'],
-  ['a coding before chunked', 'POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n', 501, 'CODING_NOT_OFFERED'],
-  ['Transfer-Encoding in HTTP/1.0', 'POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n', 400, 'BAD_REQUEST'],
+  [
+    'Transfer-Encoding with Content-Length',
+    'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
+    400,
+    'BAD_REQUEST',
+  ],
+  [
+    'Content-Length with Transfer-Encoding',
+    'POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n0\r\n\r\n',
+    400,
+    'BAD_REQUEST',
+  ],
+  [
+    'a Transfer-Encoding that does not end in chunked',
+    'POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n',
+    400,
+    'BAD_REQUEST',
+  ],
+  [
+    'a coding before chunked',
+    'POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n',
+    501,
+    'CODING_NOT_OFFERED',
+  ],
+  [
+    'Transfer-Encoding in HTTP/1.0',
+    'POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
+    400,
+    'BAD_REQUEST',
+  ],
   ['a space before the colon', 'GET / HTTP/1.1\r\nhost: a\r\ncontent-length : 3\r\n\r\nabc', 400, 'BAD_REQUEST'],
   ['a space in a header name', 'GET / HTTP/1.1\r\nhost: a\r\nx y: 1\r\n\r\n', 400, 'BAD_REQUEST'],
   ['a NUL in a header name', 'GET / HTTP/1.1\r\nhost: a\r\nx\0y: 1\r\n\r\n', 400, 'BAD_REQUEST'],
@@ -62,7 +97,12 @@ const refusals: [string, string, number, string][] = [
   ['bytes of TLS', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', 400, 'BAD_REQUEST'],
   ['an HTTP/2 preface', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400, 'BAD_REQUEST'],
   ['CONNECT', 'CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n', 501, 'METHOD_NOT_OFFERED'],
-  ['a head that is too large', `GET / HTTP/1.1\r\nhost: a\r\nx: ${'x'.repeat(40_000)}\r\n\r\n`, 431, 'HEADERS_TOO_LARGE'],
+  [
+    'a head that is too large',
+    `GET / HTTP/1.1\r\nhost: a\r\nx: ${'x'.repeat(40_000)}\r\n\r\n`,
+    431,
+    'HEADERS_TOO_LARGE',
+  ],
   ['a target that is too large', `GET /${'x'.repeat(40_000)} HTTP/1.1\r\nhost: a\r\n\r\n`, 431, 'HEADERS_TOO_LARGE'],
   ['too many headers', `GET / HTTP/1.1\r\nhost: a\r\n${'x: 1\r\n'.repeat(300)}\r\n`, 431, 'HEADERS_TOO_LARGE'],
 ];
@@ -102,7 +142,14 @@ test('bad framing of a chunked body breaks the request off', async () => {
     exchange.body.open({ chunk() {}, end: () => errors.push('end'), error: (reason) => errors.push(reason.message) });
   };
   await withListener(async (url) => {
-    for (const body of ['zz\r\nabc\r\n', '3\r\nabcX', '3;\0\r\nabc\r\n', '-1\r\n\r\n', '3\nabc\n0\n\n', 'ffffffffffffffffff\r\n']) {
+    for (const body of [
+      'zz\r\nabc\r\n',
+      '3\r\nabcX',
+      '3;\0\r\nabc\r\n',
+      '-1\r\n\r\n',
+      '3\nabc\n0\n\n',
+      'ffffffffffffffffff\r\n',
+    ]) {
       const connection = await RawConnection.open(url);
       await connection.write(`POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n${body}`);
       assert.is((await connection.response()).status, 400, JSON.stringify(body));
@@ -196,12 +243,14 @@ test('a client that sends its head too slowly, or nothing, is answered 408 or cl
 
 test('clients that were refused and hold on to their connection do not keep the node from stopping', async () => {
   const listener = await listenHttp1('127.0.0.1', 0, { dispatch: hello, own: hello });
-  const held = await Promise.all(['CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n', 'nonsense\r\n\r\n'].map(async (bytes) => {
-    const connection = await RawConnection.open(listener.url);
-    await connection.write(bytes);
-    await connection.response();
-    return connection;
-  }));
+  const held = await Promise.all(
+    ['CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n', 'nonsense\r\n\r\n'].map(async (bytes) => {
+      const connection = await RawConnection.open(listener.url);
+      await connection.write(bytes);
+      await connection.response();
+      return connection;
+    }),
+  );
   await listener.close(0);
   for (const connection of held) connection.destroy();
 });
@@ -227,7 +276,9 @@ test('garbage of every kind leaves the node answering', () =>
     for (let i = 0; i < 60; i++) {
       const connection = await RawConnection.open(url);
       const bytes = Buffer.from(Array.from({ length: 200 }, () => Math.floor(random() * 256)));
-      const prefix = ['', 'GET / HTTP/1.1\r\n', 'POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n'][i % 3];
+      const prefix = ['', 'GET / HTTP/1.1\r\n', 'POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n'][
+        i % 3
+      ];
       await connection.write(Buffer.concat([Buffer.from(prefix!), bytes]));
       connection.destroy();
     }

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RouteTable } from '../../gateway/router/route-table.ts';
-import { previewHost, parsePreviewHost, routeKey, routesOf } from '../../runtime/workload/routes.ts';
+import { parsePreviewHost, previewHost, routeKey, routesOf } from '../../runtime/workload/routes.ts';
 
 const table = (...routes: [string, string][]) =>
   new RouteTable(routes.map(([route, workload]) => ({ route, workload, stripPrefix: '' })));
@@ -22,7 +22,12 @@ test('an exact path wins over a prefix, a longer prefix over a shorter one', () 
 });
 
 test('a route with a host wins over one without, however much shorter its path is', () => {
-  const routes = table(['/a/b/c', 'any'], ['shop.example/*', 'shop'], ['shop.example/only', 'only'], ['other.example/x', 'x']);
+  const routes = table(
+    ['/a/b/c', 'any'],
+    ['shop.example/*', 'shop'],
+    ['shop.example/only', 'only'],
+    ['other.example/x', 'x'],
+  );
   assert.is(routes.match('shop.example', '/a/b/c')?.workload, 'shop');
   assert.is(routes.match('shop.example', '/only')?.workload, 'only');
   assert.is(routes.match('another.example', '/a/b/c')?.workload, 'any');
@@ -57,7 +62,12 @@ test('a thousand workloads with three routes each are all found, and nothing els
 test('a preview host names one revision of one workload', () => {
   assert.is(previewHost('shop', '0123456789ab'), '0123456789ab--shop.localhost');
   assert.equal(parsePreviewHost('0123456789ab--my-shop.localhost'), { revision: '0123456789ab', workload: 'my-shop' });
-  for (const host of ['shop.localhost', '0123456789ab--shop.example', '0123456789--shop.localhost', 'x--shop.localhost']) {
+  for (const host of [
+    'shop.localhost',
+    '0123456789ab--shop.example',
+    '0123456789--shop.localhost',
+    'x--shop.localhost',
+  ]) {
     assert.is(parsePreviewHost(host), null, host);
   }
 });

@@ -46,9 +46,10 @@ test('hop-by-hop headers, and those that Connection names, do not reach the work
       ),
     );
     const names = seen.filter((_, i) => i % 2 === 0);
-    assert.equal(names.filter((name) => !name.startsWith('x-forwarded-') && name !== 'x-request-id'), [
-      'accept', 'x-twice', 'x-twice', 'cookie', 'authorization', 'x-latin',
-    ]);
+    assert.equal(
+      names.filter((name) => !name.startsWith('x-forwarded-') && name !== 'x-request-id'),
+      ['accept', 'x-twice', 'x-twice', 'cookie', 'authorization', 'x-latin'],
+    );
     assert.equal(values(seen, 'x-twice'), ['1', '2']);
     assert.equal(values(seen, 'x-latin'), ['\xe9']);
   });
@@ -61,10 +62,15 @@ test("a client's word on where it comes from is replaced by the gateway's", asyn
     exchange.reply.send(200, [], null);
   };
   await withGuest(guest, async ({ url }) => {
-    const forged = ['For', 'Host', 'Proto', 'Prefix', 'Port', 'Server'].map((name) => `X-Forwarded-${name}: forged\r\n`);
+    const forged = ['For', 'Host', 'Proto', 'Prefix', 'Port', 'Server'].map(
+      (name) => `X-Forwarded-${name}: forged\r\n`,
+    );
     const response = await exchangeRaw(
       url,
-      get('/', `${forged.join('')}Forwarded: for=forged\r\nX-Request-Id: forged\r\nConnection: x-forwarded-for, x-request-id\r\n`),
+      get(
+        '/',
+        `${forged.join('')}Forwarded: for=forged\r\nX-Request-Id: forged\r\nConnection: x-forwarded-for, x-request-id\r\n`,
+      ),
     );
     assert.not.match(seen.join(' '), /forged/);
     assert.equal(values(seen, 'x-forwarded-for'), ['127.0.0.1']);
@@ -80,8 +86,26 @@ test("a workload's word on the connection does not reach the client; its repeate
     exchange.reply.send(
       200,
       [
-        'Set-Cookie', 'a=1', 'set-cookie', 'b=2; HttpOnly', 'Connection', 'X-Inner', 'X-Inner', '1', 'Keep-Alive', 'x',
-        'Transfer-Encoding', 'chunked', 'Upgrade', 'x', 'TE', 'x', 'X-Request-Id', 'forged', 'X-Kept', '1',
+        'Set-Cookie',
+        'a=1',
+        'set-cookie',
+        'b=2; HttpOnly',
+        'Connection',
+        'X-Inner',
+        'X-Inner',
+        '1',
+        'Keep-Alive',
+        'x',
+        'Transfer-Encoding',
+        'chunked',
+        'Upgrade',
+        'x',
+        'TE',
+        'x',
+        'X-Request-Id',
+        'forged',
+        'X-Kept',
+        '1',
       ],
       Buffer.from('ok'),
     );
@@ -229,7 +253,8 @@ test('trailers pass both ways', async () => {
     exchange.reply.end(['x-sum', '42']);
   };
   await withGuest(guest, async ({ url }) => {
-    const request = 'POST /w/ HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\nx-mine: 7\r\n\r\n';
+    const request =
+      'POST /w/ HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\nx-mine: 7\r\n\r\n';
     const response = await exchangeRaw(url, request);
     assert.is(response.body.toString(), '["x-mine","7"]');
     assert.match(response.raw.toString(), /0\r\nx-sum: 42\r\n\r\n$/);

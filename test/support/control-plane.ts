@@ -70,7 +70,12 @@ export class ControlPlane {
   }
 
   /** Deploys an artifact that says `bytes`, or does what `guest` does. */
-  async deploy(name: string, bytes: string, settings: WorkloadSettings = {}, guest: Guest = says(bytes)): Promise<Change> {
+  async deploy(
+    name: string,
+    bytes: string,
+    settings: WorkloadSettings = {},
+    guest: Guest = says(bytes),
+  ): Promise<Change> {
     const artifact = this.driver.define(bytes, guest);
     const revision = revisionOf(name, artifact, bytes, settings, OFFERED);
     const [change] = await this.desired.deploy([{ revision, settings }]);

@@ -5,8 +5,8 @@
 import type { Duplex } from 'node:stream';
 import { digestOf } from '../../images/store/index.ts';
 import type { Driver, Exit, Instance, InstanceStats, Probe } from '../../runtime/driver.ts';
-import type { Exchange } from '../../runtime/exchange.ts';
 import { wasmErrors } from '../../runtime/drivers/wasm/errors.ts';
+import type { Exchange } from '../../runtime/exchange.ts';
 import type { Artifact, Revision } from '../../runtime/workload/revision.ts';
 
 export type Guest = (exchange: Exchange, instance: FakeInstance) => Promise<void> | void;

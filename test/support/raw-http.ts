@@ -149,7 +149,8 @@ export class RawConnection {
       const line = this.#buffer.indexOf('\r\n', at);
       const size = line < 0 ? null : Number.parseInt(this.#buffer.subarray(at, line).toString('latin1'), 16);
       // The last chunk is followed by trailers and an empty line.
-      const end = size === null ? -1 : size === 0 ? this.#buffer.indexOf('\r\n\r\n', line - 2) + 4 : line + 2 + size + 2;
+      const end =
+        size === null ? -1 : size === 0 ? this.#buffer.indexOf('\r\n\r\n', line - 2) + 4 : line + 2 + size + 2;
       if (size === null || end < 4 || end > this.#buffer.length) {
         if (this.#end !== 'open') return { body: Buffer.concat(pieces), end: this.#buffer.length, complete: false };
         await this.#more();
@@ -186,7 +187,11 @@ export class RawConnection {
 }
 
 /** Sends one request on a connection of its own and reads the answer. */
-export async function exchangeRaw(url: string, request: string, options: { head?: boolean } = {}): Promise<RawResponse> {
+export async function exchangeRaw(
+  url: string,
+  request: string,
+  options: { head?: boolean } = {},
+): Promise<RawResponse> {
   const connection = await RawConnection.open(url);
   try {
     await connection.write(request);

@@ -58,7 +58,8 @@ export class Admin {
 
   /** `json` is sent as the body. */
   async call(method: string, path: string, json?: unknown): Promise<Answer> {
-    const sent = json === undefined ? {} : { body: JSON.stringify(json), headers: { 'content-type': 'application/json' } };
+    const sent =
+      json === undefined ? {} : { body: JSON.stringify(json), headers: { 'content-type': 'application/json' } };
     return ask(this.socket, { method, path, ...sent });
   }
 
@@ -142,8 +143,13 @@ export async function spawnNode(options: ProcessOptions = {}) {
 /** A node that is ready. Throws with its output when it ends before. */
 export async function startProcess(options: ProcessOptions = {}): Promise<ProcessNode> {
   const { child, data, ended, output } = await spawnNode(options);
-  const ready = new Promise<string>((resolve) => child.once('message', (message: { gateway: string }) => resolve(message.gateway)));
-  const url = await Promise.race([ready, ended.then((how) => Promise.reject(new Error(`the node ended (${how}): ${output()}`)))]);
+  const ready = new Promise<string>((resolve) =>
+    child.once('message', (message: { gateway: string }) => resolve(message.gateway)),
+  );
+  const url = await Promise.race([
+    ready,
+    ended.then((how) => Promise.reject(new Error(`the node ended (${how}): ${output()}`))),
+  ]);
   return {
     child,
     data,

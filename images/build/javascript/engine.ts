@@ -4,11 +4,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { register } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { removeOtherEngines } from './leftovers.ts';
-import { componentizeFolder, engineKey, features, jcoFolder, worldName, worldText } from './toolchain.ts';
+import { componentizeFolder, engineKey, features, worldName, worldText } from './toolchain.ts';
 
 export interface SplicedEngine {
   /** A core module, before any source was run in it. */
@@ -107,13 +106,9 @@ function environmentOf({ exports, imports }: ReturnType<Splicer['spliceBindings'
 
 /**
  * The splicer by itself: componentize-js exports only the whole build, which splices anew each time and cannot be
- * cancelled. It imports `preview2-shim` without declaring that, so npm may have put it where only jco finds it.
+ * cancelled. It imports `preview2-shim` without declaring that: this project's package.json does.
  */
 async function loadSplicer(): Promise<Splicer> {
-  const fallback = JSON.stringify(pathToFileURL(join(jcoFolder, 'package.json')).href);
-  const hook = `export const resolve = (specifier, context, next) =>
-    specifier.startsWith('@bytecodealliance/preview2-shim/') ? next(specifier, { ...context, parentURL: ${fallback} }) : next(specifier, context);`;
-  register(`data:text/javascript,${encodeURIComponent(hook)}`);
   const path = join(componentizeFolder, 'lib', 'spidermonkey-embedding-splicer.js');
   return (await import(pathToFileURL(path).href)).splicer;
 }

@@ -82,7 +82,7 @@ export const wasmErrors = defineErrors({
   FUNCTION_EXITED: {
     status: 500,
     what: (status: string) => `the function exited (${status}) before it answered`,
-    fix: 'answer through wasi:http and do not call exit; see `skerry logs`',
+    fix: 'see why in its log with `skerry logs`; a function answers and returns, and does not exit',
   },
   FUNCTION_NO_ANSWER: {
     status: 500,

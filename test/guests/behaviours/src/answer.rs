@@ -1,8 +1,6 @@
 //! Small ways to answer.
 
-use wasip2::http::types::{
-    Fields, Method, OutgoingBody, OutgoingResponse, OutputStream, ResponseOutparam,
-};
+use wasip2::http::types::{Fields, Method, OutgoingBody, OutgoingResponse, OutputStream, ResponseOutparam};
 
 pub struct Answer {
     status: u16,

@@ -12,9 +12,8 @@ pub fn echo(request: IncomingRequest, out: ResponseOutparam) {
     let kind = kind.first().map(|value| String::from_utf8_lossy(value).into_owned());
     let incoming = request.consume().expect("the body is taken once");
     let from = incoming.stream().expect("the stream is taken once");
-    let body = Answer::new(200)
-        .header("content-type", kind.as_deref().unwrap_or("application/octet-stream"))
-        .start(out);
+    let body =
+        Answer::new(200).header("content-type", kind.as_deref().unwrap_or("application/octet-stream")).start(out);
     let to = body.write().expect("the stream is taken once");
     loop {
         match from.blocking_read(65536) {
@@ -86,9 +85,7 @@ pub fn trailers(request: IncomingRequest, out: ResponseOutparam) {
         .map(|fields| fields.entries())
         .unwrap_or_default()
         .into_iter()
-        .map(|(name, value)| {
-            format!("[{},{}]", json_string(&name), json_string(&String::from_utf8_lossy(&value)))
-        })
+        .map(|(name, value)| format!("[{},{}]", json_string(&name), json_string(&String::from_utf8_lossy(&value))))
         .collect();
     let body = Answer::new(200).header("content-type", "application/json").start(out);
     let to = body.write().expect("the stream is taken once");

@@ -21,8 +21,7 @@ pub fn environment(out: ResponseOutparam) {
 }
 
 pub fn files(out: ResponseOutparam) {
-    let folders: Vec<String> =
-        preopens::get_directories().iter().map(|(_, path)| json_string(path)).collect();
+    let folders: Vec<String> = preopens::get_directories().iter().map(|(_, path)| json_string(path)).collect();
     let passwd = match fs::read("/etc/passwd") {
         Ok(bytes) => format!("read {} bytes", bytes.len()),
         Err(error) => format!("refused: {error}"),
