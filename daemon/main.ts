@@ -47,7 +47,7 @@ try {
   await up(process.argv.slice(3));
 } catch (thrown) {
   const error = asSkerryError(thrown);
-  process.stderr.write(`skerry: ${error.message.replaceAll('\n', ' ')}\n`);
+  process.stderr.write(`${error.message.replaceAll('\n', ' ')}\n`);
   if (error.code === 'INTERNAL' && process.env.SKERRY_DEBUG) process.stderr.write(`${(thrown as Error).stack}\n`);
   process.exit(error.exit);
 }

@@ -8,7 +8,6 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 
 const entries = {
-  cli: 'cli/main.ts',
   daemon: 'daemon/main.ts',
   'jco-worker': 'runtime/drivers/wasm/jco/worker.ts',
   'jco-transpile-worker': 'runtime/drivers/wasm/jco/transpile-worker.ts',
@@ -35,19 +34,28 @@ export async function buildTs() {
   const { build } = await import('esbuild');
   // Beside the old one and then in its place: a build that fails leaves what was there.
   const fresh = join(root, `dist.${process.pid}`);
-  await build({
+  const common = {
     absWorkingDir: root,
-    entryPoints: entries,
     outdir: fresh,
     bundle: true,
     splitting: true,
-    chunkNames: 'chunks/[name]-[hash]',
     format: 'esm',
     platform: 'node',
     target: 'node20',
-    packages: 'external',
     sourcemap: 'linked',
     logLevel: 'warning',
+  };
+  await build({ ...common, entryPoints: entries, chunkNames: 'chunks/[name]-[hash]', packages: 'external' });
+  // The command is started by hand all day long: with its packages bundled it starts in half the time.
+  await build({
+    ...common,
+    entryPoints: { cli: 'cli/main.ts' },
+    chunkNames: 'chunks/cli-[name]-[hash]',
+    external: ['esbuild', 'yaml'],
+    minify: true,
+    banner: {
+      js: "import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);",
+    },
   });
   writeFileSync(join(fresh, '.stamp'), hash);
   rmSync(dist, { recursive: true, force: true });

@@ -31,9 +31,13 @@ class Backlog {
   readonly #lines: LogRecord[] = [];
   #wake: (() => void) | null = null;
   #ended = false;
+  #missed = 0;
 
   push(record: LogRecord): void {
-    if (this.#lines.length >= MAX_BACKLOG_LINES) this.#lines.shift();
+    if (this.#lines.length >= MAX_BACKLOG_LINES) {
+      this.#lines.shift();
+      this.#missed++;
+    }
     this.#lines.push(record);
     this.#wake?.();
   }
@@ -51,7 +55,13 @@ class Backlog {
         this.#wake = resolve;
       });
     }
-    return this.#lines.splice(0);
+    const lines = this.#lines.splice(0);
+    if (this.#missed > 0) {
+      const text = `${this.#missed} lines were left out here: they came faster than they were read`;
+      lines.unshift({ ...(lines[0] as LogRecord), stream: 'node', text });
+      this.#missed = 0;
+    }
+    return lines;
   }
 }
 

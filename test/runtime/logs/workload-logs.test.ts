@@ -47,7 +47,7 @@ test('the last lines are given, oldest first, also by the next start of the node
     assert.equal(await logs.of('w').tail(0), []);
     assert.equal(await logs.of('nobody').tail(5), []);
     await logs.close();
-    const again = new WorkloadLogs(folder, assert.unreachable);
+    const again = new WorkloadLogs(folder, (error) => assert.unreachable(String(error)));
     assert.equal(texts(await again.of('w').tail(2)), ['line 48', 'line 49']);
   }));
 
