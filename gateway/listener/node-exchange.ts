@@ -125,10 +125,15 @@ class NodeReply implements ReplySink {
     this.#response.shouldKeepAlive = false;
   }
 
-  /** The client has left: Node takes a late write for an error, and nobody is there to see it. */
+  /** The client has left: what still comes is dropped, since Node would say that it is full and never drain. */
   #gone(): boolean {
     if (this.#response.destroyed) this.ended = true;
     return this.#response.destroyed;
+  }
+
+  /** The client has left before this answer had its turn on the connection: Node does not know that it is over. */
+  leave(): void {
+    if (!this.#response.destroyed) this.#response.destroy();
   }
 }
 
@@ -252,6 +257,7 @@ export class NodeExchange implements GatewayExchange {
   #left(): void {
     if (this.aborted) return;
     this.aborted = true;
+    this.reply.leave();
     this.#onAbort?.();
   }
 }
