@@ -50,7 +50,8 @@ function installPackages(development) {
   if (installed(Object.keys(wanted))) return;
   say('installing npm packages (once; about half a minute)');
   const omit = development ? [] : ['--omit=dev'];
-  run('npm', ['ci', ...omit, '--no-audit', '--no-fund', '--loglevel=error']);
+  // Not `npm ci`: it refuses a lock file without the packages of other platforms, which a registry may not serve.
+  run('npm', ['install', '--no-save', ...omit, '--no-audit', '--no-fund', '--loglevel=error']);
 }
 
 /** So that `npx skerry` finds the command in this folder. */

@@ -14,7 +14,7 @@ async function failsToStart(options: ProcessOptions, code: string, pattern: RegE
   const how = await attempt.ended;
   const output = attempt.output();
   assert.ok(typeof how === 'number' && how > 0, `it ended with ${how}: ${output}`);
-  assert.match(output, new RegExp(`skerry: [^\\n]+; [^\\n]+ \\[${code}\\]\\n$`));
+  assert.match(output, new RegExp(`(?:^|\\n)[^\\n]+; [^\\n]+ \\[${code}\\]\\n$`));
   assert.match(output, pattern);
   assert.not.match(output, /\n\s+at /);
   return attempt.data;
@@ -127,17 +127,20 @@ test('a port in use is named, and the folder is free again', async () => {
   const taken = createServer();
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
   const { port } = taken.address() as { port: number };
-  const data = await failsToStart(
-    { args: ['--listen', `127.0.0.1:${port}`] },
-    'PORT_IN_USE',
-    new RegExp(`gateway.*127.0.0.1:${port}`),
-  );
-  assert.not(existsSync(join(data, 'skerry.pid')));
-  const env = { SKERRY_ADMIN_TOKEN: 'x'.repeat(16) };
-  await failsToStart({ data, env, args: ['--admin', `127.0.0.1:${port}`] }, 'PORT_IN_USE', /admin API/);
-  assert.not(existsSync(join(data, 'skerry.sock')));
-  taken.close();
-  rmSync(data, { recursive: true });
+  try {
+    const data = await failsToStart(
+      { args: ['--listen', `127.0.0.1:${port}`] },
+      'PORT_IN_USE',
+      new RegExp(`gateway.*127.0.0.1:${port}`),
+    );
+    assert.not(existsSync(join(data, 'skerry.pid')));
+    const env = { SKERRY_ADMIN_TOKEN: 'x'.repeat(16) };
+    await failsToStart({ data, env, args: ['--admin', `127.0.0.1:${port}`] }, 'PORT_IN_USE', /admin API/);
+    assert.not(existsSync(join(data, 'skerry.sock')));
+    rmSync(data, { recursive: true });
+  } finally {
+    taken.close();
+  }
 });
 
 test('the admin API over TCP is refused without a token, with a short one, and off loopback', async () => {
@@ -172,7 +175,7 @@ test('a data folder that is a file, cannot be made, or is from a newer version i
 test('an error of usage ends with 2 and one line', async () => {
   const attempt = await spawnNode({ args: ['--colour', 'red'] });
   assert.is(await attempt.ended, 2);
-  assert.match(attempt.output(), /^skerry: [^\n]*--colour[^\n]* \[UP_USAGE\]\n$/);
+  assert.match(attempt.output(), /^[^\n]*--colour[^\n]* \[UP_USAGE\]\n$/);
   rmSync(attempt.data, { recursive: true });
 });
 
