@@ -63,31 +63,28 @@ async function javaScriptHello(folder: string): Promise<string> {
   return file;
 }
 
+function onWasmtime(what: string, component: string, path: string, other: Peer): Comparison {
+  return {
+    title: `${what}, a fresh instance for each request`,
+    peers: [
+      skerry('Skerry, wasmtime engine, whole gateway', 'wasmtime', component, path),
+      wasmtimeServe('wasmtime serve as it comes', component, path),
+      wasmtimeServe('wasmtime serve, pool tuned the same', component, path, TUNED),
+      other,
+    ],
+  };
+}
+
 function comparisons(rust: string, js: string): Comparison[] {
   return [
-    {
-      title: 'Rust component, a fresh instance for each request',
-      peers: [
-        skerry('Skerry, wasmtime engine, whole gateway', 'wasmtime', rust, '/hello'),
-        wasmtimeServe('wasmtime serve as it comes', rust, '/hello'),
-        wasmtimeServe('wasmtime serve, pool tuned the same', rust, '/hello', TUNED),
-        bareHono(),
-      ],
-    },
-    {
-      title: 'JavaScript component (13 MB), a fresh instance for each request',
-      peers: [
-        skerry('Skerry, wasmtime engine, whole gateway', 'wasmtime', js, '/'),
-        wasmtimeServe('wasmtime serve as it comes', js, '/'),
-        wasmtimeServe('wasmtime serve, pool tuned the same', js, '/', TUNED),
-        workerd(),
-      ],
-    },
+    onWasmtime('Rust component', rust, '/hello', bareHono()),
+    onWasmtime('JavaScript component (13 MB)', js, '/', workerd()),
     {
       title: 'Rust component on the jco engine, a fresh instance for each request',
       peers: [
         skerry('Skerry, jco engine, whole gateway', 'jco', rust, '/hello'),
-        jcoServe('jco serve (one instance for all requests)', rust, '/hello'),
+        jcoServe('jco serve, requests isolated', rust, '/hello', ['--isolate-requests', 'instance']),
+        jcoServe('jco serve as it comes (one instance for all requests)', rust, '/hello'),
       ],
     },
   ];

@@ -48,10 +48,14 @@ async function answers(url: string, child: ChildProcess): Promise<void> {
 }
 
 async function serve(command: string, args: string[], url: string, cleanup?: () => Promise<void>): Promise<Running> {
-  const child = spawn(command, args, { stdio: ['ignore', 'ignore', process.env.BENCH_DEBUG ? 'inherit' : 'ignore'] });
+  // A group of its own: `jco serve` leaves the process that serves behind when it alone is told to end.
+  const child = spawn(command, args, {
+    detached: true,
+    stdio: ['ignore', 'ignore', process.env.BENCH_DEBUG ? 'inherit' : 'ignore'],
+  });
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const stop = async () => {
-    child.kill('SIGTERM');
+    if (child.exitCode === null) process.kill(-(child.pid as number), 'SIGTERM');
     await ended;
     await cleanup?.();
   };
@@ -92,7 +96,7 @@ export function wasmtimeServe(name: string, component: string, path: string, fla
   };
 }
 
-export function jcoServe(name: string, component: string, path: string): Peer {
+export function jcoServe(name: string, component: string, path: string, flags: string[] = []): Peer {
   return {
     name,
     async start() {
@@ -100,7 +104,7 @@ export function jcoServe(name: string, component: string, path: string): Peer {
       const jco = join(projectRoot, 'node_modules', '@bytecodealliance', 'jco', 'dist', 'jco.js');
       return serve(
         process.execPath,
-        [jco, 'serve', component, '--port', String(port)],
+        [jco, 'serve', component, '--port', String(port), ...flags],
         `http://127.0.0.1:${port}${path}`,
       );
     },

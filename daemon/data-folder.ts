@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Stats } from 'node:fs';
-import { chmod, mkdir, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { chmod, mkdir, open, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { SkerryError } from '../errors/skerry-error.ts';
+import { syncFolder } from '../images/store/index.ts';
 import { lockFolder } from './data-folder-lock.ts';
 import { daemonErrors } from './errors.ts';
 
@@ -30,7 +31,7 @@ export async function openDataFolder(folder: string): Promise<DataFolder> {
     const path = await realpath(folder);
     const lock = await lockFolder(path, found);
     try {
-      await chmod(path, 0o700);
+      await closeToOthers(path, found);
       await checkVersion(path);
       const nodeKey = await readNodeKey(path);
       const pidFile = join(path, 'skerry.pid');
@@ -53,9 +54,34 @@ export async function openDataFolder(folder: string): Promise<DataFolder> {
   }
 }
 
+/** Closes a folder that is new or a node's; one that holds other things is somebody else's to open or close. */
+async function closeToOthers(path: string, found: Stats): Promise<void> {
+  if ((found.mode & 0o077) === 0) return;
+  const inside = await readdir(path);
+  const ours = inside.includes('version') || inside.every((name) => name === 'node.lock');
+  if (!ours) throw daemonErrors.DATA_OPEN_TO_OTHERS(path);
+  await chmod(path, 0o700);
+}
+
+/** Makes the missing folders one by one: Node's own `recursive` never returns below a file system like /proc. */
+async function makeFolders(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { mode: 0o700 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    const parent = dirname(folder);
+    if (code !== 'ENOENT' || parent === folder) throw error;
+    const above = await stat(parent).catch(() => null);
+    if (above) throw error;
+    await makeFolders(parent);
+    await mkdir(folder, { mode: 0o700 });
+  }
+  await syncFolder(dirname(folder));
+}
+
 async function makeFolder(folder: string): Promise<Stats> {
-  const made = await mkdir(folder, { recursive: true, mode: 0o700 });
-  if (made !== undefined) await syncFolder(dirname(made));
+  await makeFolders(resolve(folder));
   const found = await stat(folder);
   if (!found.isDirectory()) throw daemonErrors.DATA_NOT_A_FOLDER(folder);
   const user = process.geteuid!();
@@ -107,15 +133,6 @@ async function writeWhole(file: string, content: Uint8Array): Promise<void> {
   }
   await rename(incoming, file);
   await syncFolder(dirname(file));
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 const noRoom = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);

@@ -17,6 +17,12 @@ export const daemonErrors = defineErrors({
     what: (folder: string, why: string) => `the data folder ${folder} cannot be written (${why})`,
     fix: 'give the user that runs the node the right to write there, or choose another folder with --data',
   },
+  DATA_OPEN_TO_OTHERS: {
+    status: 500,
+    what: (folder: string) =>
+      `${folder} holds other things and is open to other users, so it cannot be the data folder`,
+    fix: 'choose a folder of its own with --data (it is made if missing), or close this one with `chmod 700`',
+  },
   DATA_NOT_OURS: {
     status: 500,
     what: (folder: string, owner: number, user: number) =>

@@ -10,3 +10,4 @@ export {
   type VerifiedBlob,
 } from './content-store.ts';
 export { digestOf, isDigest } from './digest.ts';
+export { syncFolder } from './disk.ts';

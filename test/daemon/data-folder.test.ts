@@ -108,6 +108,17 @@ dataFolder('an existing folder that others could read is closed to them', async 
   await data.close();
 });
 
+dataFolder('an open folder that holds other things is refused and left as it is', async ({ folder }) => {
+  mkdirSync(folder, { mode: 0o755 });
+  writeFileSync(join(folder, 'letter.txt'), 'not ours');
+  assert.is((await errorOf(folder)).code, 'DATA_OPEN_TO_OTHERS');
+  assert.is(statSync(folder).mode & 0o777, 0o755);
+});
+
+dataFolder('a place where no folder can be made is refused', async () => {
+  assert.is((await errorOf('/proc/skerry/data')).code, 'DATA_NOT_WRITABLE');
+});
+
 dataFolder('a folder in use by another node is refused, with its process id', async ({ folder, start }) => {
   const { node, line } = await start();
   assert.match(line, /^held /);
