@@ -2,8 +2,9 @@
 import { statfs } from 'node:fs/promises';
 import { freemem, release, totalmem } from 'node:os';
 import type { Doctor } from '../gateway/admin/schemas.ts';
-import type { Driver, Isolation } from '../runtime/driver.ts';
+import type { Driver } from '../runtime/driver.ts';
 import { wasmtimeAvailable } from '../runtime/drivers/wasm/wasmtime/index.ts';
+import type { Isolation } from '../runtime/workload/revision.ts';
 import { formatBytes } from '../runtime/workload/units.ts';
 
 type ProbeView = Doctor['probes'][number];

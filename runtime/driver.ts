@@ -4,9 +4,7 @@
  */
 import type { Duplex } from 'node:stream';
 import type { Exchange } from './exchange.ts';
-import type { Limits, Revision } from './workload/revision.ts';
-
-export type Isolation = 'wasm' | 'container' | 'vm';
+import type { Isolation, Limits, Revision } from './workload/revision.ts';
 
 /** What this machine can do for a driver; `skerry doctor` prints it. */
 export interface Probe {

@@ -5,7 +5,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import { asSkerryError } from '../../errors/skerry-error.ts';
-import { type AdminApp, newAdminApp, noSuchPath, problemResponse } from './app.ts';
+import { type AdminApp, newAdminApp, noSuchPath, problemResponse } from './base-app.ts';
 import { adminGuard } from './guard.ts';
 
 export interface AdminListener {

@@ -1,6 +1,7 @@
 import type { ContentStore } from '../../images/store/index.ts';
-import type { Driver, Isolation } from '../../runtime/driver.ts';
+import type { Driver } from '../../runtime/driver.ts';
 import type { WorkloadLogs } from '../../runtime/logs/workload-logs.ts';
+import type { Isolation } from '../../runtime/workload/revision.ts';
 import type { Dispatcher } from '../dispatch.ts';
 import type { BuildEvent, Doctor, NodeView } from './schemas.ts';
 import type { ViewSources } from './views.ts';

@@ -1,7 +1,8 @@
 /** The node's one reconciler: a controller a workload, the snapshot that the data plane sees, and waking the cold. */
-import type { Driver, Isolation } from '../driver.ts';
+import type { Driver } from '../driver.ts';
 import { EMPTY_SNAPSHOT, type RouteEntry, type Snapshot, type SnapshotSource } from '../snapshot.ts';
 import type { DesiredState } from '../workload/desired-state.ts';
+import type { Isolation } from '../workload/revision.ts';
 import { routesOf } from '../workload/routes.ts';
 import { reconcilerErrors } from './errors.ts';
 import { type ControllerContext, WorkloadController } from './workload-controller.ts';

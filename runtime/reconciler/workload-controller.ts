@@ -1,9 +1,10 @@
 /** Brings one workload to what its document wants. */
 import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
-import type { Driver, Isolation } from '../driver.ts';
+import type { Driver } from '../driver.ts';
 import type { ServedWorkload } from '../snapshot.ts';
 import type { DesiredState } from '../workload/desired-state.ts';
 import type { TrafficShare, WorkloadDocument } from '../workload/documents.ts';
+import type { Isolation } from '../workload/revision.ts';
 import { reconcilerErrors } from './errors.ts';
 import { RevisionRunner } from './revision-runner.ts';
 

@@ -1,6 +1,7 @@
 /** Which sandbox a workload gets. */
-import type { Isolation } from '../driver.ts';
+
 import { workloadErrors } from '../workload/errors.ts';
+import type { Isolation } from '../workload/revision.ts';
 
 export interface Placement {
   readonly isolation: Isolation;

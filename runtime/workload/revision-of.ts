@@ -1,9 +1,8 @@
 /** From what a developer said to an immutable revision. */
 
-import type { Isolation } from '../driver.ts';
 import { placeWorkload } from '../scheduler/placement.ts';
 import { type RevisionDocument, revisionId, type Scale } from './documents.ts';
-import type { Artifact, Limits, Revision } from './revision.ts';
+import type { Artifact, Isolation, Limits, Revision } from './revision.ts';
 import { LIMITS, type WorkloadSettings } from './settings.ts';
 import { parseBytes, parseDuration } from './units.ts';
 

@@ -1,4 +1,5 @@
-import type { Isolation } from '../driver.ts';
+/** The kinds of sandbox, the lightest first. */
+export type Isolation = 'wasm' | 'container' | 'vm';
 
 /** What holds for one instance, set or not. */
 export interface Limits {

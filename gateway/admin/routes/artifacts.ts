@@ -4,7 +4,7 @@ import { asSkerryError } from '../../../errors/skerry-error.ts';
 import { gatewayErrors } from '../../errors.ts';
 import { problemBody } from '../../problem.ts';
 import { nextRequestId } from '../../request-id.ts';
-import type { AdminApp } from '../app.ts';
+import type { AdminApp } from '../base-app.ts';
 import { type BuildEvent, BuildRequest, Stored } from '../schemas.ts';
 import { type AdminServices, MAX_ARTIFACT_BYTES } from '../services.ts';
 

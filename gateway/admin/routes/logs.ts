@@ -2,7 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi';
 import { stream } from 'hono/streaming';
 import type { LogRecord } from '../../../runtime/logs/workload-logs.ts';
 import { WorkloadName } from '../../../runtime/workload/settings.ts';
-import type { AdminApp } from '../app.ts';
+import type { AdminApp } from '../base-app.ts';
 import type { AdminServices } from '../services.ts';
 
 /** Lines kept for a follower that reads slower than the workload writes; then the oldest are left out. */

@@ -1,5 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import type { AdminApp } from '../app.ts';
+import type { AdminApp } from '../base-app.ts';
 import { Doctor, NodeView } from '../schemas.ts';
 import type { AdminServices } from '../services.ts';
 

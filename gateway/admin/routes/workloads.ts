@@ -8,7 +8,7 @@ import { revisionOf } from '../../../runtime/workload/revision-of.ts';
 import { WorkloadName } from '../../../runtime/workload/settings.ts';
 import { gatewayErrors } from '../../errors.ts';
 import { NodeExchange } from '../../listener/node-exchange.ts';
-import type { AdminApp } from '../app.ts';
+import type { AdminApp } from '../base-app.ts';
 import { describeChange } from '../describe-change.ts';
 import {
   DeployRequest,
