@@ -14,6 +14,9 @@ import { palette, writeLine } from './terminal.ts';
 /** Editors write a file in several steps; this long without another one (milliseconds), and it is saved. */
 const QUIET_MS = 80;
 
+/** Not any file at all: our own output may be written to one in the same folder, and would set us off for ever. */
+const MAY_BE_IMPORTED = /\.(?:[cm]?[jt]sx?|json|toml|wasm)$/;
+
 /**
  * Watches the folders of files, not the files: editors replace a file by renaming another over it, and a file that an
  * import names may yet be made.
@@ -45,7 +48,8 @@ class InputWatch {
   #watchFolder(folder: string): void {
     try {
       const watcher = watch(folder, (_event, name) => {
-        if (this.anyFile || name === null || this.#files.has(resolve(folder, name))) this.#changed();
+        const maybeMissing = this.anyFile && (name === null || MAY_BE_IMPORTED.test(name));
+        if (maybeMissing || name === null || this.#files.has(resolve(folder, name))) this.#changed();
       });
       // The folder itself went away: whatever is there next is deployed by hand.
       watcher.on('error', () => watcher.close());

@@ -179,7 +179,11 @@ export class DesiredState {
     const before = document?.value ?? null;
     const scale = scaleOf(settings, before?.scale ?? null);
     checkScale(scale.min, scale.max);
-    const history = (before?.revisions ?? []).filter((id) => id !== revision.id);
+    const kept = before?.revisions ?? [];
+    // What has all the traffic already is not deployed anew: its place in the history stays.
+    const [share] = before?.traffic ?? [];
+    const current = share?.revision === revision.id && share.percent === 100;
+    const revisions = current ? kept : [...kept.filter((id) => id !== revision.id), revision.id];
     const after: WorkloadDocument = {
       name,
       createdAt: before?.createdAt ?? new Date().toISOString(),
@@ -187,7 +191,7 @@ export class DesiredState {
       scale,
       queue: settings.queue ?? LIMITS.queue.default,
       traffic: [{ revision: revision.id, percent: 100 }],
-      revisions: [...history, revision.id].slice(-KEPT_REVISIONS),
+      revisions: revisions.slice(-KEPT_REVISIONS),
     };
     const same = before !== null && canonicalJson(before) === canonicalJson(after);
     return {

@@ -74,6 +74,16 @@ test('the same deploy again changes nothing, not even the generation', () =>
     assert.is(desired.require('hello').value.revisions.length, 2, 'other limits make another revision');
   }));
 
+test('the deploy of what a rollback went back to changes nothing: its place in the history stays', () =>
+  withState(async (desired) => {
+    await desired.deploy([deployOf('hello', 'v1')]);
+    await desired.deploy([deployOf('hello', 'v2')]);
+    const back = await desired.rollback('hello', undefined);
+    const [again] = await desired.deploy([deployOf('hello', 'v1')]);
+    assert.is(again!.action, 'unchanged');
+    assert.equal(desired.require('hello').value.revisions, back.value.revisions);
+  }));
+
 test('a deploy that expects another generation is refused', () =>
   withState(async (desired) => {
     const [first] = await desired.deploy([deployOf('hello', 'v1', {}, 0)]);
