@@ -75,8 +75,8 @@ export const gatewayErrors = defineErrors({
   },
   ARTIFACT_MISSING: {
     status: 400,
-    what: (digest: string) => `the node has no artifact ${digest}`,
-    fix: 'upload it first (POST /v1/artifacts)',
+    what: (what: string, digest: string) => `this node does not have the component of ${what} (${digest})`,
+    fix: 'deploy it here from its source once: a file of `skerry export` names components, it does not hold them',
   },
   TOO_LARGE: {
     status: 413,

@@ -40,7 +40,8 @@ export function artifactRoutes(app: AdminApp, services: AdminServices): void {
 
   app.openapi(postBuild, async (c) => {
     const request = c.req.valid('json');
-    if (!(await services.blobs.has(request.source))) throw gatewayErrors.ARTIFACT_MISSING(request.source);
+    if (!(await services.blobs.has(request.source)))
+      throw gatewayErrors.ARTIFACT_MISSING(request.label, request.source);
     const source = await services.blobs.open(request.source);
     if (source.size > MAX_SOURCE_BYTES) throw gatewayErrors.TOO_LARGE(`${MAX_SOURCE_BYTES / 2 ** 20}MiB`);
     c.header('content-type', 'application/x-ndjson');

@@ -214,7 +214,7 @@ async function checkedDeploys(
     if (deploys.some((other) => other.revision.workload === name)) {
       throw gatewayErrors.INVALID_REQUEST(`the workload ${name} stands there twice`);
     }
-    if (!(await blobs.has(artifact.digest))) throw gatewayErrors.ARTIFACT_MISSING(artifact.digest);
+    if (!(await blobs.has(artifact.digest))) throw gatewayErrors.ARTIFACT_MISSING(name, artifact.digest);
     deploys.push({ revision: revisionOf(name, artifact, label, settings, offered), settings, expectGeneration });
   }
   const planned = desired.plan(deploys);
