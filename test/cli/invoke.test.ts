@@ -1,24 +1,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { assertFailure, collect, skerry, spawnSkerry } from '../support/cli.ts';
-import { type FakeNode, type Handler, problemOf, startFakeNode } from '../support/fake-node.ts';
+import { type Handler, problemOf } from '../support/fake-node.ts';
+import { fakeNodeSuite } from '../support/fake-node-suite.ts';
 
-const test = suite<{ start(handlers: Record<string, Handler>): Promise<FakeNode>; nodes: FakeNode[] }>('invoke');
-
-test.before.each((scene) => {
-  scene.nodes = [];
-  scene.start = async (handlers) => {
-    const node = await startFakeNode(handlers);
-    scene.nodes.push(node);
-    return node;
-  };
-});
-test.after.each(async ({ nodes }) => {
-  for (const node of nodes) await node.close();
-});
+const test = fakeNodeSuite('invoke');
 
 const ok: Handler = (_request, response) => void response.end('fine\n');
 

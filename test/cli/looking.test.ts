@@ -1,21 +1,9 @@
-import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { assertFailure, collect, skerry, spawnSkerry } from '../support/cli.ts';
-import { type FakeNode, type Handler, problem, revisionOf, startFakeNode, workloadOf } from '../support/fake-node.ts';
+import { type Handler, problem, revisionOf, workloadOf } from '../support/fake-node.ts';
+import { fakeNodeSuite } from '../support/fake-node-suite.ts';
 
-const test = suite<{ start(handlers: Record<string, Handler>): Promise<FakeNode>; nodes: FakeNode[] }>('looking');
-
-test.before.each((scene) => {
-  scene.nodes = [];
-  scene.start = async (handlers) => {
-    const node = await startFakeNode(handlers);
-    scene.nodes.push(node);
-    return node;
-  };
-});
-test.after.each(async ({ nodes }) => {
-  for (const node of nodes) await node.close();
-});
+const test = fakeNodeSuite('looking');
 
 const split = workloadOf('shop', {
   generation: 4,

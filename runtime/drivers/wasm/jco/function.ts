@@ -4,8 +4,8 @@ import type { InstanceStats } from '../../../driver.ts';
 import type { Exchange } from '../../../exchange.ts';
 import type { FunctionSettings, WasmFunction } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
+import { formatBytes } from '../format-bytes.ts';
 import { Execution, type ExecutionOwner } from './execution.ts';
-import { formatBytes } from './format-bytes.ts';
 import type { Pool } from './pool.ts';
 import type { CodeMessage } from './protocol.ts';
 

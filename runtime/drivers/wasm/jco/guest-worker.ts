@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type Transferable, Worker } from 'node:worker_threads';
 import { projectRoot } from '../../../../errors/project-root.ts';
 import { type CodeMessage, cell, cellCount, type FromWorker, type ToWorker } from './protocol.ts';
+import { isolatedWorker } from './worker-options.ts';
 
 /** MiB of JavaScript heap of a worker: generated code of some functions, and what the host keeps for one guest. */
 const heapMb = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 32 };
@@ -41,12 +42,7 @@ export class GuestWorker {
     this.#owner = owner;
     this.#worker = new Worker(join(projectRoot, 'dist', 'jco-worker.js'), {
       workerData: { cells: this.#cells },
-      env: {},
-      argv: [],
-      execArgv: [],
-      stdin: false,
-      stdout: true,
-      stderr: true,
+      ...isolatedWorker,
       trackUnmanagedFds: true,
       resourceLimits: heapMb,
     });

@@ -5,6 +5,7 @@ import { projectRoot } from '../../../../errors/project-root.ts';
 import type { SkerryError } from '../../../../errors/skerry-error.ts';
 import { wasmErrors } from '../errors.ts';
 import type { Refusal, Transpiled, TranspileReply } from './transpiled.ts';
+import { isolatedWorker } from './worker-options.ts';
 
 /** A component of 13 MB takes 2.5 s; one that takes longer than this, in milliseconds, is made to. */
 const timeout = 120_000;
@@ -15,12 +16,7 @@ const heapMb = 512;
 export async function transpileComponent(name: string, component: Uint8Array): Promise<Transpiled> {
   const worker = new Worker(join(projectRoot, 'dist', 'jco-transpile-worker.js'), {
     workerData: component,
-    env: {},
-    argv: [],
-    execArgv: [],
-    stdin: false,
-    stdout: true,
-    stderr: true,
+    ...isolatedWorker,
     resourceLimits: { maxOldGenerationSizeMb: heapMb },
   });
   worker.stdout.resume();

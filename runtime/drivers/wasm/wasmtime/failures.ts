@@ -1,6 +1,7 @@
 /** The codes of native/wasm/src/failure.rs and component.rs as Skerry's errors. */
 import type { SkerryError } from '../../../../errors/skerry-error.ts';
 import { wasmErrors } from '../errors.ts';
+import { formatBytes } from '../format-bytes.ts';
 
 /** Why a request failed. `memoryBytes` is the limit of the function. */
 export function requestFailure(code: number, detail: string, memoryBytes: number): SkerryError {
@@ -48,16 +49,4 @@ export function componentRefusal(code: number, detail: string, name: string, mem
     default:
       return wasmErrors.ENGINE_FAULT(detail);
   }
-}
-
-/** 16777216 as "16 MiB". */
-function formatBytes(bytes: number): string {
-  const units = ['bytes', 'KiB', 'MiB', 'GiB'];
-  let unit = 0;
-  let value = bytes;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${Number.isInteger(value) ? value : value.toFixed(1)} ${units[unit]}`;
 }
