@@ -18,6 +18,7 @@ export const SETTING_FLAGS: readonly SettingFlag[] = [
   { key: 'memory', flag: '--memory', value: 'size', kind: 'text' },
   { key: 'cpus', flag: '--cpus', value: 'cores', kind: 'number' },
   { key: 'timeout', flag: '--timeout', value: 'time', kind: 'text' },
+  { key: 'cpu-time', flag: '--cpu-time', value: 'time', kind: 'text' },
   { key: 'start-timeout', flag: '--start-timeout', value: 'time', kind: 'text' },
   { key: 'concurrency', flag: '--concurrency', value: 'n', kind: 'number' },
   { key: 'queue', flag: '--queue', value: 'n', kind: 'number' },

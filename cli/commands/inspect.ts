@@ -64,6 +64,7 @@ function describeRevision(revision: RevisionView, view: WorkloadView, colours: P
     ['memory', formatBytes(limits.memoryBytes)],
     ['cpus', String(limits.cpuMillicores / 1000)],
     ['timeout', `${formatDuration(limits.timeoutMs)}, start ${formatDuration(limits.startTimeoutMs)}`],
+    ...(limits.cpuTimeMs === undefined ? [] : [['CPU time', formatDuration(limits.cpuTimeMs)]]),
     ['concurrency', String(limits.concurrency)],
     ['priority', String(revision.priority)],
     ['reuse', String(revision.reuse)],

@@ -24,6 +24,7 @@ function fields(workload: WorkloadDocument | null, revision: RevisionDocument | 
     memory: formatBytes(limits.memoryBytes),
     cpus: String(limits.cpuMillicores / 1000),
     timeout: formatDuration(limits.timeoutMs),
+    'cpu-time': limits.cpuTimeMs === undefined ? 'what fits' : formatDuration(limits.cpuTimeMs),
     'start-timeout': formatDuration(limits.startTimeoutMs),
     concurrency: String(limits.concurrency),
     priority: String(revision.priority),

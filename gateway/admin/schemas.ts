@@ -62,6 +62,7 @@ export const RevisionView = z
       memoryBytes: z.number(),
       cpuMillicores: z.number(),
       timeoutMs: z.number(),
+      cpuTimeMs: z.number().optional(),
       startTimeoutMs: z.number(),
       concurrency: z.number(),
     }),

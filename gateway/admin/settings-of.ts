@@ -22,6 +22,7 @@ export function settingsOf(workload: WorkloadDocument, revision: RevisionDocumen
     memory: exactBytes(limits.memoryBytes),
     cpus: limits.cpuMillicores / 1000,
     timeout: formatDuration(limits.timeoutMs),
+    ...(limits.cpuTimeMs === undefined ? {} : { 'cpu-time': formatDuration(limits.cpuTimeMs) }),
     'start-timeout': formatDuration(limits.startTimeoutMs),
     concurrency: limits.concurrency,
     queue: workload.queue,

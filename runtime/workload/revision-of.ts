@@ -17,6 +17,7 @@ function limitsOf(settings: WorkloadSettings, isolation: Isolation): Limits {
     memoryBytes: parsed(parseBytes, settings.memory, memory),
     cpuMillicores: Math.round((settings.cpus ?? LIMITS.cpus.default) * 1000),
     timeoutMs: parsed(parseDuration, settings.timeout, LIMITS.timeout.default),
+    ...(settings['cpu-time'] === undefined ? {} : { cpuTimeMs: parsed(parseDuration, settings['cpu-time'], 0) }),
     startTimeoutMs: parsed(parseDuration, settings['start-timeout'], LIMITS.startTimeout.default),
     concurrency: settings.concurrency ?? LIMITS.concurrency.default,
   };

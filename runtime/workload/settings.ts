@@ -12,6 +12,7 @@ export const LIMITS = {
   memory: { min: MiB, max: 64 * 1024 * MiB, wasm: 64 * MiB, other: 128 * MiB },
   cpus: { min: 0.01, max: 256, default: 0.5 },
   timeout: { min: 1, max: 24 * 3_600_000, default: 10_000 },
+  cpuTime: { min: 1, max: 24 * 3_600_000 },
   startTimeout: { min: 1, max: 3_600_000, default: 30_000 },
   concurrency: { min: 1, max: 10_000, default: 64 },
   priority: { min: 0, max: 9, default: 5 },
@@ -93,6 +94,9 @@ export const WorkloadSettings = z.strictObject({
   timeout: durationBetween(LIMITS.timeout.min, LIMITS.timeout.max)
     .optional()
     .describe('From the arrival of a request to the end of its answer. Default 10s.'),
+  'cpu-time': durationBetween(LIMITS.cpuTime.min, LIMITS.cpuTime.max)
+    .optional()
+    .describe('CPU time that one request of a Wasm function may use. Default: as much as fits before its deadline.'),
   'start-timeout': durationBetween(LIMITS.startTimeout.min, LIMITS.startTimeout.max)
     .optional()
     .describe('From the start of an instance to its readiness. Default 30s.'),
@@ -124,9 +128,7 @@ export const WorkloadSettings = z.strictObject({
     .describe('Routes beside the default ones (host NAME.localhost and path /NAME/*); their prefix is not stripped.'),
   reuse: wholeBetween(LIMITS.reuse.min, LIMITS.reuse.max)
     .optional()
-    .describe(
-      'Requests that one Wasm instance may serve before it is replaced. Default 1: a fresh one for each. (The wasmtime engine makes a fresh one always yet.)',
-    ),
+    .describe('Requests that one Wasm instance may serve before it is replaced. Default 1: a fresh one for each.'),
   min: wholeBetween(0, LIMITS.instances.max).optional().describe('Instances kept ready. Default 0: none when idle.'),
   max: wholeBetween(0, LIMITS.instances.max)
     .optional()

@@ -1,6 +1,7 @@
 //! What a guest finds around it: WASI with nothing granted, and the bounds on what it can make the host keep for it.
 
-use std::sync::Arc;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{Engine, Store, UpdateDeadline};
@@ -20,9 +21,7 @@ const FIELDS: usize = 64 << 10;
 const CALL_BYTES: usize = 8 << 20;
 /// Random bytes that one call may ask for.
 const RANDOM_BYTES: u64 = 4 << 20;
-/// Ticks of the clock before a guest must let others run, see `clock::TICK`. The first slice is longer, so that most
-/// requests are never interrupted.
-const FIRST_SLICE: u64 = 2;
+/// Ticks of the clock in every time slice after the first.
 const SLICE: u64 = 1;
 
 pub struct Host {
@@ -31,17 +30,41 @@ pub struct Host {
     table: ResourceTable,
     outgoing: Outgoing,
     pub limits: Limits,
-    pub request: Arc<Request>,
+    pub current: Arc<Current>,
+}
+
+/// The request that an instance serves: none while it waits for its next one, and of several at once the last that
+/// began. Whatever belongs to a request asks here at the time of the call.
+pub struct Current(Mutex<Option<Arc<Request>>>);
+
+impl Current {
+    pub fn get(&self) -> Option<Arc<Request>> {
+        self.lock().clone()
+    }
+
+    pub fn set(&self, request: Option<Arc<Request>>) {
+        let before = mem::replace(&mut *self.lock(), request);
+        drop(before);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Request>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Host {
-    /// A store for one instance that serves `request`.
-    pub fn store(engine: &Engine, request: Arc<Request>) -> Store<Host> {
-        let function = &request.function;
+    /// Ticks of the clock before a new guest must let others run, see `clock::TICK`: longer than the slices that
+    /// follow, so that most requests are never interrupted.
+    pub const FIRST_SLICE: u64 = 2;
+
+    /// A store for one instance that serves `request` first.
+    pub fn store(engine: &Engine, request: &Arc<Request>) -> Store<Host> {
+        let settings = &request.function.settings;
+        let current = Arc::new(Current(Mutex::new(Some(request.clone()))));
         let mut wasi = WasiCtxBuilder::new();
-        wasi.envs(&function.env)
-            .stdout(Output::stdout(request.clone()))
-            .stderr(Output::stderr(request.clone()))
+        wasi.envs(&settings.env)
+            .stdout(Output::stdout(current.clone()))
+            .stderr(Output::stderr(current.clone()))
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
@@ -55,16 +78,16 @@ impl Host {
             http,
             table,
             outgoing: Outgoing,
-            limits: Limits::new(function.memory_limit),
-            request,
+            limits: Limits::new(settings.memory_limit),
+            current,
         };
         let mut store = Store::new(engine, host);
         store.limiter(|host| &mut host.limits);
         store.set_hostcall_fuel(CALL_BYTES);
-        store.set_epoch_deadline(FIRST_SLICE);
+        store.set_epoch_deadline(Self::FIRST_SLICE);
         // Runs inside the guest at the end of each slice, while it is instantiated too.
         store.epoch_deadline_callback(|context| {
-            let request = &context.data().request;
+            let Some(request) = context.data().current.get() else { return Ok(UpdateDeadline::Interrupt) };
             if request.must_end().is_some() {
                 return Ok(UpdateDeadline::Interrupt);
             }

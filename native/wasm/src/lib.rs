@@ -4,6 +4,7 @@
 mod body;
 mod cache;
 mod clock;
+mod code;
 mod component;
 mod config;
 mod engine;
@@ -11,11 +12,13 @@ mod failure;
 mod function;
 mod head;
 mod host;
+mod instance;
 mod latin1;
 mod limits;
 mod outbox;
 mod outgoing;
 mod output;
+mod pools;
 mod queue;
 mod reply;
 mod request;
@@ -37,10 +40,15 @@ use napi_derive::napi;
 use crate::body::{BodyStream, IncomingBody, Pushed};
 use crate::component::Refusal;
 use crate::engine::Engine;
-use crate::function::Function;
+use crate::function::{Figures, Function, Settings};
 use crate::latin1::Latin1;
 use crate::outbox::{Event, Outbox, flag};
 use crate::request::Request;
+
+/// A request makes and frees some hundred small pieces of memory, on one thread for another: this allocator is made for
+/// that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The version of wasmtime, from the lock file that this library was built with.
 #[napi]
@@ -132,22 +140,40 @@ impl NativeEngine {
         self.job(ticket, move |engine| Ok(engine.cache.forget(&digest)?));
     }
 
-    /// Compiles and links a component, and makes it callable as the function `id`. `env` has names and values in turn; `memory` is the limit
-    /// in bytes.
+    /// Compiles and links a component, and makes it callable as the function `id`. `memory` is its limit in bytes,
+    /// `cpu` that of the CPU time of one request in milliseconds (0: none), `reuse` the number of requests that an
+    /// instance serves; `env` has names and values in turn.
+    #[allow(clippy::too_many_arguments, reason = "numbers and strings cross more cheaply than objects")]
     #[napi(catch_unwind)]
-    pub fn load(&self, ticket: u32, id: u32, digest: String, path: String, memory: f64, env: Vec<String>) {
+    pub fn load(
+        &self,
+        ticket: u32,
+        id: u32,
+        digest: String,
+        path: String,
+        memory: f64,
+        cpu: f64,
+        reuse: u32,
+        env: Vec<String>,
+    ) {
         let functions = self.functions.clone();
         self.job(ticket, move |engine| {
-            let prepared = engine.prepare(&digest, &path)?;
-            if prepared.initial_memory > memory as u64 {
-                return Err(Refusal::Memory(prepared.initial_memory));
+            let code = engine.prepare(&digest, &path)?;
+            if code.initial_memory > memory as u64 {
+                return Err(Refusal::Memory(code.initial_memory));
             }
             let mut values = env.into_iter();
             let mut pairs = Vec::new();
             while let (Some(name), Some(value)) = (values.next(), values.next()) {
                 pairs.push((name, value));
             }
-            lock(&functions).insert(id, Arc::new(Function::new(prepared.code, memory as usize, pairs)));
+            let settings = Settings {
+                memory_limit: memory as usize,
+                cpu_limit: (cpu > 0.0).then(|| Duration::from_secs_f64(cpu / 1000.0)),
+                reuse,
+                env: pairs,
+            };
+            lock(&functions).insert(id, Arc::new(Function::new(code, settings)));
             Ok(())
         });
     }
@@ -155,7 +181,10 @@ impl NativeEngine {
     /// Forgets a function. Its code is freed when no other one shares it and its last request is over.
     #[napi(catch_unwind)]
     pub fn unload(&self, id: u32) {
-        lock(&self.functions).remove(&id);
+        let function = lock(&self.functions).remove(&id);
+        if let (Some(function), Some(engine)) = (function, lock(&self.engine).clone()) {
+            engine.clone().spawn_blocking(move || function.kept.clear(&engine));
+        }
     }
 
     /// Starts a request under a slot that is free. `head` is packed as head.rs says, `fields` the number of its fields;
@@ -259,12 +288,17 @@ impl NativeEngine {
         }
     }
 
-    /// CPU time of a function's guests so far in milliseconds, and the most memory that one of them had, in bytes.
+    /// The figures of a function, see `Figures::list`.
     #[napi(catch_unwind)]
     pub fn stats(&self, id: u32) -> Vec<f64> {
         let function = lock(&self.functions).get(&id).cloned();
-        let (cpu, peak) = function.map_or((0, 0), |function| function.stats());
-        vec![cpu as f64 / 1e6, peak as f64]
+        function.map_or_else(|| Figures::default().list(), |function| function.figures.list())
+    }
+
+    /// Bytes of memory that places for instances keep while nobody uses them.
+    #[napi(catch_unwind)]
+    pub fn kept_bytes(&self) -> f64 {
+        lock(&self.engine).as_ref().map_or(0.0, |engine| engine.pools.kept_bytes() as f64)
     }
 
     /// Ends everything. Requests that are not over fail as stopped.

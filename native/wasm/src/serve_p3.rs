@@ -8,7 +8,7 @@ use wasmtime::Store;
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p3::Request as GuestRequest;
-use wasmtime_wasi_http::p3::bindings::ServicePre;
+use wasmtime_wasi_http::p3::bindings::Service;
 
 use crate::body::IncomingBody;
 use crate::failure::{Failure, ServeError};
@@ -18,11 +18,10 @@ use crate::serve_p2::{Progress, poll_body};
 
 pub async fn serve(
     store: &mut Store<Host>,
-    code: &ServicePre<Host>,
+    service: &Service,
     head: http::Request<IncomingBody>,
     request: &Arc<Request>,
 ) -> Result<(), ServeError> {
-    let service = code.instantiate_async(&mut *store).await?;
     let (guest_request, sent) = GuestRequest::from_http(store.data_mut().http().hooks, head);
     store
         .run_concurrent(async |accessor: &Accessor<Host>| -> Result<(), ServeError> {

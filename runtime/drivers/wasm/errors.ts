@@ -104,6 +104,11 @@ export const wasmErrors = defineErrors({
     what: (limit: string) => `the function went past its memory limit of ${limit}`,
     fix: 'raise --memory, or make it use less',
   },
+  FUNCTION_CPU: {
+    status: 500,
+    what: () => 'the function used more CPU time than one request may',
+    fix: 'raise --cpu-time, or make it compute less',
+  },
   FUNCTION_DEADLINE: {
     status: 504,
     what: () => 'the function did not finish by its deadline',

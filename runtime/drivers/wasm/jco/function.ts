@@ -61,6 +61,9 @@ export class JcoFunction implements WasmFunction {
       cpuMs: this.#cpuMs,
       // An instance takes what the one before it took; when none runs, that is what the next will take.
       memoryBytes: Math.max(1, this.#running.size) * this.#lastMemory,
+      coldStarts: this.#requests,
+      warmStarts: 0,
+      startMs: 0,
     };
   }
 

@@ -61,10 +61,19 @@ class WasmtimeEngine implements WasmEngine, Switchboard {
 
   async load(component: ComponentFile, settings: FunctionSettings): Promise<WasmFunction> {
     const id = ++this.#serial;
-    const { memoryBytes } = settings.limits;
+    const { memoryBytes, cpuTimeMs } = settings.limits;
     const env = Object.entries(settings.env).flat();
     await this.#job(settings.label, memoryBytes, (ticket) =>
-      this.native.load(ticket, id, hex(component.digest), component.path, memoryBytes, env),
+      this.native.load(
+        ticket,
+        id,
+        hex(component.digest),
+        component.path,
+        memoryBytes,
+        cpuTimeMs ?? 0,
+        settings.reuse,
+        env,
+      ),
     );
     const fn = new NativeFunction(this, id, settings, () => this.#functions.delete(fn));
     this.#functions.add(fn);

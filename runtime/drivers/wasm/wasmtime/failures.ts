@@ -24,6 +24,8 @@ export function requestFailure(code: number, detail: string, memoryBytes: number
       return wasmErrors.FUNCTION_STOPPED();
     case 9:
       return wasmErrors.ENGINE_FULL();
+    case 11:
+      return wasmErrors.FUNCTION_CPU();
     default:
       return wasmErrors.ENGINE_FAULT(detail);
   }

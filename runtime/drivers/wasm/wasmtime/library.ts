@@ -15,7 +15,16 @@ export interface NativeLibrary {
 export interface NativeEngine {
   hold(held: boolean): void;
   compile(ticket: number, digest: string, path: string): void;
-  load(ticket: number, id: number, digest: string, path: string, memory: number, env: string[]): void;
+  load(
+    ticket: number,
+    id: number,
+    digest: string,
+    path: string,
+    memoryBytes: number,
+    cpuMs: number,
+    reuse: number,
+    env: string[],
+  ): void;
   forget(ticket: number, digest: string): void;
   unload(id: number): void;
   start(
@@ -34,9 +43,13 @@ export interface NativeEngine {
   taken(slot: number, bytes: number): void;
   stop(slot: number): void;
   release(slot: number): void;
-  stats(id: number): [cpuMs: number, peakBytes: number];
+  stats(id: number): Figures;
+  keptBytes(): number;
   close(): void;
 }
+
+/** What the engine counts of a function, see native/wasm/src/function.rs. */
+export type Figures = [cpuMs: number, peakBytes: number, made: number, makingMs: number, reused: number];
 
 const folder = join(projectRoot, 'native/wasm');
 const file = join(folder, 'skerry-wasm.node');
