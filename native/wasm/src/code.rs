@@ -61,6 +61,11 @@ impl Code {
         Ok(code)
     }
 
+    /// Can one instance serve several requests at once?
+    pub fn is_concurrent(&self) -> bool {
+        self.linked.iter().filter_map(OnceLock::get).any(|linked| matches!(linked, Linked::P3(_)))
+    }
+
     /// The code for places of a class; the first use of a class maps it in, which takes milliseconds.
     pub fn linked(&self, class: Class, pools: &Pools) -> Result<&Linked, String> {
         let slot = &self.linked[class as usize];

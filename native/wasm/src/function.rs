@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::code::Code;
 use crate::instance::Kept;
 use crate::pools::Class;
+use crate::shared::Crowd;
 
 pub struct Settings {
     /// Bytes of all memories and tables of an instance together.
@@ -24,11 +25,13 @@ pub struct Function {
     pub figures: Figures,
     /// Instances that wait for their next request.
     pub kept: Kept,
+    /// Instances that serve several requests at once.
+    pub crowd: Crowd,
 }
 
 impl Function {
     pub fn new(code: Arc<Code>, settings: Settings) -> Self {
-        Function { code, settings, figures: Figures::default(), kept: Kept::default() }
+        Function { code, settings, figures: Figures::default(), kept: Kept::default(), crowd: Crowd::default() }
     }
 
     /// The class of places that its instances take, by the most memory that it needed so far.

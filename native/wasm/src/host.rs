@@ -12,6 +12,7 @@ use crate::limits::Limits;
 use crate::outgoing::Outgoing;
 use crate::output::Output;
 use crate::request::Request;
+use crate::shared::Shared;
 
 /// Handles that one instance may hold. With `FIELDS` this bounds the host's memory for headers to 128 MiB.
 const HANDLES: usize = 2048;
@@ -31,6 +32,8 @@ pub struct Host {
     outgoing: Outgoing,
     pub limits: Limits,
     pub current: Arc<Current>,
+    /// Set when the instance serves several requests at once.
+    pub shared: Option<Arc<Shared>>,
 }
 
 /// The request that an instance serves: none while it waits for its next one, and of several at once the last that
@@ -80,6 +83,7 @@ impl Host {
             outgoing: Outgoing,
             limits: Limits::new(settings.memory_limit),
             current,
+            shared: None,
         };
         let mut store = Store::new(engine, host);
         store.limiter(|host| &mut host.limits);
@@ -87,12 +91,19 @@ impl Host {
         store.set_epoch_deadline(Self::FIRST_SLICE);
         // Runs inside the guest at the end of each slice, while it is instantiated too.
         store.epoch_deadline_callback(|context| {
-            let Some(request) = context.data().current.get() else { return Ok(UpdateDeadline::Interrupt) };
-            if request.must_end().is_some() {
-                return Ok(UpdateDeadline::Interrupt);
-            }
-            request.preempt();
-            Ok(UpdateDeadline::Yield(SLICE))
+            let host = context.data();
+            let must_end = match (&host.shared, host.current.get()) {
+                (Some(shared), _) => {
+                    shared.preempt();
+                    shared.is_stuck()
+                }
+                (None, Some(request)) => {
+                    request.preempt();
+                    request.must_end().is_some()
+                }
+                (None, None) => true,
+            };
+            Ok(if must_end { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(SLICE) })
         });
         store
     }

@@ -61,7 +61,7 @@ impl Instance {
 }
 
 /// How long an instance is kept for its next request.
-const IDLE: Duration = Duration::from_secs(10);
+pub const IDLE: Duration = Duration::from_secs(10);
 
 /// The instances of a function that wait for their next request.
 #[derive(Default)]

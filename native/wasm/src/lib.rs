@@ -25,6 +25,7 @@ mod request;
 mod serve;
 mod serve_p2;
 mod serve_p3;
+mod shared;
 mod task;
 
 use std::collections::HashMap;
@@ -183,7 +184,10 @@ impl NativeEngine {
     pub fn unload(&self, id: u32) {
         let function = lock(&self.functions).remove(&id);
         if let (Some(function), Some(engine)) = (function, lock(&self.engine).clone()) {
-            engine.clone().spawn_blocking(move || function.kept.clear(&engine));
+            engine.clone().spawn_blocking(move || {
+                function.crowd.close();
+                function.kept.clear(&engine);
+            });
         }
     }
 

@@ -10,8 +10,44 @@ use async_task::Runnable;
 use tokio::runtime::Handle;
 
 use crate::request::Request;
+use crate::shared::Shared;
 
-pub type Turn = Runnable<Arc<Request>>;
+pub type Turn = Runnable<Runner>;
+
+/// Whose turn it is.
+#[derive(Clone)]
+pub enum Runner {
+    Alone(Arc<Request>),
+    /// An instance that serves several requests at once.
+    Shared(Arc<Shared>),
+}
+
+impl Runner {
+    /// Notes that it was put into the run queue; true when it had been before.
+    fn begin(&self) -> bool {
+        match self {
+            Runner::Alone(request) => request.begin(),
+            Runner::Shared(shared) => shared.begin(),
+        }
+    }
+
+    /// Has it burnt CPU for a while?
+    fn is_long(&self) -> bool {
+        let slices = match self {
+            Runner::Alone(request) => request.slices(),
+            Runner::Shared(shared) => shared.slices(),
+        };
+        slices >= LONG
+    }
+
+    /// Adds CPU time of one turn, in nanoseconds.
+    fn add_cpu(&self, nanoseconds: u64) {
+        match self {
+            Runner::Alone(request) => request.add_cpu(nanoseconds),
+            Runner::Shared(shared) => shared.function.figures.add_cpu(nanoseconds),
+        }
+    }
+}
 
 #[derive(Default)]
 pub struct RunQueue {
@@ -31,8 +67,9 @@ struct Lanes {
     passed: [u32; 2],
     /// Threads that wait for work, that which waited last at the end: its caches are warm.
     idle: Vec<Thread>,
-    /// Threads that have not ended.
     threads: usize,
+    /// Threads that are in the turn of a long request.
+    long_turns: usize,
     closed: bool,
 }
 
@@ -47,7 +84,7 @@ const BACKLOG: usize = 4;
 
 impl RunQueue {
     pub fn push(&self, turn: Turn) {
-        let (begun, long) = (turn.metadata().begin(), turn.metadata().slices() >= LONG);
+        let (begun, long) = (turn.metadata().begin(), turn.metadata().is_long());
         let mut lanes = self.lock();
         if lanes.closed {
             drop(lanes);
@@ -86,6 +123,7 @@ impl RunQueue {
                 return None;
             }
             if let Some(turn) = lanes.next() {
+                lanes.long_turns += usize::from(turn.metadata().is_long());
                 return Some(turn);
             }
             let me = thread::current();
@@ -98,6 +136,11 @@ impl RunQueue {
                 lanes = self.lock();
             }
         }
+    }
+
+    /// Threads that run guests.
+    pub fn threads(&self) -> usize {
+        self.lock().threads
     }
 
     /// Ends the threads and drops the guests that wait.
@@ -126,7 +169,9 @@ impl Lanes {
     /// is work for it too, or the clock finds that something has waited for a tick.
     fn is_short_of_threads(&self) -> bool {
         let busy = self.threads - self.idle.len();
-        busy == 0 || busy + 1 < self.threads || self.waiting() > BACKLOG * busy
+        // A thread in the turn of a long request is free again at the next tick only.
+        let quick = busy.saturating_sub(self.long_turns);
+        quick == 0 || busy + 1 < self.threads || self.waiting() > BACKLOG * quick
     }
 
     fn next(&mut self) -> Option<Turn> {
@@ -178,10 +223,14 @@ fn run(queue: &RunQueue, io: &Handle) {
     // What a thread does between two turns is so little that it is counted to the turn that follows.
     let mut before = thread_cpu();
     while let Some(turn) = queue.pop() {
-        let request = turn.metadata().clone();
+        let runner = turn.metadata().clone();
+        let long = runner.is_long();
         turn.run();
+        if long {
+            queue.lock().long_turns -= 1;
+        }
         let now = thread_cpu();
-        request.add_cpu(now.saturating_sub(before));
+        runner.add_cpu(now.saturating_sub(before));
         before = now;
     }
 }
