@@ -144,7 +144,7 @@ export function serve(channel: Channel, code: Code, message: RunMessage, memorie
 function unanswered(run: CurrentRun): Failure | null {
   if (!run.answer.given) return { code: 'FUNCTION_NO_ANSWER', why: '' };
   if (!run.answer.complete && !run.gone) {
-    return { code: 'FUNCTION_BAD_ANSWER', why: 'it returned before its body was finished' };
+    return { code: 'FUNCTION_BAD_ANSWER', why: 'its body was never finished' };
   }
   return null;
 }
@@ -157,8 +157,11 @@ function explain(run: CurrentRun, error: unknown, wantedMemory: boolean): Failur
     return known.failure;
   }
   const why = trapMessage(error);
-  const stack = error instanceof Error && typeof error.stack === 'string' ? wasmFrames(error.stack) : '';
-  run.output.print('stderr', new TextEncoder().encode(`trap: ${why}\n${stack}`));
+  // A guest that cannot write because its client has left has done nothing wrong: many give up by a trap.
+  if (!run.gone) {
+    const stack = error instanceof Error && typeof error.stack === 'string' ? wasmFrames(error.stack) : '';
+    run.output.print('stderr', new TextEncoder().encode(`trap: ${why}\n${stack}`));
+  }
   return { code: wantedMemory ? 'FUNCTION_MEMORY' : 'FUNCTION_TRAPPED', why };
 }
 

@@ -72,13 +72,6 @@ test('more sleepers than workers all wake', async ({ bench }) => {
   await fn.close();
 });
 
-test('a status that is not final, and headers beyond all measure, are bad answers', async ({ bench }) => {
-  const fn = await bench.load(await guestComponent('behaviours'));
-  assert.is((await failure(fn, '/status/150')).code, 'FUNCTION_BAD_ANSWER');
-  assert.is((await failure(fn, '/huge-header')).code, 'FUNCTION_BAD_ANSWER');
-  await fn.close();
-});
-
 test('compiled code is found again, and forgotten on demand', async ({ bench }) => {
   const component = await guestComponent('behaviours');
   await bench.engine.compile(component);
