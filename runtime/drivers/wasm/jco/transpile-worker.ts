@@ -1,7 +1,7 @@
 /** A thread that transpiles one component and ends: jco works for seconds on a large one and must not hold up the node. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { transpile } from '@bytecodealliance/jco';
-import { componentNames, preamble } from './component-names.ts';
+import { inspectComponent } from '../../../../images/wasm/component.ts';
 import { asScript } from './glue.ts';
 import { guard } from './glue-guards.ts';
 import { slim } from './glue-slim.ts';
@@ -37,27 +37,23 @@ async function run(component: Uint8Array): Promise<Transpiled> {
 }
 
 function checkSurface(component: Uint8Array): void {
-  const kind = preamble(component);
-  if (kind === 'other') throw new Refused({ code: 'NOT_WASM' });
-  if (kind === 'core-module') throw new Refused({ code: 'CORE_MODULE' });
-  let names: ReturnType<typeof componentNames>;
-  try {
-    names = componentNames(component);
-  } catch (error) {
-    throw new Refused({ code: 'COMPONENT_INVALID', why: (error as Error).message });
+  const found = inspectComponent(component, 'component');
+  if (!found.ok) {
+    if (found.problem === 'not-wasm') throw new Refused({ code: 'NOT_WASM' });
+    if (found.problem === 'core-module') throw new Refused({ code: 'CORE_MODULE' });
+    throw new Refused({ code: 'COMPONENT_INVALID', why: found.why });
   }
+  const { imports, exports, handler } = found.info;
   const p3 = /^wasi:[a-z-]+\/[a-z-]+@0\.3\./;
-  if ([...names.imports, ...names.exports].some((name) => p3.test(name)))
-    throw new Refused({ code: 'ENGINE_LACKS_P3' });
-  const missing = names.imports.filter((name) => !isOffered(name));
+  if ([...imports, ...exports].some((name) => p3.test(name))) throw new Refused({ code: 'ENGINE_LACKS_P3' });
+  const missing = imports.filter((name) => !isOffered(name));
   if (missing.length > 0) throw new Refused({ code: 'IMPORT_NOT_OFFERED', why: missing.map(printable).join(', ') });
-  if (!names.exports.some((name) => /^wasi:http\/incoming-handler@0\.2\.\d+$/.test(name))) {
-    throw new Refused({ code: 'NO_HTTP_HANDLER' });
-  }
+  if (handler !== 'p2') throw new Refused({ code: 'NO_HTTP_HANDLER' });
 }
 
+/** What has a shim here; a name may carry the series of its version alone. */
 function isOffered(name: string): boolean {
-  const match = /^(wasi:[a-z-]+\/[a-z-]+)@0\.2\.\d+$/.exec(name);
+  const match = /^(wasi:[a-z-]+\/[a-z-]+)@0\.2(?:\.\d+)?$/.exec(name);
   return match !== null && Object.hasOwn(offered, match[1]!);
 }
 

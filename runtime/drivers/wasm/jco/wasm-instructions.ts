@@ -1,5 +1,5 @@
 /** Steps over the instructions of a function body (core specification, section 5.4), as many kinds as this V8 knows. */
-import type { BinaryReader } from './binary-reader.ts';
+import type { BinaryReader } from '../../../../images/wasm/binary-reader.ts';
 
 /** An instruction, or an encoding, that is not known here. */
 export class UnknownInstruction extends Error {}
@@ -31,11 +31,11 @@ export function skipInstruction(reader: BinaryReader): number {
     case none:
       break;
     case one:
-      skipNumber(reader);
+      reader.skipInteger();
       break;
     case two:
-      skipNumber(reader);
-      skipNumber(reader);
+      reader.skipInteger();
+      reader.skipInteger();
       break;
     case memory:
       skipMemoryArgument(reader);
@@ -46,24 +46,19 @@ export function skipInstruction(reader: BinaryReader): number {
   return op;
 }
 
-/** A LEB128 number of any size and sign. */
-function skipNumber(reader: BinaryReader): void {
-  while (reader.byte() >= 0x80);
-}
-
 function skipMemoryArgument(reader: BinaryReader): void {
-  const align = reader.number();
-  if (align & 0x40) skipNumber(reader);
-  skipNumber(reader);
+  const align = reader.u32();
+  if (align & 0x40) reader.skipInteger();
+  reader.skipInteger();
 }
 
 function skipOther(reader: BinaryReader, op: number): void {
   switch (op) {
     case 0x0e:
-      for (let left = reader.number() + 1; left > 0; left--) skipNumber(reader);
+      for (let left = reader.u32() + 1; left > 0; left--) reader.skipInteger();
       return;
     case 0x1c:
-      for (let left = reader.number(); left > 0; left--) skipValueType(reader);
+      for (let left = reader.u32(); left > 0; left--) skipValueType(reader);
       return;
     case 0x1f:
       return skipTryTable(reader);
@@ -72,11 +67,11 @@ function skipOther(reader: BinaryReader, op: number): void {
     case 0x44:
       return reader.skip(8);
     case 0xfc:
-      return skipBulk(reader, reader.number());
+      return skipBulk(reader, reader.u32());
     case 0xfd:
-      return skipVector(reader, reader.number());
+      return skipVector(reader, reader.u32());
     case 0xfe:
-      return skipAtomic(reader, reader.number());
+      return skipAtomic(reader, reader.u32());
     default:
       throw new UnknownInstruction(`opcode ${op}`);
   }
@@ -84,16 +79,16 @@ function skipOther(reader: BinaryReader, op: number): void {
 
 export function skipValueType(reader: BinaryReader): void {
   const type = reader.byte();
-  if (type === 0x63 || type === 0x64) skipNumber(reader);
+  if (type === 0x63 || type === 0x64) reader.skipInteger();
   else if (type < 0x40 || type > 0x7f) throw new UnknownInstruction(`value type ${type}`);
 }
 
 function skipTryTable(reader: BinaryReader): void {
-  skipNumber(reader);
-  for (let left = reader.number(); left > 0; left--) {
+  reader.skipInteger();
+  for (let left = reader.u32(); left > 0; left--) {
     // catch and catch_ref name a tag; catch_all and catch_all_ref do not.
-    if (reader.byte() < 2) skipNumber(reader);
-    skipNumber(reader);
+    if (reader.byte() < 2) reader.skipInteger();
+    reader.skipInteger();
   }
 }
 
@@ -101,8 +96,8 @@ function skipTryTable(reader: BinaryReader): void {
 function skipBulk(reader: BinaryReader, op: number): void {
   if (op <= 7) return;
   if (op > 17) throw new UnknownInstruction(`opcode 0xfc ${op}`);
-  skipNumber(reader);
-  if (op === 8 || op === 10 || op === 12 || op === 14) skipNumber(reader);
+  reader.skipInteger();
+  if (op === 8 || op === 10 || op === 12 || op === 14) reader.skipInteger();
 }
 
 function skipVector(reader: BinaryReader, op: number): void {

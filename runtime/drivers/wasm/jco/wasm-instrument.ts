@@ -7,7 +7,7 @@
  *   does not tell (a guest may have asked for far more than was left).
  * - The start function becomes an export which the host calls at once, so that the counter can be read when it traps.
  */
-import { BinaryReader, leb } from './binary-reader.ts';
+import { BinaryReader, leb } from '../../../../images/wasm/binary-reader.ts';
 import { memoryGrow, memorySize, skipInstruction, skipValueType, UnknownInstruction } from './wasm-instructions.ts';
 import {
   append,
@@ -112,7 +112,7 @@ function givenMemory({ content }: Sections): GivenMemory | null {
   const own = content.get(section.memory);
   if (!own || count(own) !== 1 || countImports(content.get(section.import)).memories > 0) return null;
   const reader = new BinaryReader(own);
-  reader.number();
+  reader.u32();
   const { flags, minimum, maximum } = readLimits(reader);
   return flags > 1 ? null : { initial: minimum, maximum: maximum ?? 65_536 };
 }
@@ -121,9 +121,9 @@ function givenMemory({ content }: Sections): GivenMemory | null {
 function checkedTypes(content: Uint8Array | undefined): Uint8Array | undefined {
   if (!content) return content;
   const reader = new BinaryReader(content);
-  for (let left = reader.number(); left > 0; left--) {
+  for (let left = reader.u32(); left > 0; left--) {
     if (reader.byte() !== 0x60) throw new UnknownInstruction('a type that is not a function');
-    for (let half = 0; half < 2; half++) for (let types = reader.number(); types > 0; types--) skipValueType(reader);
+    for (let half = 0; half < 2; half++) for (let types = reader.u32(); types > 0; types--) skipValueType(reader);
   }
   return content;
 }
@@ -137,9 +137,9 @@ function replaceSizing(code: Uint8Array, grow: readonly number[], size: readonly
   const pieces: Uint8Array[] = [];
   const reader = new BinaryReader(code);
   let copied = 0;
-  for (let left = reader.number(); left > 0; left--) {
+  for (let left = reader.u32(); left > 0; left--) {
     const start = reader.at;
-    const length = reader.number();
+    const length = reader.u32();
     const from = reader.at;
     const body = new BinaryReader(code, from, from + length);
     reader.skip(length);
@@ -163,8 +163,8 @@ function replaceSizing(code: Uint8Array, grow: readonly number[], size: readonly
 /** Where a function's body has `memory.grow` or `memory.size`. */
 function sizingPlaces(body: BinaryReader): { op: number; place: number; end: number }[] {
   const places: { op: number; place: number; end: number }[] = [];
-  for (let left = body.number(); left > 0; left--) {
-    body.number();
+  for (let left = body.u32(); left > 0; left--) {
+    body.u32();
     skipValueType(body);
   }
   while (!body.done) {
