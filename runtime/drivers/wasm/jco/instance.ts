@@ -13,7 +13,7 @@ import { IncomingRequest } from './wasi/http-incoming.ts';
 import { ResponseOutparam } from './wasi/http-response.ts';
 import { imports } from './wasi/imports.ts';
 import { RequestBody } from './wasi/request-body.ts';
-import { failedGrows, hostMemory, hostModule, startFunction } from './wasm-instrument.ts';
+import { failedGrows, hostMemory, hostModule, knownPages, startFunction } from './wasm-instrument.ts';
 
 type Handler = { handle(request: IncomingRequest, out: ResponseOutparam): void };
 
@@ -60,15 +60,17 @@ export class Instance {
     this.#handler = exports[name ?? 'incomingHandler'] as Handler;
   }
 
-  #instantiate({ module, memory: kind }: CodeModule, imports: WebAssembly.Imports = {}, memories: MemoryPool) {
-    let all = imports;
-    if (kind) {
-      const memory = memories.take(kind);
+  #instantiate({ module, data, memory: kind }: CodeModule, imports: WebAssembly.Imports = {}, memories: MemoryPool) {
+    const memory = kind && memories.take(kind);
+    const given = memory ? { [hostModule]: { [hostMemory]: memory } } : {};
+    if (kind && memory) {
       this.#given.push({ kind, memory });
       this.#memories.push(memory);
-      all = { ...imports, [hostModule]: { [hostMemory]: memory } };
     }
-    const instance = new WebAssembly.Instance(module, all);
+    const instance = new WebAssembly.Instance(module, { ...imports, ...given });
+    const pages = instance.exports[knownPages];
+    if (kind && pages instanceof WebAssembly.Global) pages.value = kind.initial;
+    if (data) new WebAssembly.Instance(data, given);
     const grows = instance.exports[failedGrows];
     if (grows instanceof WebAssembly.Global) this.#failedGrows.push(grows);
     for (const value of Object.values(instance.exports)) {

@@ -43,6 +43,8 @@ export interface RequestHead {
 export interface CodeModule {
   readonly name: string;
   readonly module: WebAssembly.Module;
+  /** Fills the memory of an instance, before anything in it runs; null when `module` does that itself. */
+  readonly data: WebAssembly.Module | null;
   /** So many instances of it make one of the component. */
   readonly instances: number;
   /** The memory that each imports from the host, in pages of 64 KiB. */

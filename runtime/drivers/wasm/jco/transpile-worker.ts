@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { transpile } from '@bytecodealliance/jco';
 import { inspectComponent } from '../../../../images/wasm/component.ts';
+import { componentShape } from '../../../../images/wasm/component-shape.ts';
 import { asScript } from './glue.ts';
 import { guard } from './glue-guards.ts';
 import { slim } from './glue-slim.ts';
@@ -29,11 +30,18 @@ async function run(component: Uint8Array): Promise<Transpiled> {
   checkImports(code, imports);
   const cores = Object.entries(files).filter(([name]) => name.endsWith('.wasm'));
   for (const [, bytes] of cores) checkNames(bytes);
-  const modules = instrumentAll(cores.map(([, bytes]) => bytes)).map(({ bytes, memory }, i) => {
+  const own = componentShape(component)?.modules ?? [];
+  const places = cores.map(([, bytes]) => own.findIndex((module) => Buffer.compare(module.bytes, bytes) === 0));
+  const instrumented = instrumentAll(
+    cores.map(([, bytes], i) => ({ bytes, detach: places[i] !== -1 && own[places[i]!]!.memory !== null })),
+  );
+  const modules = instrumented.map(({ bytes, memory, detached }, i) => {
     const name = cores[i]![0];
-    return { name, bytes, memory, instances: countInstances(code, name) };
+    return { name, bytes, instances: countInstances(code, name), memory, place: detached ? places[i]! : null };
   });
-  return { glue: asScript(guard(slim(code).code)), modules };
+  const apart = new Set(modules.map((module) => module.place));
+  const shared = own.every(({ data, memory }, i) => apart.has(i) || (data === null && memory === null));
+  return { glue: asScript(guard(slim(code).code)), modules, shared };
 }
 
 function checkSurface(component: Uint8Array): void {

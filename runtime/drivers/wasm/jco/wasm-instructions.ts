@@ -23,6 +23,10 @@ for (let op = 0x28; op <= 0x3e; op++) immediates[op] = memory;
 
 export const memorySize = 0x3f;
 export const memoryGrow = 0x40;
+/** The first byte of bulk memory instructions, and those of them that name a data segment. */
+export const bulkPrefix = 0xfc;
+export const memoryInit = 8;
+export const dataDrop = 9;
 
 /** Steps over one instruction and tells its opcode (its first byte). */
 export function skipInstruction(reader: BinaryReader): number {
@@ -66,7 +70,7 @@ function skipOther(reader: BinaryReader, op: number): void {
       return reader.skip(4);
     case 0x44:
       return reader.skip(8);
-    case 0xfc:
+    case bulkPrefix:
       return skipBulk(reader, reader.u32());
     case 0xfd:
       return skipVector(reader, reader.u32());

@@ -2,17 +2,6 @@
 import { BinaryReader, leb } from '../../../../images/wasm/binary-reader.ts';
 import { skipValueType, UnknownInstruction } from './wasm-instructions.ts';
 
-export const section = {
-  type: 1,
-  import: 2,
-  function: 3,
-  memory: 5,
-  global: 6,
-  export: 7,
-  start: 8,
-  code: 10,
-} as const;
-
 /** The order of sections in a module: that of tags stands after that of memories. */
 const order = [1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11];
 
