@@ -23,12 +23,14 @@ for (let op = 0x28; op <= 0x3e; op++) immediates[op] = memory;
 
 export const memorySize = 0x3f;
 export const memoryGrow = 0x40;
-/** The first byte of bulk memory instructions, and those of them that name a data segment. */
-export const bulkPrefix = 0xfc;
-export const memoryInit = 8;
-export const dataDrop = 9;
+/** Opcodes of two parts, as `skipInstruction` tells them. */
+export const memoryInit = 0xfc_08;
+export const dataDrop = 0xfc_09;
+export const tableGrow = 0xfc_0f;
 
-/** Steps over one instruction and tells its opcode (its first byte). */
+const bulkPrefix = 0xfc;
+
+/** Steps over one instruction and tells its opcode: its first byte, for bulk operations with the second part behind it. */
 export function skipInstruction(reader: BinaryReader): number {
   const op = reader.byte();
   switch (immediates[op]) {
@@ -45,6 +47,7 @@ export function skipInstruction(reader: BinaryReader): number {
       skipMemoryArgument(reader);
       break;
     default:
+      if (op === bulkPrefix) return (bulkPrefix << 8) | skipBulk(reader);
       skipOther(reader, op);
   }
   return op;
@@ -70,8 +73,6 @@ function skipOther(reader: BinaryReader, op: number): void {
       return reader.skip(4);
     case 0x44:
       return reader.skip(8);
-    case bulkPrefix:
-      return skipBulk(reader, reader.u32());
     case 0xfd:
       return skipVector(reader, reader.u32());
     case 0xfe:
@@ -97,11 +98,13 @@ function skipTryTable(reader: BinaryReader): void {
 }
 
 /** Saturating conversions; memory and table operations with one or two indices. */
-function skipBulk(reader: BinaryReader, op: number): void {
-  if (op <= 7) return;
+function skipBulk(reader: BinaryReader): number {
+  const op = reader.u32();
+  if (op <= 7) return op;
   if (op > 17) throw new UnknownInstruction(`opcode 0xfc ${op}`);
   reader.skipInteger();
   if (op === 8 || op === 10 || op === 12 || op === 14) reader.skipInteger();
+  return op;
 }
 
 function skipVector(reader: BinaryReader, op: number): void {

@@ -5,19 +5,18 @@
  *   size that the guest sees is then kept in a global, since a memory cannot shrink.
  * - What such a memory holds at the start goes into a module of its own, and its size is told by the host, so that modules
  *   which differ in these alone become one: V8 compiles it once, and what it has learned about its code serves them all.
- * - `memory.grow` that fails is counted in a global: a trap after one is a matter of memory, and the memory's size alone
+ * - `memory.grow` or `table.grow` that fails is counted in a global: a trap after one is a matter of memory, and the memory's size alone
  *   does not tell (a guest may have asked for far more than was left).
  * - The start function becomes an export which the host calls at once, so that the counter can be read when it traps.
  */
 import { BinaryReader, leb } from '../../../../images/wasm/binary-reader.ts';
 import { type MemorySize, section, usualMemory } from '../../../../images/wasm/core-sections.ts';
+import { codeHas, replaceSizing } from './wasm-code.ts';
 import {
-  bulkPrefix,
   dataDrop,
   memoryGrow,
   memoryInit,
   memorySize,
-  skipInstruction,
   skipValueType,
   UnknownInstruction,
 } from './wasm-instructions.ts';
@@ -62,7 +61,7 @@ function sizesForeignMemory(module: Uint8Array): boolean {
   try {
     const { content } = splitModule(module);
     if (countImports(content.get(section.import)).memories === 0) return false;
-    return replaceSizing(content.get(section.code) ?? Uint8Array.of(0), [], []) !== null;
+    return codeHas(content.get(section.code) ?? Uint8Array.of(0), [memoryGrow, memorySize]);
   } catch (error) {
     if (error instanceof UnknownInstruction) return true;
     throw error;
@@ -78,21 +77,25 @@ function rewrite(module: Uint8Array, giveMemory: boolean, detach: boolean): Inst
   const exported: number[][] = [];
   const code = content.get(section.code);
   const type = count(checkedTypes(content.get(section.type)));
-  const probe = imported.functions + count(content.get(section.function));
+  const grow = imported.functions + count(content.get(section.function));
+  const tableGrown = grow + 1;
   const failed = imported.globals + count(content.get(section.global));
   const pages = failed + 1;
+  const hasMemory = content.has(section.memory) || imported.memories > 0;
   const size = memory ? [0x23, ...leb(pages)] : [memorySize, 0];
-  const sized = code && replaceSizing(code, [0x10, ...leb(probe)], size);
+  const replacements = { grow: call(grow), size, afterTableGrow: call(tableGrown) };
+  const sized = code && replaceSizing(code, replacements);
   if (sized) {
     append(content, section.type, [0x60, 1, 0x7f, 1, 0x7f]);
-    append(content, section.function, leb(type));
+    for (let more = 0; more < 2; more++) append(content, section.function, leb(type));
     append(content, section.global, [0x7f, 1, 0x41, 0, 0x0b]);
     if (memory) {
       append(content, section.global, [0x7f, 1, 0x41, 0, 0x0b]);
       exported.push([...nameBytes(knownPages), 3, ...leb(pages)]);
     }
     content.set(section.code, sized);
-    append(content, section.code, memory ? givenGrow(leb(failed), leb(pages)) : ownGrow(leb(failed)));
+    append(content, section.code, memory ? givenGrow(leb(failed), leb(pages)) : ownGrow(leb(failed), hasMemory));
+    append(content, section.code, grown(leb(failed)));
     exported.push([...nameBytes(failedGrows), 3, ...leb(failed)]);
   }
   if (memory) {
@@ -122,7 +125,7 @@ function detachData({ content }: Sections): boolean {
   const data = content.get(section.data);
   if (data) {
     const code = content.get(section.code);
-    if ((code && namesData(code)) || !WebAssembly.validate(dataModule(data))) return false;
+    if ((code && codeHas(code, [memoryInit, dataDrop])) || !WebAssembly.validate(dataModule(data))) return false;
   }
   content.delete(section.data);
   content.delete(section.dataCount);
@@ -136,36 +139,6 @@ export function dataModule(data: Uint8Array): Uint8Array {
   return joinModule({ content, custom: [] });
 }
 
-function namesData(code: Uint8Array): boolean {
-  let found = false;
-  walkCode(code, (body) => {
-    while (!body.done) {
-      const place = body.at;
-      if (skipInstruction(body) !== bulkPrefix) continue;
-      const op = body.bytes[place + 1];
-      found ||= op === memoryInit || op === dataDrop;
-    }
-  });
-  return found;
-}
-
-/** Calls `visit` with the instructions of each function. */
-function walkCode(code: Uint8Array, visit: (body: BinaryReader) => void): void {
-  const reader = new BinaryReader(code);
-  for (let left = reader.u32(); left > 0; left--) {
-    const body = reader.window(reader.u32(), 'a function');
-    skipLocals(body);
-    visit(body);
-  }
-}
-
-function skipLocals(body: BinaryReader): void {
-  for (let left = body.u32(); left > 0; left--) {
-    body.u32();
-    skipValueType(body);
-  }
-}
-
 /** Types must be one each: in a recursive group the count of entries is not that of types. */
 function checkedTypes(content: Uint8Array | undefined): Uint8Array | undefined {
   if (!content) return content;
@@ -177,64 +150,26 @@ function checkedTypes(content: Uint8Array | undefined): Uint8Array | undefined {
   return content;
 }
 
-/** The code section with other instructions for `memory.grow` and `memory.size`, or null when there is neither. */
-function replaceSizing(code: Uint8Array, grow: readonly number[], size: readonly number[]): Uint8Array | null {
-  const instead = new Map([
-    [memoryGrow, Uint8Array.from(grow)],
-    [memorySize, Uint8Array.from(size)],
-  ]);
-  const pieces: Uint8Array[] = [];
-  const reader = new BinaryReader(code);
-  let copied = 0;
-  for (let left = reader.u32(); left > 0; left--) {
-    const start = reader.at;
-    const length = reader.u32();
-    const from = reader.at;
-    const body = new BinaryReader(code, from, from + length);
-    reader.skip(length);
-    const places = sizingPlaces(body);
-    if (places.length === 0) continue;
-    const inside: Uint8Array[] = [];
-    let at = from;
-    for (const { op, place, end } of places) {
-      inside.push(code.subarray(at, place), instead.get(op)!);
-      at = end;
-    }
-    inside.push(code.subarray(at, from + length));
-    const bytes = inside.reduce((sum, piece) => sum + piece.byteLength, 0);
-    pieces.push(code.subarray(copied, start), Uint8Array.from(leb(bytes)), ...inside);
-    copied = from + length;
-  }
-  if (pieces.length === 0) return null;
-  return Buffer.concat([...pieces, code.subarray(copied)]);
-}
-
-/** Where a function's body has `memory.grow` or `memory.size`. */
-function sizingPlaces(body: BinaryReader): { op: number; place: number; end: number }[] {
-  const places: { op: number; place: number; end: number }[] = [];
-  skipLocals(body);
-  while (!body.done) {
-    const place = body.at;
-    const op = skipInstruction(body);
-    if (op !== memoryGrow && op !== memorySize) continue;
-    if (body.bytes[place + 1] !== 0) throw new UnknownInstruction('a second memory');
-    places.push({ op, place, end: body.at });
-  }
-  return places;
-}
-
 const i32 = 0x7f;
 const minusOne = [0x41, 0x7f];
 
 /** Counts a failure and goes on. */
 const failure = (failed: readonly number[]) => [0x23, ...failed, 0x41, 1, 0x6a, 0x24, ...failed];
 
-/** Grows the module's own memory; the counter goes up when that fails. */
-function ownGrow(failed: readonly number[]): number[] {
+const call = (index: number) => [0x10, ...leb(index)];
+
+/** Grows the module's own memory, if it has one; the counter goes up when that fails. */
+function ownGrow(failed: readonly number[], hasMemory: boolean): number[] {
+  if (!hasMemory) return sizedBody([0, 0x00, 0x0b]);
   return sizedBody([
     ...[0, 0x20, 0, memoryGrow, 0, 0x22, 0, ...minusOne, 0x46, 0x04, 0x40],
     ...[...failure(failed), 0x0b, 0x20, 0, 0x0b],
   ]);
+}
+
+/** Passes on what `table.grow` gave; the counter goes up when it failed. */
+function grown(failed: readonly number[]): number[] {
+  return sizedBody([0, 0x20, 0, ...minusOne, 0x46, 0x04, 0x40, ...failure(failed), 0x0b, 0x20, 0, 0x0b]);
 }
 
 /**

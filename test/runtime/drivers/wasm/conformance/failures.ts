@@ -124,6 +124,17 @@ export function failures(engine: string, bench: Bench): void {
     await fn.close();
   });
 
+  test('all memories and tables of an instance have one limit together', async () => {
+    const { fn } = await bench.load('grow-all');
+    assert.is((await askInVain(fn, { target: '/' })).error.code, 'FUNCTION_MEMORY');
+    await fn.close();
+    // A table may come to an end of its own before the limit: the pool of the native engine has places of one size.
+    const tables = await bench.load('grow-tables');
+    const { error } = await askInVain(tables.fn, { target: '/' });
+    assert.match(error.code, /^FUNCTION_(MEMORY|TRAPPED)$/);
+    await tables.fn.close();
+  });
+
   test('a function that goes past its memory limit fails alone', async () => {
     const { fn } = await bench.load('behaviours', { limits: { ...limits, memoryBytes: 16 * MiB } });
     const answers = Array.from({ length: 6 }, () => ask(fn, { target: '/sleep/50' }));

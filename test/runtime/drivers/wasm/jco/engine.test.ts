@@ -56,6 +56,12 @@ test('the memory of an instance holds nothing of the one before it', async ({ be
   await fn.close();
 });
 
+test('a table that cannot grow is told as a matter of memory', async ({ bench }) => {
+  const fn = await bench.load(await guestComponent('grow-tables'));
+  assert.is((await failure(fn)).code, 'FUNCTION_MEMORY');
+  await fn.close();
+});
+
 test('a client that leaves a loop ends it', async ({ bench }) => {
   const fn = await bench.load(await guestComponent('behaviours'));
   const { exchange, abort } = makeExchange({ target: '/loop', deadlineMs: 600_000 });

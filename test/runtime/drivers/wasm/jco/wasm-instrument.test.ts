@@ -38,6 +38,20 @@ test('memory grows as before, and each refusal is counted', async () => {
   assert.is(rest[failedGrows]!.value, 2);
 });
 
+test('tables grow as before, and each refusal is counted', async () => {
+  for (const memory of ['', '(memory 1)']) {
+    const { grow, ...rest } = await exportsOf(`(module ${memory}
+      (table $a 1 1 funcref) (table $b 1 4 funcref)
+      (func (export "grow") (param i32) (result i32) (table.grow $b (ref.null func) (local.get 0))))`);
+    assert.is(grow!(2), 1);
+    assert.is(rest[failedGrows]!.value, 0);
+    assert.is(grow!(2), -1);
+    assert.is(rest[failedGrows]!.value, 1);
+    assert.is(grow!(1), 3);
+    assert.is(rest[failedGrows]!.value, 1);
+  }
+});
+
 const sizes = `(module
   (memory 2 70)
   (data (i32.const 0) "start")
