@@ -34,7 +34,7 @@ export function requestFailure(code: number, detail: string, memoryBytes: number
 function errorCode(printed: string): string {
   const [, name = printed, text] = /^ErrorCode::(\w+)(?:\(Some\("(.*)"\)\))?/s.exec(printed) ?? [];
   const kebab = name.replace(/(?<!^)([A-Z])/g, '-$1').toLowerCase();
-  return (text === undefined ? kebab : `${kebab}: ${unescaped(text)}`).slice(0, 512);
+  return (text === undefined ? kebab : `${kebab}: ${unescaped(text).split('\n', 1)[0]}`).slice(0, 512);
 }
 
 /** The escapes of a string that Rust prints for debugging. */

@@ -139,5 +139,5 @@ export class ResponseOutparam extends Handle {
 /** `internal-error: what it said`; the other codes by their names. */
 function describe({ tag, val }: ErrorCode): string {
   const name = tag.toLowerCase();
-  return (typeof val === 'string' ? `${name}: ${val}` : name).slice(0, 512);
+  return (typeof val === 'string' ? `${name}: ${val.split('\n', 1)[0]}` : name).slice(0, 512);
 }
