@@ -82,7 +82,10 @@ class NodeReply implements ReplySink {
     if (this.#gone()) return;
     const flat = replyHeaders(status, headers, this.#id);
     const empty = bodyForbidden(status);
-    if (!empty && !hasLength(flat)) flat.push('content-length', String(body === null ? 0 : body.byteLength));
+    // What HEAD is not told the length of has one all the same (RFC 9110, 8.6).
+    const unknown = this.#bodyless && body === null;
+    if (!empty && !unknown && !hasLength(flat))
+      flat.push('content-length', String(body === null ? 0 : body.byteLength));
     this.#response.writeHead(status, flat as unknown as string[]);
     this.ended = true;
     if (body === null || empty || this.#bodyless) this.#response.end();

@@ -156,6 +156,20 @@ test('HEAD, 204 and 304 have no body, whatever the workload writes, and the conn
   });
 });
 
+test('HEAD is told no length that a GET would not have', async () => {
+  const guest: Guest = (exchange) => exchange.reply.send(200, ['x-seen', exchange.method], null);
+  await withGuest(guest, async ({ url }) => {
+    const connection = await RawConnection.open(url);
+    await connection.write('HEAD /w/ HTTP/1.1\r\nhost: a\r\n\r\n');
+    const head = await connection.response({ head: true });
+    assert.is(header(head, 'x-seen'), 'HEAD');
+    assert.is(header(head, 'content-length'), undefined);
+    await connection.write(get('/'));
+    assert.is(header(await connection.response(), 'content-length'), '0', 'a GET without a body has a length of 0');
+    connection.destroy();
+  });
+});
+
 test('a failure before the first byte is a problem with the id of the request; the connection goes on', async () => {
   const guest: Guest = () => {
     throw new Error('a secret of the implementation');

@@ -14,7 +14,14 @@ const sources = join(projectRoot, 'test/guests');
 /** Guests written in Rust: crates of the workspace test/guests/. */
 export type RustGuest = 'behaviours' | 'behaviours-p3';
 /** Guests written as text: test/guests/wat/NAME.wat. */
-export type WatGuest = 'loop-at-start' | 'grow-at-start' | 'foreign-import' | 'no-handler' | 'core-module';
+export type WatGuest =
+  | 'loop-at-start'
+  | 'grow-at-start'
+  | 'grow-all'
+  | 'grow-tables'
+  | 'foreign-import'
+  | 'no-handler'
+  | 'core-module';
 export type Guest = RustGuest | WatGuest;
 
 /** Why the Rust guests cannot be built here, or null. Tests that need them say so in their skip. */

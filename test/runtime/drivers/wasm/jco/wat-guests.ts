@@ -155,7 +155,14 @@ export interface Bench {
   readonly folder: string;
   readonly warnings: string[];
   component(bytes: Uint8Array): Promise<ComponentFile>;
-  load(component: Uint8Array | ComponentFile, reuse?: number, env?: Record<string, string>): Promise<WasmFunction>;
+  load(
+    component: Uint8Array | ComponentFile,
+    reuse?: number,
+    env?: Record<string, string>,
+    engine?: WasmEngine,
+  ): Promise<WasmFunction>;
+  /** A second engine over the same cache, as after a restart. */
+  another(): Promise<WasmEngine>;
   close(): Promise<void>;
 }
 
@@ -165,7 +172,8 @@ export async function openBench(): Promise<Bench> {
   const folder = await mkdtemp(join(tmpdir(), 'skerry-jco-'));
   const warnings: string[] = [];
   const options = { cacheDir: join(folder, 'cache'), cacheKey: Buffer.alloc(32, 1) };
-  const engine = await openJcoEngine({ ...options, warn: (message) => warnings.push(message) });
+  const another = () => openJcoEngine({ ...options, warn: (message) => warnings.push(message) });
+  const engine = await another();
   const limits = { memoryBytes, cpuMillicores: 500, timeoutMs: 10_000, startTimeoutMs: 30_000, concurrency: 64 };
   const component = async (bytes: Uint8Array) => {
     const hash = createHash('sha256').update(bytes).digest('hex');
@@ -178,9 +186,10 @@ export async function openBench(): Promise<Bench> {
     folder,
     warnings,
     component,
-    async load(from, reuse = 1, env = {}) {
+    another,
+    async load(from, reuse = 1, env = {}, on = engine) {
       const file = from instanceof Uint8Array ? await component(from) : from;
-      return engine.load(file, { label: 'guest@test', limits, env, reuse, output: () => {} });
+      return on.load(file, { label: 'guest@test', limits, env, reuse, output: () => {} });
     },
     async close() {
       await engine.close();
