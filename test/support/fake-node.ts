@@ -115,6 +115,7 @@ export function workloadOf(name: string, changes: Partial<WorkloadView> = {}): W
     },
     status: { observedGeneration: 1, phase: 'ready', message: '', traffic },
     urls: [`http://127.0.0.1:8080/${name}`],
+    warnings: [],
     revisions: [revisionOf('aaaa00000001')],
     ...changes,
   };
