@@ -47,7 +47,7 @@ export const ScaleRequest = z
   .openapi('ScaleRequest');
 export const RollbackRequest = z.strictObject({ revision: z.string().optional() }).openapi('RollbackRequest');
 
-export const Phase = z.enum(['pending', 'progressing', 'ready', 'idle', 'parked', 'failed', 'removing']);
+export const Phase = z.enum(['pending', 'progressing', 'ready', 'idle', 'parked', 'failed']);
 export const RevisionPhase = z.enum(['cold', 'preparing', 'ready', 'draining', 'failed']);
 
 export const RevisionView = z

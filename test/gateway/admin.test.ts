@@ -435,6 +435,22 @@ test('a workload shows its spec and status side by side, with nothing of it left
   assertProblem(await node.admin.call('GET', '/v1/workloads/gone'), 404, 'NO_WORKLOAD');
 });
 
+test('a removed workload is waited for until its last request is over', async () => {
+  await node.admin.deploy('slow');
+  const connection = await RawConnection.open(node.url);
+  await connection.write('POST /slow/echo HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhalf');
+  const inFlight = async () => (await node.admin.call('GET', '/v1/workloads/slow')).json().revisions[0].stats.inFlight;
+  while ((await inFlight()) === 0);
+  await node.admin.call('DELETE', '/v1/workloads/slow');
+  const settled = (timeoutMs: number) => node.admin.call('GET', `/v1/workloads/slow/settled?timeoutMs=${timeoutMs}`);
+  const gone = settled(60_000);
+  assertProblem(await settled(0), 503, 'REMOVING', /slow is removed/);
+  await connection.write('whole');
+  assert.is((await connection.response()).body.toString(), 'halfwhole');
+  assertProblem(await gone, 404, 'NO_WORKLOAD');
+  connection.destroy();
+});
+
 test('doctor and node tell what runs here', async () => {
   const doctor = (await node.admin.call('GET', '/v1/doctor')).json();
   assert.is(doctor.healthy, true);

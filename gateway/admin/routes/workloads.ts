@@ -3,6 +3,7 @@ import { createRoute, z } from '@hono/zod-openapi';
 import type { FlatHeaders } from '../../../runtime/exchange.ts';
 import { reconcilerErrors } from '../../../runtime/reconciler/errors.ts';
 import { WorkloadName } from '../../../runtime/workload/settings.ts';
+import { gatewayErrors } from '../../errors.ts';
 import { NodeExchange } from '../../listener/node-exchange.ts';
 import type { AdminApp } from '../base-app.ts';
 import { checkedDeploys } from '../checked-deploys.ts';
@@ -54,7 +55,9 @@ const routes = {
   settled: createRoute({
     method: 'get',
     path: '/v1/workloads/{name}/settled',
-    description: 'Answered when the node has brought the workload to this generation, or failed to, or at the timeout.',
+    description:
+      'Answered when the node has brought the workload to this generation, or failed to, or at the timeout. Of a removed ' +
+      'workload: 404 when nothing of it runs any more, 503 REMOVING at the timeout.',
     request: {
       params,
       query: z.object({
@@ -123,11 +126,12 @@ export function workloadRoutes(app: AdminApp, services: AdminServices): void {
     const { name } = c.req.valid('param');
     const { generation, timeoutMs } = c.req.valid('query');
     const done = () => {
+      if (!desired.get(name)) return reconciler.gone(name);
       const status = reconciler.controller(name)?.status;
-      if (!desired.get(name)) return true;
       return status !== undefined && status.observedGeneration >= generation && status.phase !== 'progressing';
     };
     await reconciler.until(done, timeoutMs);
+    if (!desired.get(name) && !reconciler.gone(name)) throw gatewayErrors.REMOVING(name);
     return c.json(show(name), 200);
   });
 
