@@ -61,7 +61,7 @@ async function orListenError<T>(what: string, address: string, listening: Promis
 }
 
 /** What has to be undone, the last first. */
-class Undo {
+export class Undo {
   readonly #steps: ((failed: boolean) => Promise<unknown> | unknown)[] = [];
 
   /** `failed`: the node never came up. */
@@ -118,7 +118,7 @@ interface Stores {
   readonly desired: DesiredState;
 }
 
-async function openStores(settings: Settings, log: Logger, undo: Undo, notices: string[]): Promise<Stores> {
+export async function openStores(settings: Settings, log: Logger, undo: Undo, notices: string[]): Promise<Stores> {
   const folder = await openDataFolder(settings.data);
   undo.add((failed) => (failed ? folder.discard() : folder.close()));
   const damaged = new Set<string>();
@@ -139,7 +139,7 @@ async function openStores(settings: Settings, log: Logger, undo: Undo, notices: 
   return { folder, state, blobs, logs, desired: new DesiredState(state, onCorrupt) };
 }
 
-async function openDrivers(
+export async function openDrivers(
   settings: Settings,
   stores: Stores,
   log: Logger,

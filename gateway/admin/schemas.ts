@@ -195,7 +195,13 @@ export const ProbeView = z
     advice: z.array(z.string()),
   })
   .openapi('Probe');
-export const Doctor = z.object({ healthy: z.boolean(), probes: z.array(ProbeView) }).openapi('Doctor');
+export const Doctor = z
+  .object({
+    healthy: z.boolean(),
+    problems: z.array(z.string()).describe('Why it is not healthy'),
+    probes: z.array(ProbeView),
+  })
+  .openapi('Doctor');
 export type Doctor = z.infer<typeof Doctor>;
 
 export const NodeView = z

@@ -141,18 +141,8 @@ export const WorkloadSettings = z.strictObject({
 });
 export type WorkloadSettings = z.infer<typeof WorkloadSettings>;
 
-/** What a revision is made of beside its artifact; routes, queue and scale are the workload's. */
-export const RevisionSettings = WorkloadSettings.pick({
-  isolation: true,
-  memory: true,
-  cpus: true,
-  timeout: true,
-  'start-timeout': true,
-  concurrency: true,
-  priority: true,
-  env: true,
-  reuse: true,
-});
+/** What a revision is made of beside its artifact: all but what the workload as a whole has. */
+export const RevisionSettings = WorkloadSettings.omit({ routes: true, queue: true, min: true, max: true, idle: true });
 export type RevisionSettings = z.infer<typeof RevisionSettings>;
 
 /** Settings with others laid over them: `env` name by name, every other setting as a whole. */

@@ -455,7 +455,8 @@ test('doctor and node tell what runs here', async () => {
   const doctor = (await node.admin.call('GET', '/v1/doctor')).json();
   assert.is(doctor.healthy, true);
   const parts = doctor.probes.map(({ part }: { part: string }) => part);
-  for (const part of ['wasm', 'container', 'vm', 'disk', 'memory']) assert.ok(parts.includes(part), part);
+  for (const part of ['wasm', 'container', 'vm', 'machine', 'disk', 'memory', 'cgroups', 'KVM'])
+    assert.ok(parts.includes(part), part);
   const view = (await node.admin.call('GET', '/v1/node')).json();
   assert.is(view.gateway, node.url);
   assert.is(view.pid, process.pid);
