@@ -6,6 +6,7 @@ import type { SkerryError } from '../errors/skerry-error.ts';
 import type { EngineOptions, WasmEngine, WasmFunction } from '../runtime/drivers/wasm/engine.ts';
 import { makeExchange } from '../test/support/exchange.ts';
 import { guestComponent } from '../test/support/guests.ts';
+import { noServices } from '../test/support/services.ts';
 import { median } from './load.ts';
 
 const deadlineMs = 300;
@@ -36,7 +37,7 @@ export async function measureDeadlines(open: OpenEngine, rounds: number): Promis
       startTimeoutMs: 30_000,
       concurrency: 64,
     };
-    const settings = { label: 'bench@1', limits, env: {}, reuse: 1, output: () => {} };
+    const settings = { label: 'bench@1', limits, env: {}, ...noServices(), reuse: 1, output: () => {} };
     const looping = await engine.load(component, settings);
     const other = await engine.load(component, settings);
     const answered: number[] = [];

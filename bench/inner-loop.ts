@@ -7,6 +7,7 @@ import { bundleSource } from '../cli/bundle.ts';
 import { buildJavaScript } from '../images/build/javascript/index.ts';
 import type { EngineOptions, WasmEngine } from '../runtime/drivers/wasm/engine.ts';
 import { makeExchange } from '../test/support/exchange.ts';
+import { noServices } from '../test/support/services.ts';
 import { median } from './load.ts';
 
 /** The steps in their order, and how long each took, in milliseconds. */
@@ -59,7 +60,7 @@ async function deploy(engine: WasmEngine, folder: string, change: number): Promi
   const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
   await engine.compile({ digest, path: component });
   began('load');
-  const settings = { label: `bench@${change}`, limits, env: {}, reuse: 1, output: () => {} };
+  const settings = { label: `bench@${change}`, limits, env: {}, ...noServices(), reuse: 1, output: () => {} };
   // A deploy loads it twice: to check it, and to serve.
   await (await engine.load({ digest, path: component }, settings)).close();
   const fn = await engine.load({ digest, path: component }, settings);

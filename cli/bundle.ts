@@ -9,7 +9,7 @@ import { cliErrors } from './errors.ts';
 export interface Bundle {
   /** One ES module; the same bytes on every machine that has the same files. */
   readonly source: string;
-  /** Every file that went into it, as paths from the current folder. */
+  /** Every file that went into it, as paths from the current folder, or absolute where they are outside of it. */
   readonly inputs: readonly string[];
   /** An error of the node about `source`, with its place in the user's own files; any other error as it is. */
   explain(error: unknown): unknown;
@@ -25,7 +25,7 @@ const placeInBundle = /^function\.js:(\d+):(\d+): (.*)$/s;
 /**
  * Bundles `entry` with all that it imports. Throws SOURCE_NOT_FOUND, SOURCE_NO_HANDLER where that shows already, and
  * SOURCE_ERROR, whose line begins `FILE:LINE:COLUMN:`.
- * @param current the folder that `entry` and all paths told are relative to
+ * @param current the folder that `entry` is relative to, and all paths told of files in it
  */
 export async function bundleSource(entry: string, current: string = process.cwd()): Promise<Bundle> {
   const path = resolve(current, entry);
@@ -34,7 +34,7 @@ export async function bundleSource(entry: string, current: string = process.cwd(
   });
   // Paths in the output are relative to the entry's folder: nothing of the machine's own gets in.
   const folder = dirname(path);
-  const fromHere = (file: string) => relative(current, resolve(folder, file));
+  const fromHere = (file: string) => pathFrom(current, resolve(folder, file));
   const result = await build({
     absWorkingDir: folder,
     entryPoints: [`./${basename(entry)}`],
@@ -68,6 +68,12 @@ export async function bundleSource(entry: string, current: string = process.cwd(
     inputs: Object.keys(result.metafile.inputs).map(fromHere),
     explain: (error) => explain(error, map, fromHere),
   };
+}
+
+/** How a person there would call the file: no way up and down again to one that lies elsewhere. */
+function pathFrom(current: string, file: string): string {
+  const path = relative(current, file);
+  return /^\.\.(?:\/|$)/.test(path) ? file : path;
 }
 
 /**

@@ -86,10 +86,3 @@ function fromText(flag: SettingFlag, given: unknown): unknown {
   });
   return Object.fromEntries(pairs);
 }
-
-/** Settings with others laid over them: `env` name by name, every other setting as a whole. */
-export function overlay(base: WorkloadSettings, over: WorkloadSettings): WorkloadSettings {
-  const merged = { ...base, ...over };
-  if (base.env && over.env) merged.env = { ...base.env, ...over.env };
-  return merged;
-}

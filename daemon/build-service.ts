@@ -38,6 +38,7 @@ export class BuildService {
     const component = await buildJavaScript(text, {
       cacheFolder: this.#cacheFolder,
       signal: AbortSignal.any([signal, this.#stop.signal]),
+      label,
       progress,
     });
     const { digest, size } = await this.#blobs.putBytes(component);

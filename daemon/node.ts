@@ -66,17 +66,18 @@ async function orListenError<T>(what: string, address: string, listening: Promis
 }
 
 /** What has to be undone, the last first. */
-class Undo {
-  readonly #steps: (() => Promise<unknown> | unknown)[] = [];
+export class Undo {
+  readonly #steps: ((failed: boolean) => Promise<unknown> | unknown)[] = [];
 
-  add(step: () => Promise<unknown> | unknown): void {
+  /** `failed`: the node never came up. */
+  add(step: (failed: boolean) => Promise<unknown> | unknown): void {
     this.#steps.push(step);
   }
 
-  async run(onError: (error: unknown) => void): Promise<void> {
+  async run(failed: boolean, onError: (error: unknown) => void): Promise<void> {
     for (let step = this.#steps.pop(); step; step = this.#steps.pop()) {
       try {
-        await step();
+        await step(failed);
       } catch (error) {
         onError(error);
       }
@@ -95,12 +96,12 @@ export async function startNode(settings: Settings, log: Logger): Promise<Node> 
     return {
       ...node,
       close() {
-        closing ??= undo.run(onUndoError);
+        closing ??= undo.run(false, onUndoError);
         return closing;
       },
     };
   } catch (error) {
-    await undo.run(onUndoError);
+    await undo.run(true, onUndoError);
     throw error;
   }
 }
@@ -126,9 +127,9 @@ interface Stores {
   readonly damaged: ReadonlySet<string>;
 }
 
-async function openStores(settings: Settings, log: Logger, undo: Undo, notices: string[]): Promise<Stores> {
+export async function openStores(settings: Settings, log: Logger, undo: Undo, notices: string[]): Promise<Stores> {
   const folder = await openDataFolder(settings.data);
-  undo.add(() => folder.close());
+  undo.add((failed) => (failed ? folder.discard() : folder.close()));
   const damaged = new Set<string>();
   const onCorrupt = (key: string, error: Error) => {
     // Opening the store finds it, and reading it again does.
@@ -151,7 +152,7 @@ async function openStores(settings: Settings, log: Logger, undo: Undo, notices: 
   return { folder, state, blobs, logs, desired, secrets, keyvalue, damaged };
 }
 
-async function openDrivers(
+export async function openDrivers(
   settings: Settings,
   stores: Stores,
   log: Logger,

@@ -73,6 +73,11 @@ export const gatewayErrors = defineErrors({
     what: (what: string) => `there is no ${what}`,
     fix: '`skerry ls` lists what there is',
   },
+  REMOVING: {
+    status: 503,
+    what: (name: string) => `${name} is removed, but requests that it had still run`,
+    fix: 'ask again: they end by their deadline',
+  },
   ARTIFACT_MISSING: {
     status: 400,
     what: (what: string, digest: string) => `this node does not have the component of ${what} (${digest})`,

@@ -64,6 +64,8 @@ interface Ask {
 export class AdminClient {
   /** The socket or URL, as shown in errors. */
   readonly where: string;
+  /** Over TCP: perhaps of another machine. */
+  readonly remote: boolean;
   readonly #target: AdminTarget;
   readonly #base: URL;
 
@@ -71,6 +73,7 @@ export class AdminClient {
   constructor(target: AdminTarget) {
     this.#target = target;
     this.where = 'socket' in target ? target.socket : target.url;
+    this.remote = !('socket' in target);
     this.#base = 'socket' in target ? new URL('http://skerry/') : baseUrl(target.url);
   }
 

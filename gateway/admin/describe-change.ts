@@ -1,49 +1,68 @@
 /** A planned change in words, a line a field. */
-
 import type { Change } from '../../runtime/workload/desired-state.ts';
 import type { RevisionDocument, WorkloadDocument } from '../../runtime/workload/documents.ts';
 import { formatBytes, formatDuration } from '../../runtime/workload/units.ts';
 
 type Fields = Record<string, string>;
 
-function fields(workload: WorkloadDocument | null, revision: RevisionDocument | null): Fields {
-  if (!workload) return {};
-  const shown: Fields = {
-    routes: workload.routes.join(' ') || 'default',
-    min: String(workload.scale.min),
-    max: String(workload.scale.max),
-    idle: formatDuration(workload.scale.idleMs),
-    queue: String(workload.queue),
-    traffic: workload.traffic.map((share) => `${share.revision}=${share.percent}`).join(' '),
-  };
-  if (!revision) return shown;
-  const { limits } = revision;
+function workloadFields({ routes, scale, queue, traffic }: WorkloadDocument): Fields {
   return {
-    image: revision.artifact.digest,
-    isolation: revision.isolation,
+    routes: routes.join(' ') || 'default',
+    min: String(scale.min),
+    max: String(scale.max),
+    idle: formatDuration(scale.idleMs),
+    queue: String(queue),
+    traffic: traffic.map((share) => `${share.revision}=${share.percent}`).join(' '),
+  };
+}
+
+function revisionFields(revision: RevisionDocument): Fields {
+  const { artifact, isolation, limits, priority, reuse, env, secrets, allow, keyvalueQuotaBytes } = revision;
+  return {
+    image: artifact.digest,
+    isolation,
     memory: formatBytes(limits.memoryBytes),
     cpus: String(limits.cpuMillicores / 1000),
     timeout: formatDuration(limits.timeoutMs),
     'cpu-time': limits.cpuTimeMs === undefined ? 'what fits' : formatDuration(limits.cpuTimeMs),
     'start-timeout': formatDuration(limits.startTimeoutMs),
     concurrency: String(limits.concurrency),
-    priority: String(revision.priority),
-    reuse: String(revision.reuse),
-    env: Object.entries(revision.env)
+    priority: String(priority),
+    reuse: String(reuse),
+    env: Object.entries(env)
       .map(([key, value]) => `${key}=${value}`)
       .join(' '),
-    secrets: revision.secrets.join(' '),
-    allow: revision.allow.join(' '),
-    'keyvalue-quota': formatBytes(revision.keyvalueQuotaBytes),
-    ...shown,
+    secrets: secrets.join(' '),
+    allow: allow.join(' '),
+    'keyvalue-quota': formatBytes(keyvalueQuotaBytes),
   };
 }
 
-/** `memory: 64MiB -> 128MiB`; for a new workload `memory: 64MiB`. */
-export function describeChange(change: Change, before: RevisionDocument | null, after: RevisionDocument): string[] {
-  const old = fields(change.before, before);
-  const next = fields(change.after, after);
+/** `memory: 64MiB -> 128MiB`; for what was not there before `memory: 64MiB`. */
+function difference(old: Fields, next: Fields): string[] {
   return Object.entries(next)
-    .filter(([key, value]) => value !== '' && value !== old[key])
+    .filter(([key, value]) => value !== (old[key] ?? ''))
     .map(([key, value]) => (old[key] === undefined ? `${key}: ${value}` : `${key}: ${old[key]} -> ${value}`));
+}
+
+/**
+ * `before` is the revision that had most of the traffic, `after` those that get it. Where they are several, the fields of
+ * one stand behind its id, and only of those that are new to the workload.
+ */
+export function describeChange(
+  change: Change,
+  before: RevisionDocument | null,
+  after: readonly RevisionDocument[],
+): string[] {
+  const old = before ? revisionFields(before) : {};
+  const added = after.filter(({ id }) => !change.before?.revisions.includes(id));
+  const [only, ...others] = after;
+  const revisions =
+    only && others.length === 0
+      ? difference(old, revisionFields(only))
+      : added.flatMap((revision) => difference(old, revisionFields(revision)).map((line) => `${revision.id} ${line}`));
+  return [
+    ...revisions,
+    ...difference(change.before ? workloadFields(change.before) : {}, workloadFields(change.after)),
+  ];
 }

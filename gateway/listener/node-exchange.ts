@@ -174,7 +174,8 @@ function hostOf(authority: string): string {
   }
   const colon = authority.indexOf(':');
   const host = colon < 0 ? authority : authority.slice(0, colon);
-  return host.toLowerCase();
+  // With the dot of an absolute name (RFC 1034, 3.1) it is the same host.
+  return (host.endsWith('.') ? host.slice(0, -1) : host).toLowerCase();
 }
 
 /** Host and port as RFC 3986 (3.2) writes them, without user information (RFC 9110, 4.2.4). */

@@ -26,6 +26,8 @@ export const LIMITS = {
   secrets: 64,
   allow: 256,
   keyvalueQuota: { min: 0, max: 16 * 1024 * MiB, default: 16 * MiB },
+  /** Kept of a workload, and between which its traffic can be split. */
+  revisions: 10,
 } as const;
 
 function bytesBetween(min: number, max: number) {
@@ -50,7 +52,7 @@ function durationBetween(min: number, max: number) {
   );
 }
 
-function wholeBetween(min: number, max: number) {
+export function wholeBetween(min: number, max: number) {
   const error = `must be a whole number from ${min} to ${max}`;
   return z.number({ error }).int({ error }).min(min, { error }).max(max, { error });
 }
@@ -172,6 +174,17 @@ export const WorkloadSettings = z.strictObject({
 });
 export type WorkloadSettings = z.infer<typeof WorkloadSettings>;
 
+/** What a revision is made of beside its artifact: all but what the workload as a whole has. */
+export const RevisionSettings = WorkloadSettings.omit({ routes: true, queue: true, min: true, max: true, idle: true });
+export type RevisionSettings = z.infer<typeof RevisionSettings>;
+
+/** Settings with others laid over them: `env` name by name, every other setting as a whole. */
+export function overlay(base: WorkloadSettings, over: WorkloadSettings): WorkloadSettings {
+  const merged = { ...base, ...over };
+  if (base.env && over.env) merged.env = { ...base.env, ...over.env };
+  return merged;
+}
+
 /** `skerry.toml`: the settings, what to build, and the name. */
 export const ProjectFile = z.strictObject({
   name: WorkloadName.optional().describe("The workload's name. Default: the folder's name."),
@@ -184,19 +197,3 @@ export const ProjectFile = z.strictObject({
   ...WorkloadSettings.shape,
 });
 export type ProjectFile = z.infer<typeof ProjectFile>;
-
-/** One workload in the file of `skerry apply`. */
-export const ApplyWorkload = z.strictObject({
-  name: WorkloadName,
-  source: z.string().optional().describe('A path as `skerry deploy` takes it, relative to this file.'),
-  image: z
-    .string()
-    .regex(/^sha256:[0-9a-f]{64}$/, { error: 'must be sha256: and 64 hex digits' })
-    .optional()
-    .describe("A component that is already in the node's own store, by digest (as `skerry export` writes it)."),
-  ...WorkloadSettings.shape,
-});
-export type ApplyWorkload = z.infer<typeof ApplyWorkload>;
-
-export const ApplyFile = z.strictObject({ workloads: z.array(ApplyWorkload).min(1) });
-export type ApplyFile = z.infer<typeof ApplyFile>;

@@ -175,6 +175,9 @@ test('a port in use is named, and the folder is free again', async () => {
     const env = { SKERRY_ADMIN_TOKEN: 'x'.repeat(16) };
     await failsToStart({ data, env, args: ['--admin', `127.0.0.1:${port}`] }, 'PORT_IN_USE', /admin API/);
     assert.not(existsSync(join(data, 'skerry.sock')));
+    const fresh = { data: join(data, 'new', 'folder'), args: ['--listen', `127.0.0.1:${port}`] };
+    await failsToStart(fresh, 'PORT_IN_USE', /gateway/);
+    assert.not(existsSync(join(data, 'new')), 'a folder that was made for this start is gone again');
     rmSync(data, { recursive: true });
   } finally {
     taken.close();

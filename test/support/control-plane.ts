@@ -78,7 +78,7 @@ export class ControlPlane {
   ): Promise<Change> {
     const artifact = this.driver.define(bytes, guest);
     const revision = revisionOf(name, artifact, bytes, settings, OFFERED);
-    const [change] = await this.desired.deploy([{ revision, settings }]);
+    const [change] = await this.desired.deploy([{ name, revisions: [{ revision, percent: 100 }], settings }]);
     return change as Change;
   }
 

@@ -1,8 +1,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ApplyFile } from '../../../runtime/workload/apply-file.ts';
 import { revisionId } from '../../../runtime/workload/documents.ts';
 import { revisionOf } from '../../../runtime/workload/revision-of.ts';
-import { ApplyFile, Route, WorkloadName, WorkloadSettings } from '../../../runtime/workload/settings.ts';
+import { Route, WorkloadName, WorkloadSettings } from '../../../runtime/workload/settings.ts';
 import { formatBytes, formatDuration, parseBytes, parseDuration } from '../../../runtime/workload/units.ts';
 
 const artifact = { digest: `sha256:${'a'.repeat(64)}`, mediaType: 'application/wasm' };
@@ -63,7 +64,22 @@ test('limits out of range and unknown keys are refused, and the key is named', (
       assert.match(JSON.stringify(result.error?.issues), key);
     }
   }
-  assert.not(ApplyFile.safeParse({ workloads: [] }).success);
+});
+
+test('a file for apply names its workloads, and the shares of a split add up to 100', () => {
+  const image = artifact.digest;
+  const split = (...shares: number[]) => {
+    const revisions = shares.map((traffic) => ({ image, traffic }));
+    return ApplyFile.safeParse({ workloads: [{ name: 'a', revisions }] }).success;
+  };
+  assert.ok(split(100));
+  assert.ok(split(90, 10));
+  assert.ok(split(...Array<number>(10).fill(10)));
+  for (const shares of [[], [90], [60, 50], [100, 0], [50.5, 49.5], [110, -10], Array<number>(11).fill(10)]) {
+    assert.not(split(...shares), shares.join(' '));
+  }
+  assert.ok(ApplyFile.safeParse({ workloads: [] }).success, 'an export of an empty node');
+  assert.not(ApplyFile.safeParse({}).success);
 });
 
 test('every workload has limits, set or not', () => {
