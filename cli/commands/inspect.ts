@@ -65,6 +65,7 @@ function describeRevision(revision: RevisionView, view: WorkloadView, colours: P
     ['cpus', String(limits.cpuMillicores / 1000)],
     ['timeout', `${formatDuration(limits.timeoutMs)}, start ${formatDuration(limits.startTimeoutMs)}`],
     ['concurrency', String(limits.concurrency)],
+    ['largest bodies', `${formatBytes(limits.maxRequestBytes)}, answer ${formatBytes(limits.maxResponseBytes)}`],
     ['priority', String(revision.priority)],
     ['reuse', String(revision.reuse)],
   ];

@@ -26,6 +26,8 @@ function fields(workload: WorkloadDocument | null, revision: RevisionDocument | 
     timeout: formatDuration(limits.timeoutMs),
     'start-timeout': formatDuration(limits.startTimeoutMs),
     concurrency: String(limits.concurrency),
+    'max-request': formatBytes(limits.maxRequestBytes),
+    'max-response': formatBytes(limits.maxResponseBytes),
     priority: String(revision.priority),
     reuse: String(revision.reuse),
     env: Object.entries(revision.env)

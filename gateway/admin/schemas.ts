@@ -64,6 +64,8 @@ export const RevisionView = z
       timeoutMs: z.number(),
       startTimeoutMs: z.number(),
       concurrency: z.number(),
+      maxRequestBytes: z.number(),
+      maxResponseBytes: z.number(),
     }),
     priority: z.number(),
     reuse: z.number(),

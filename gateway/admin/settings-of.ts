@@ -25,6 +25,8 @@ export function settingsOf(workload: WorkloadDocument, revision: RevisionDocumen
     'start-timeout': formatDuration(limits.startTimeoutMs),
     concurrency: limits.concurrency,
     queue: workload.queue,
+    'max-request': exactBytes(limits.maxRequestBytes),
+    'max-response': exactBytes(limits.maxResponseBytes),
     priority: revision.priority,
     ...(Object.keys(revision.env).length > 0 ? { env: { ...revision.env } } : {}),
     ...(workload.routes.length > 0 ? { routes: [...workload.routes] } : {}),

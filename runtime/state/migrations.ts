@@ -22,8 +22,20 @@ export interface Schema {
   readonly migrations: readonly Migration[];
 }
 
+/** 1 → 2: revisions say how large the bodies of requests and answers may be. */
+const addTransferLimits: Migration = {
+  from: 1,
+  run: ({ documents, put }) => {
+    for (const { key, generation, value } of documents('revision/')) {
+      const revision = value as { limits: Record<string, number> };
+      const limits = { maxRequestBytes: 2 ** 30, maxResponseBytes: 2 ** 30, ...revision.limits };
+      put(key, generation, { ...revision, limits });
+    }
+  },
+};
+
 /** The schema of this Skerry. A change of any document's shape raises the version and adds its step. */
-export const currentSchema: Schema = { version: 1, migrations: [] };
+export const currentSchema: Schema = { version: 2, migrations: [addTransferLimits] };
 
 export const documentPrefix = 'd/';
 export const schemaKey = 'm/schema';

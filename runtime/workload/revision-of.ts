@@ -19,6 +19,8 @@ function limitsOf(settings: WorkloadSettings, isolation: Isolation): Limits {
     timeoutMs: parsed(parseDuration, settings.timeout, LIMITS.timeout.default),
     startTimeoutMs: parsed(parseDuration, settings['start-timeout'], LIMITS.startTimeout.default),
     concurrency: settings.concurrency ?? LIMITS.concurrency.default,
+    maxRequestBytes: parsed(parseBytes, settings['max-request'], LIMITS.transfer.default),
+    maxResponseBytes: parsed(parseBytes, settings['max-response'], LIMITS.transfer.default),
   };
 }
 

@@ -1,7 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { GatewayExchange } from '../../gateway/exchange.ts';
-import { type ListenerLimits, listenHttp1 } from '../../gateway/listener/http1.ts';
+import { LISTENER_LIMITS, type ListenerLimits } from '../../gateway/listener/limits.ts';
+import { listen } from '../../gateway/listener/listen.ts';
 import { exchangeRaw, header, RawConnection, type RawResponse } from '../support/raw-http.ts';
 
 type Serve = (exchange: GatewayExchange) => void;
@@ -10,9 +11,7 @@ const hello: Serve = ({ reply }) => reply.send(200, ['content-type', 'text/plain
 
 async function withListener(work: (url: string) => Promise<void>, serve: Serve = hello, limits?: ListenerLimits) {
   const handlers = { dispatch: serve, own: serve };
-  const listener = limits
-    ? await listenHttp1('127.0.0.1', 0, handlers, limits)
-    : await listenHttp1('127.0.0.1', 0, handlers);
+  const listener = await listen({ host: '127.0.0.1', port: 0, handlers, limits });
   try {
     await work(listener.url);
     const after = await exchangeRaw(listener.url, 'GET / HTTP/1.1\r\nhost: a\r\n\r\n');
@@ -238,11 +237,11 @@ test('a client that sends its head too slowly, or nothing, is answered 408 or cl
       silent.destroy();
     },
     hello,
-    { headBytes: 32_768, headTimeoutMs: 100, keepAliveMs: 15_000 },
+    { ...LISTENER_LIMITS, headTimeoutMs: 100 },
   ));
 
 test('clients that were refused and hold on to their connection do not keep the node from stopping', async () => {
-  const listener = await listenHttp1('127.0.0.1', 0, { dispatch: hello, own: hello });
+  const listener = await listen({ host: '127.0.0.1', port: 0, handlers: { dispatch: hello, own: hello } });
   const held = await Promise.all(
     ['CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n', 'nonsense\r\n\r\n'].map(async (bytes) => {
       const connection = await RawConnection.open(listener.url);

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { SkerryError } from '../../errors/skerry-error.ts';
 import { Dispatcher, type Outcome } from '../../gateway/dispatch.ts';
-import { listenHttp1 } from '../../gateway/listener/http1.ts';
+import type { GatewayExchange } from '../../gateway/exchange.ts';
+import { type Listener, type ListenOptions, listen } from '../../gateway/listener/listen.ts';
 import { answerOwn } from '../../gateway/own-paths.ts';
 import { Reconciler } from '../../runtime/reconciler/reconciler.ts';
 import { openStateStore, type StateStore } from '../../runtime/state/index.ts';
@@ -25,7 +26,7 @@ export class ControlPlane {
   readonly reconciler: Reconciler;
   readonly dispatcher: Dispatcher;
   readonly folder: string;
-  #listener: Awaited<ReturnType<typeof listenHttp1>> | null = null;
+  #listener: Listener | null = null;
 
   private constructor(store: StateStore, folder: string, desired: DesiredState) {
     this.store = store;
@@ -57,10 +58,13 @@ export class ControlPlane {
   }
 
   /** Starts the reconciler and the listener. */
-  async serve(): Promise<this> {
+  async serve(options: Pick<ListenOptions, 'certificate' | 'limits'> = {}): Promise<this> {
     this.reconciler.start();
-    const own = { dispatch: (exchange: never) => this.dispatcher.dispatch(exchange), own: answerOwn(this.dispatcher) };
-    this.#listener = await listenHttp1('127.0.0.1', 0, own);
+    const handlers = {
+      dispatch: (exchange: GatewayExchange) => this.dispatcher.dispatch(exchange),
+      own: answerOwn(this.dispatcher),
+    };
+    this.#listener = await listen({ host: '127.0.0.1', port: 0, handlers, ...options });
     return this;
   }
 

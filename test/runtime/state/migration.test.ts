@@ -89,11 +89,13 @@ migration('a step that fails changes nothing: the older Skerry goes on', async (
 });
 
 migration('a folder from a newer version is refused with both versions, and not touched', async ({ folder }) => {
-  await (await openStateStore(folder, { schema: now })).close();
+  const newer = { version: 99, migrations: [{ from: 0, run: () => {} }] };
+  for (let from = 1; from < newer.version; from++) newer.migrations.push({ from, run: () => {} });
+  await (await openStateStore(folder, { schema: newer })).close();
   const before = readFileSync(join(folder, 'data.mdb'));
   const error = await errorOf(folder, currentSchema);
   assert.is(error.code, 'STATE_NEWER');
-  assert.match(error.what, `schema version 2; this one knows up to ${currentSchema.version}`);
+  assert.match(error.what, `schema version 99; this one knows up to ${currentSchema.version}`);
   assert.equal(readFileSync(join(folder, 'data.mdb')), before);
 });
 
@@ -109,4 +111,26 @@ migration('the steps of this Skerry lead to its version without a gap', () => {
   );
 });
 
+const transfers = suite<{ folder: string }>('migration of transfer limits');
+
+transfers.before.each((context) => {
+  context.folder = mkdtempSync(join(tmpdir(), 'skerry-migration-'));
+});
+transfers.after.each(({ folder }) => rmSync(folder, { recursive: true, force: true }));
+
+transfers('a revision from before there were limits on bodies gets the default ones', async ({ folder }) => {
+  const before = await openStateStore(folder, { schema: { version: 1, migrations: [] } });
+  const limits = { memoryBytes: 1, cpuMillicores: 2, timeoutMs: 3, startTimeoutMs: 4, concurrency: 5 };
+  await before.commit([{ key: 'revision/w/0123456789ab', expect: 0, value: { id: '0123456789ab', limits } }]);
+  await before.close();
+  const after = await openStateStore(folder);
+  assert.equal(after.get('revision/w/0123456789ab')?.value, {
+    id: '0123456789ab',
+    limits: { ...limits, maxRequestBytes: 2 ** 30, maxResponseBytes: 2 ** 30 },
+  });
+  assert.is(after.get('revision/w/0123456789ab')?.generation, 1);
+  await after.close();
+});
+
 migration.run();
+transfers.run();
