@@ -11,7 +11,7 @@ import { Reply } from './reply.ts';
 import { RequestBody } from './request-body.ts';
 import { authorityFault, type ClientHead, clientTrailers, readClientHead } from './request-head.ts';
 
-const { NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR, NGHTTP2_CANCEL } = constants;
+const { NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR } = constants;
 
 class Http2Body extends RequestBody {
   readonly #exchange: Http2Exchange;
@@ -78,7 +78,7 @@ function fields(flat: FlatHeaders): OutgoingHttpHeaders {
 
 class Http2Reply extends Reply {
   readonly #stream: ServerHttp2Stream;
-  #trailers: FlatHeaders | null = null;
+  #trailers: OutgoingHttpHeaders = {};
   /** Nothing follows the head. */
   #headOnly = false;
   /** It was the node that ended the stream before its time. */
@@ -124,14 +124,7 @@ class Http2Reply extends Reply {
     this.#headOnly = bodyless;
     stream.respond({ ':status': status, ...fields(headers) }, { endStream: bodyless, waitForTrailers: !bodyless });
     if (bodyless) return;
-    stream.once('wantTrailers', () => {
-      try {
-        stream.sendTrailers(this.#trailers ? fields(this.#trailers) : {});
-      } catch {
-        // Trailers that are no HTTP: the answer does not end cleanly.
-        this.breakOff();
-      }
-    });
+    stream.once('wantTrailers', () => stream.sendTrailers(this.#trailers));
   }
 
   protected put(chunk: Uint8Array): boolean {
@@ -140,7 +133,7 @@ class Http2Reply extends Reply {
 
   protected finish(trailers: FlatHeaders | null): void {
     if (this.#headOnly) return;
-    this.#trailers = trailers;
+    if (trailers) this.#trailers = fields(trailers);
     this.#stream.end();
   }
 
@@ -152,8 +145,8 @@ class Http2Reply extends Reply {
   leave(): void {
     this.ended = true;
     this.over();
-    if (this.gone) return;
-    this.#stream.close(NGHTTP2_CANCEL);
+    // Not CANCEL, which clients take for their own doing: half an answer would look whole to them.
+    if (!this.gone) this.breakOff();
   }
 
   closed(): void {
@@ -171,7 +164,10 @@ interface Http2Head {
 
 const KNOWN_METHODS = new Set(METHODS);
 
-/** What nghttp2 has let through is well-formed by RFC 9113 (8.2 and 8.3); what it does not look at is looked at here. */
+/**
+ * What nghttp2 has let through is well-formed by RFC 9113 (8.2 and 8.3): it has one method and path and an :authority or
+ * a Host. What it does not look at is looked at here.
+ */
 function readHttp2Head(raw: readonly string[], limits: ListenerLimits): Http2Head {
   let from = 0;
   let method = '';
@@ -184,21 +180,16 @@ function readHttp2Head(raw: readonly string[], limits: ListenerLimits): Http2Hea
     else if (raw[from] === ':authority') authority = value;
   }
   const rest = readClientHead(raw, from, limits.headers);
-  const fault = rest.fault ?? faultOf(method, path, authority, rest) ?? sizeFault(raw, limits.headBytes);
+  const fault = rest.fault ?? faultOf(method, authority, rest) ?? sizeFault(raw, limits.headBytes);
   rest.headers = joinCookies(rest.headers);
   return { method, authority: authority ?? rest.host, path, rest, fault };
 }
 
-function faultOf(method: string, path: string, authority: string | null, head: ClientHead): SkerryError | null {
+function faultOf(method: string, authority: string | null, head: ClientHead): SkerryError | null {
   if (method === 'CONNECT') return gatewayErrors.METHOD_NOT_OFFERED(method);
   if (!KNOWN_METHODS.has(method)) return gatewayErrors.BAD_REQUEST('its method is not known');
-  if (!path.startsWith('/') && !(path === '*' && method === 'OPTIONS')) {
-    return gatewayErrors.BAD_REQUEST('its :path does not begin with "/"');
-  }
-  if (head.hosts > 1) return gatewayErrors.BAD_REQUEST('it has more than one Host header');
-  if (authority === null && head.hosts === 0) return gatewayErrors.BAD_REQUEST('it has neither :authority nor Host');
   // RFC 9113, 8.3.1: they may not differ.
-  if (authority !== null && head.hosts === 1 && authority.toLowerCase() !== head.host.toLowerCase()) {
+  if (authority !== null && head.hosts > 0 && authority.toLowerCase() !== head.host.toLowerCase()) {
     return gatewayErrors.BAD_REQUEST('its :authority and its Host header differ');
   }
   if (head.expect !== '' && head.expect !== '100-continue') return gatewayErrors.EXPECTATION_FAILED(head.expect);
@@ -251,17 +242,17 @@ export class Http2Exchange extends ListenerExchange {
     this.continues = rest.expect === '100-continue';
     this.body = bodyless ? null : new Http2Body(this, stream, rest.length);
     this.reply = new Http2Reply(this, stream);
-    stream.on('error', () => {
-      // `close` follows.
-    });
     stream.on('aborted', () => this.leave());
     stream.on('close', () => {
       this.reply.closed();
       if (stream.rstCode !== NGHTTP2_NO_ERROR || !stream.writableFinished) this.leave();
     });
     stream.on('finish', () => {
-      // The answer is out; a request that nobody reads is thrown away, if it is not too much.
-      if (this.body && !this.body.opened) this.body.cancel();
+      const { body } = this;
+      if (!body || body.complete) return;
+      // The answer is out. The client is told to stop (RFC 9113, 8.1), or what nobody reads is thrown away.
+      if (this.failure) stream.close(NGHTTP2_NO_ERROR);
+      else if (!body.opened) body.cancel();
     });
   }
 }

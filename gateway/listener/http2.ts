@@ -29,6 +29,25 @@ function makeServer({ limits }: Front): Http2Server {
   });
 }
 
+/** What nghttp2 found (nghttp2_error in its nghttp2.h) as the client is told it (RFC 9113, 7). */
+const ERROR_CODES = new Map([
+  [-505, constants.NGHTTP2_PROTOCOL_ERROR],
+  [-510, constants.NGHTTP2_STREAM_CLOSED],
+  [-522, constants.NGHTTP2_FRAME_SIZE_ERROR],
+  [-523, constants.NGHTTP2_COMPRESSION_ERROR],
+  [-524, constants.NGHTTP2_FLOW_CONTROL_ERROR],
+  [-904, NGHTTP2_ENHANCE_YOUR_CALM],
+]);
+
+/** Node ends a faulty connection with INTERNAL_ERROR whatever the fault: the client is to know that it is its own. */
+function tellFaults(session: ServerHttp2Session): void {
+  const destroy = session.destroy.bind(session);
+  session.destroy = (error, code) => {
+    const { errno } = (error ?? {}) as NodeJS.ErrnoException;
+    destroy(error, code ?? (errno === undefined ? undefined : ERROR_CODES.get(errno)));
+  };
+}
+
 /** One client's connection: hands on its streams, and ends it when it costs more than it may. */
 class Connection {
   readonly session: ServerHttp2Session;
@@ -48,6 +67,7 @@ class Connection {
     const { resets, controlFrames, connectionWindow } = front.limits.http2;
     this.#resets = new RateMeter(resets);
     this.#controlFrames = new RateMeter(controlFrames);
+    tellFaults(session);
     session.setLocalWindowSize(connectionWindow);
     const count = () => this.#count(this.#controlFrames);
     session.on('ping', count);
@@ -69,6 +89,8 @@ class Connection {
   }
 
   #accept(stream: ServerHttp2Stream, flags: number, raw: string[]): void {
+    // Its errors are its client's; `close` follows, and nobody else may hear them.
+    stream.on('error', () => {});
     // Given up in the same breath as it was opened: there is nothing to serve.
     if (stream.destroyed || stream.closed) return this.#count(this.#resets);
     this.#open++;
@@ -85,7 +107,8 @@ class Connection {
 
   #count(meter: RateMeter): void {
     if (meter.take() || this.session.destroyed) return;
-    this.session.destroy(undefined, NGHTTP2_ENHANCE_YOUR_CALM);
+    // As the first argument: without an error Node takes no code.
+    this.session.destroy(NGHTTP2_ENHANCE_YOUR_CALM as unknown as Error);
   }
 }
 

@@ -95,5 +95,6 @@ export abstract class ListenerExchange implements GatewayExchange {
     if (this.aborted) return;
     this.aborted = true;
     this.#onAbort?.();
+    this.body?.abandon();
   }
 }

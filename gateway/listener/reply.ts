@@ -67,8 +67,9 @@ export abstract class Reply implements ReplySink, Watched {
     if (length === null && status !== 204 && status !== 304) {
       headers.push('content-length', String(status === 205 ? 0 : bytes));
     }
-    this.ended = true;
+    // What throws has sent nothing: a problem can still be the answer.
     this.whole(status, headers, empty || bytes === 0 ? null : body);
+    this.ended = true;
     this.#watchRest();
   }
 
@@ -94,8 +95,8 @@ export abstract class Reply implements ReplySink, Watched {
 
   end(trailers: FlatHeaders | null): void {
     if (this.#mute()) return;
-    this.ended = true;
     this.finish(trailers);
+    this.ended = true;
     this.#watchRest();
   }
 

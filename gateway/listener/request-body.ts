@@ -80,6 +80,14 @@ export abstract class RequestBody implements BodySource, Watched {
     else this.release();
   }
 
+  /** The request was given up: its reader gets no more, and is told so unless it has let go. */
+  abandon(): void {
+    if (this.#unwanted || this.#over) return;
+    const reader = this.#reader;
+    this.cancel();
+    reader?.error(new Error('the request was given up in the middle of its body'));
+  }
+
   overdue(now: number): boolean {
     const { stallMs, stallBytes } = this.#owner.front.limits;
     // While the answer is under way nobody waits for what is thrown away.
@@ -102,9 +110,6 @@ export abstract class RequestBody implements BodySource, Watched {
     if (this.#unwanted || !reader) return this.#discard(bytes);
     if (this.received <= this.#owner.maxRequestBytes) return reader.chunk(chunk);
     this.#owner.refuse(gatewayErrors.REQUEST_TOO_LARGE(formatBytes(this.#owner.maxRequestBytes)));
-    if (this.#unwanted) return;
-    this.cancel();
-    reader.error(new Error('the body is larger than the workload takes'));
   }
 
   protected finish(trailers: FlatHeaders | null): void {

@@ -128,9 +128,16 @@ export class ControlPlane {
     });
   }
 
+  /** Stops the listener alone. */
+  async stopListening(graceMs: number): Promise<void> {
+    const listener = this.#listener;
+    this.#listener = null;
+    await listener?.close(graceMs);
+  }
+
   /** Stops it and keeps its state. */
   async stop(graceMs = 100): Promise<void> {
-    await this.#listener?.close(graceMs);
+    await this.stopListening(graceMs);
     await this.reconciler.close(graceMs);
     await this.store.close();
   }
@@ -142,8 +149,11 @@ export class ControlPlane {
 }
 
 /** Runs `work` over a control plane of its own. */
-export async function withPlane(work: (plane: ControlPlane) => Promise<void>): Promise<void> {
-  const plane = await (await ControlPlane.start()).serve();
+export async function withPlane(
+  work: (plane: ControlPlane) => Promise<void>,
+  options?: Parameters<ControlPlane['serve']>[0],
+): Promise<void> {
+  const plane = await (await ControlPlane.start()).serve(options);
   try {
     await work(plane);
   } finally {

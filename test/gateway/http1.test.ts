@@ -94,7 +94,6 @@ const refusals: [string, string, number, string][] = [
   ['a target without a slash', 'GET index.html HTTP/1.1\r\nhost: a\r\n\r\n', 400, 'BAD_REQUEST'],
   ['a space in the target', 'GET /a b HTTP/1.1\r\nhost: a\r\n\r\n', 400, 'BAD_REQUEST'],
   ['bytes of TLS', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', 400, 'BAD_REQUEST'],
-  ['an HTTP/2 preface', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400, 'BAD_REQUEST'],
   ['CONNECT', 'CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n', 501, 'METHOD_NOT_OFFERED'],
   [
     'a head that is too large',
