@@ -39,7 +39,7 @@ function parseKey(file: string, pem: Buffer): KeyObject {
   try {
     return createPrivateKey(pem);
   } catch (error) {
-    const encrypted = (error as NodeJS.ErrnoException).code === 'ERR_MISSING_PASSPHRASE';
+    const encrypted = pem.includes('ENCRYPTED');
     throw gatewayErrors.TLS_INVALID(file, encrypted ? 'the key is encrypted' : why(error)).because(error);
   }
 }
@@ -82,6 +82,8 @@ export interface ReloadOptions {
 
 /** Follows the two files: a good new pair is applied, a bad one told. */
 export class CertificateReload {
+  /** Resolves when changes of the files will be seen. */
+  readonly ready: Promise<void>;
   readonly #options: ReloadOptions;
   readonly #timer: NodeJS.Timeout;
   #applied: string;
@@ -94,10 +96,11 @@ export class CertificateReload {
   constructor(current: Certificate, options: ReloadOptions) {
     this.#options = options;
     this.#applied = current.fingerprint;
-    this.#looking = this.#state().then((state) => {
+    this.ready = this.#state().then((state) => {
       this.#read = state;
       this.#seen = state;
     });
+    this.#looking = this.ready;
     this.#timer = setInterval(() => void this.#queue(() => this.#look()), options.lookMs ?? LOOK_MS).unref();
   }
 

@@ -221,6 +221,8 @@ export class Http1Exchange extends ListenerExchange {
       if (absolute) {
         authority = absolute[1] as string;
         url = absolute[2]?.startsWith('/') ? absolute[2] : `/${absolute[2]}`;
+      } else if (url !== '*' || request.method !== 'OPTIONS') {
+        head.fault ??= gatewayErrors.BAD_REQUEST('its target is neither a path nor an http URL');
       }
     }
     super(front, request.method as string, authority, url, head.headers, request.socket.remoteAddress);

@@ -46,6 +46,8 @@ export interface ListenerLimits {
   /** A body that is wanted must bring `stallBytes` in each time of this length, in milliseconds. */
   readonly stallMs: number;
   readonly stallBytes: number;
+  /** An answer that nothing is taken of may stand still for `stallMs`, and as long as what waits takes at this rate. */
+  readonly minBytesPerSecond: number;
   /** Bytes of an unwanted request body that are read and thrown away after the answer, to keep the connection. */
   readonly discardBytes: number;
   /** A client that was answered before its request was read has this long to read the answer, in milliseconds. */
@@ -66,6 +68,8 @@ export const LISTENER_LIMITS: ListenerLimits = {
   // 34 bytes a second: below any link that a person would wait for, far above a client that only holds a place.
   stallMs: 30_000,
   stallBytes: KiB,
+  // Node tells only when a whole piece is gone, which may be 64 KiB.
+  minBytesPerSecond: KiB,
   discardBytes: 256 * KiB,
   lingerMs: 1000,
   http2: {

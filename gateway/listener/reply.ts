@@ -20,8 +20,6 @@ export interface ReplyOwner {
   leave(): void;
 }
 
-/** The slowest client that is waited for while more than a few packets wait for it, in bytes a second. */
-const MIN_BYTES_PER_SECOND = 1024;
 /** What the system takes at once from a client's point of view: less than this is not worth watching, in bytes. */
 const UNWATCHED_BYTES = 64 * 1024;
 /** Whoever runs the workload ends it at its deadline; only a client that keeps it from that is ended here, in ms. */
@@ -110,7 +108,8 @@ export abstract class Reply implements ReplySink, Watched {
     if (!this.ended && now > this.owner.deadline + DEADLINE_SLACK_MS) return true;
     const { waiting } = this;
     if (waiting === this.#waiting) {
-      return now - this.#since > this.owner.front.limits.stallMs + (1000 * waiting) / MIN_BYTES_PER_SECOND;
+      const { stallMs, minBytesPerSecond } = this.owner.front.limits;
+      return now - this.#since > stallMs + (1000 * waiting) / minBytesPerSecond;
     }
     this.#waiting = waiting;
     this.#since = now;
