@@ -4,12 +4,12 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import type { AddressInfo, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Certificate } from './certificate.ts';
-import { makeFront } from './front.ts';
+import { type Front, makeFront } from './front.ts';
 import type { Handlers } from './handlers.ts';
 import { http1Options, serveHttp1 } from './http1.ts';
 import { Http2Front } from './http2.ts';
 import { LISTENER_LIMITS, type ListenerLimits } from './limits.ts';
-import { sniffProtocol } from './sniff.ts';
+import { Lobby } from './sniff.ts';
 
 export interface Listener {
   /** `http://127.0.0.1:8080`, or `https://…` over TLS. */
@@ -46,53 +46,37 @@ function takeOver(server: Server, event: string, listener: (socket: Socket) => v
   return (socket) => own.call(server, socket);
 }
 
-/** Connections of which it is not known yet what they speak, by their other end. */
-class Newcomers {
-  readonly #sockets = new Map<string, Socket>();
-
-  add(socket: Socket): void {
-    const name = otherEnd(socket);
-    this.#sockets.set(name, socket);
-    socket.on('close', () => this.#sockets.delete(name));
-  }
-
-  /** `socket` may be the TLS side of one that was added. */
-  delete(socket: Socket): void {
-    this.#sockets.delete(otherEnd(socket));
-  }
-
-  destroy(): void {
-    for (const socket of this.#sockets.values()) socket.destroy();
-  }
-}
-
-function otherEnd(socket: Socket): string {
-  return `${socket.remoteAddress} ${socket.remotePort}`;
-}
-
-/** Plain connections: the first bytes tell the protocol. */
-function acceptPlain(server: Server, http2: Http2Front, newcomers: Newcomers, timeoutMs: number): void {
-  const http1 = takeOver(server, 'connection', (socket) => {
-    newcomers.add(socket);
-    sniffProtocol(socket, timeoutMs, (spoken) => {
-      newcomers.delete(socket);
-      if (spoken === 'h2') http2.accept(socket);
-      else http1(socket);
-    });
+/** Plain connections: the first bytes tell the protocol. Returns what closes those of which it is not known yet. */
+function acceptPlain(server: Server, http2: Http2Front, front: Front): () => void {
+  const lobby = new Lobby(front.limits.headTimeoutMs, front.watch, (socket, spoken) => {
+    if (spoken === 'h2') http2.accept(socket);
+    else http1(socket);
   });
+  const http1 = takeOver(server, 'connection', (socket) => lobby.enter(socket));
+  return () => lobby.close();
 }
 
-/** TLS connections: the handshake tells the protocol (ALPN). */
-function acceptTls(server: TlsServer, http2: Http2Front, newcomers: Newcomers): void {
-  server.on('connection', (socket: Socket) => newcomers.add(socket));
+/** TLS connections: the handshake tells the protocol (ALPN). Returns what closes those whose handshake is not over. */
+function acceptTls(server: TlsServer, http2: Http2Front): () => void {
+  // Node gives the socket below and the one above, and does not say which belong together: their other end does.
+  const otherEnd = (socket: Socket) => `${socket.remoteAddress} ${socket.remotePort}`;
+  const shaking = new Map<string, Socket>();
+  server.on('connection', (socket: Socket) => {
+    const name = otherEnd(socket);
+    shaking.set(name, socket);
+    socket.on('close', () => shaking.delete(name));
+  });
   const http1 = takeOver(server, 'secureConnection', (socket) => {
-    newcomers.delete(socket);
+    shaking.delete(otherEnd(socket));
     if ((socket as TLSSocket).alpnProtocol === 'h2') http2.accept(socket);
     else http1(socket);
   });
   // There is no answer to a failed handshake but its end.
   server.removeAllListeners('tlsClientError');
   server.on('tlsClientError', (_error, socket) => socket.destroy());
+  return () => {
+    for (const socket of shaking.values()) socket.destroy();
+  };
 }
 
 /** Listens; rejects with the system's error when the port is taken or not allowed. */
@@ -112,9 +96,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const server = tls ?? createServer(http1);
   server.maxConnections = limits.connections;
   serveHttp1(server, handlers, front);
-  const newcomers = new Newcomers();
-  if (tls) acceptTls(tls, http2, newcomers);
-  else acceptPlain(server, http2, newcomers, limits.headTimeoutMs);
+  const closeUnknown = tls ? acceptTls(tls, http2) : acceptPlain(server, http2, front);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen({ host, port, backlog: 4096 }, () => {
@@ -129,7 +111,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
       http2.close();
-      newcomers.destroy();
+      closeUnknown();
       const timer = setTimeout(() => {
         server.closeAllConnections();
         http2.destroy();
