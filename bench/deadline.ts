@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { SkerryError } from '../errors/skerry-error.ts';
 import type { EngineOptions, WasmEngine, WasmFunction } from '../runtime/drivers/wasm/engine.ts';
+import { limitsOf } from '../runtime/workload/revision-of.ts';
 import { makeExchange } from '../test/support/exchange.ts';
 import { guestComponent } from '../test/support/guests.ts';
 import { noServices } from '../test/support/services.ts';
@@ -30,13 +31,7 @@ export async function measureDeadlines(open: OpenEngine, rounds: number): Promis
   const engine = await open({ cacheDir, cacheKey: Buffer.alloc(32, 1), warn: () => {} });
   try {
     const component = await guestComponent('behaviours');
-    const limits = {
-      memoryBytes: 64 * 2 ** 20,
-      cpuMillicores: 500,
-      timeoutMs: 10_000,
-      startTimeoutMs: 30_000,
-      concurrency: 64,
-    };
+    const limits = limitsOf({}, 'wasm');
     const settings = { label: 'bench@1', limits, env: {}, ...noServices(), reuse: 1, output: () => {} };
     const looping = await engine.load(component, settings);
     const other = await engine.load(component, settings);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { bundleSource } from '../cli/bundle.ts';
 import { buildJavaScript } from '../images/build/javascript/index.ts';
 import type { EngineOptions, WasmEngine } from '../runtime/drivers/wasm/engine.ts';
+import { limitsOf } from '../runtime/workload/revision-of.ts';
 import { makeExchange } from '../test/support/exchange.ts';
 import { noServices } from '../test/support/services.ts';
 import { median } from './load.ts';
@@ -15,13 +16,7 @@ export type Steps = ReadonlyMap<string, number>;
 
 type OpenEngine = (options: EngineOptions) => Promise<WasmEngine>;
 
-const limits = {
-  memoryBytes: 64 * 2 ** 20,
-  cpuMillicores: 500,
-  timeoutMs: 10_000,
-  startTimeoutMs: 30_000,
-  concurrency: 64,
-};
+const limits = limitsOf({}, 'wasm');
 
 /** What a deploy does with a source, `changes` times after a first one; medians of all but the first. */
 export async function measureInnerLoop(open: OpenEngine, changes: number): Promise<{ first: Steps; next: Steps }> {

@@ -22,6 +22,8 @@ export const SETTING_FLAGS: readonly SettingFlag[] = [
   { key: 'start-timeout', flag: '--start-timeout', value: 'time', kind: 'text' },
   { key: 'concurrency', flag: '--concurrency', value: 'n', kind: 'number' },
   { key: 'queue', flag: '--queue', value: 'n', kind: 'number' },
+  { key: 'max-request', flag: '--max-request', value: 'size', kind: 'text' },
+  { key: 'max-response', flag: '--max-response', value: 'size', kind: 'text' },
   { key: 'priority', flag: '--priority', value: '0..9', kind: 'number' },
   { key: 'env', flag: '--env', value: 'K=V', kind: 'pairs' },
   { key: 'secrets', flag: '--secret', value: 'K', kind: 'list' },

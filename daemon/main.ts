@@ -43,6 +43,9 @@ async function up(argv: readonly string[]): Promise<void> {
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
+  const { reloadCertificate } = node;
+  // Without a certificate the signal keeps its usual meaning: the terminal has gone.
+  if (reloadCertificate) process.on('SIGHUP', () => void reloadCertificate());
   process.on('uncaughtException', (error) => log.error({ err: error }, 'an error that nothing caught'));
   process.on('unhandledRejection', (error) => log.error({ err: error }, 'a rejection that nothing caught'));
 }

@@ -10,7 +10,13 @@ import { type AdminListener, listenTcp, listenUnix } from '../gateway/admin/list
 import type { NodeView } from '../gateway/admin/schemas.ts';
 import type { AdminServices } from '../gateway/admin/services.ts';
 import { Dispatcher } from '../gateway/dispatch.ts';
-import { type Listener, listenHttp1 } from '../gateway/listener/http1.ts';
+import {
+  type Certificate,
+  type CertificateFiles,
+  CertificateReload,
+  readCertificate,
+} from '../gateway/listener/certificate.ts';
+import { type Listener, listen } from '../gateway/listener/listen.ts';
 import { answerOwn } from '../gateway/own-paths.ts';
 import { type ContentStore, openContentStore } from '../images/store/index.ts';
 import type { Driver } from '../runtime/driver.ts';
@@ -44,6 +50,8 @@ const MIN_TOKEN_LENGTH = 16;
 export interface Node {
   readonly gatewayUrl: string;
   readonly view: () => NodeView;
+  /** Reads the gateway's certificate again; null when it has none. */
+  readonly reloadCertificate: (() => Promise<void>) | null;
   /** Finishes requests in flight, stops everything, and gives the data folder free. Idempotent. */
   close(): Promise<void>;
 }
@@ -234,11 +242,17 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   };
   const app = makeAdminApp(services, (message, error) => log.error({ err: error }, message));
 
+  const certificate = await certificateOf(settings);
   reconciler.start();
-  const address = parseAddress(settings.listen) as { host: string; port: number };
-  const own = { dispatch: dispatcher.dispatch.bind(dispatcher), own: answerOwn(dispatcher) };
-  gateway = await orListenError('gateway', settings.listen, listenHttp1(address.host, address.port, own));
+  const handlers = { dispatch: dispatcher.dispatch.bind(dispatcher), own: answerOwn(dispatcher) };
+  const where = parseAddress(settings.listen) as { host: string; port: number };
+  gateway = await orListenError(
+    'gateway',
+    settings.listen,
+    listen({ ...where, handlers, certificate: certificate?.current }),
+  );
   const closeGateway = gateway.close.bind(gateway);
+  const reload = certificate && followCertificate(certificate, gateway, log, undo);
   await listenAdmin(settings, app, folder, undo);
   // Last made, first undone: requests in flight end before anything they need does.
   undo.add(() => closeGateway(graceMs));
@@ -247,7 +261,39 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   });
   sweep();
   sweepKeyValue(keyvalue, desired, stores.damaged).catch((error) => log.warn({ err: error }, 'a sweep failed'));
-  return { gatewayUrl: gateway.url, view };
+  return { gatewayUrl: gateway.url, view, reloadCertificate: reload && (() => reload.reload()) };
+}
+
+interface GatewayCertificate {
+  readonly files: CertificateFiles;
+  readonly current: Certificate;
+}
+
+async function certificateOf(settings: Settings): Promise<GatewayCertificate | null> {
+  const { 'tls-cert': cert, 'tls-key': key } = settings;
+  if (cert === undefined || key === undefined) return null;
+  const files = { cert, key };
+  return { files, current: await readCertificate(files) };
+}
+
+function followCertificate(
+  { files, current }: GatewayCertificate,
+  gateway: Listener,
+  log: Logger,
+  undo: Undo,
+): CertificateReload {
+  const expires = (certificate: Certificate) => new Date(certificate.expires).toISOString();
+  const reload = new CertificateReload(current, {
+    files,
+    apply: (next) => {
+      gateway.setCertificate(next);
+      log.info({ certificate: files.cert, expires: expires(next) }, 'the gateway has a new certificate');
+    },
+    onBad: (error) => log.error({ err: error }, 'the new certificate is not usable; the one before goes on'),
+  });
+  undo.add(() => reload.close());
+  log.info({ certificate: files.cert, expires: expires(current) }, 'the gateway speaks TLS');
+  return reload;
 }
 
 async function listenAdmin(

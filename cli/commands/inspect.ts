@@ -70,6 +70,7 @@ function describeRevision(revision: RevisionView, view: WorkloadView, colours: P
     ['timeout', `${formatDuration(limits.timeoutMs)}, start ${formatDuration(limits.startTimeoutMs)}`],
     ...(limits.cpuTimeMs === undefined ? [] : [['CPU time', formatDuration(limits.cpuTimeMs)]]),
     ['concurrency', String(limits.concurrency)],
+    ['largest bodies', `${formatBytes(limits.maxRequestBytes)}, answer ${formatBytes(limits.maxResponseBytes)}`],
     ['priority', String(revision.priority)],
     ['reuse', String(revision.reuse)],
     ['key-value quota', formatBytes(revision.keyvalueQuotaBytes)],

@@ -27,6 +27,8 @@ function revisionFields(revision: RevisionDocument): Fields {
     'cpu-time': limits.cpuTimeMs === undefined ? 'what fits' : formatDuration(limits.cpuTimeMs),
     'start-timeout': formatDuration(limits.startTimeoutMs),
     concurrency: String(limits.concurrency),
+    'max-request': formatBytes(limits.maxRequestBytes),
+    'max-response': formatBytes(limits.maxResponseBytes),
     priority: String(priority),
     reuse: String(reuse),
     env: Object.entries(env)

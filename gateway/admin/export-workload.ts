@@ -26,6 +26,8 @@ function revisionSettings(revision: RevisionDocument): RevisionSettings {
     ...(limits.cpuTimeMs === undefined ? {} : { 'cpu-time': formatDuration(limits.cpuTimeMs) }),
     'start-timeout': formatDuration(limits.startTimeoutMs),
     concurrency: limits.concurrency,
+    'max-request': exactBytes(limits.maxRequestBytes),
+    'max-response': exactBytes(limits.maxResponseBytes),
     priority,
     reuse,
     ...(Object.keys(env).length > 0 ? { env: { ...env } } : {}),

@@ -72,6 +72,8 @@ export const RevisionView = z
       cpuTimeMs: z.number().optional(),
       startTimeoutMs: z.number(),
       concurrency: z.number(),
+      maxRequestBytes: z.number(),
+      maxResponseBytes: z.number(),
     }),
     priority: z.number(),
     reuse: z.number(),

@@ -15,6 +15,9 @@ export interface Limits {
   readonly startTimeoutMs: number;
   /** Requests at once: for Wasm per revision on the node, for containers and VMs per instance. */
   readonly concurrency: number;
+  /** Largest body of a request and of an answer, in bytes. */
+  readonly maxRequestBytes: number;
+  readonly maxResponseBytes: number;
 }
 
 /** What a revision is made from: a blob in the node's content store. */

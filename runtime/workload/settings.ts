@@ -18,6 +18,8 @@ export const LIMITS = {
   concurrency: { min: 1, max: 10_000, default: 64 },
   priority: { min: 0, max: 9, default: 5 },
   queue: { min: 0, max: 100_000, default: 128 },
+  // Bodies stream, so that the largest costs no more memory than a small one: what this bounds is time and traffic.
+  transfer: { min: 0, max: 2 ** 40, default: 1024 * MiB },
   reuse: { min: 1, max: 1_000_000, default: 1 },
   instances: { max: 1000, defaultMin: 0, defaultMax: 10 },
   idle: { min: 100, max: 24 * 3_600_000, default: 60_000 },
@@ -120,6 +122,14 @@ export const WorkloadSettings = z.strictObject({
   queue: wholeBetween(LIMITS.queue.min, LIMITS.queue.max)
     .optional()
     .describe('Requests that may wait for a place; more are answered 429. Default 128.'),
+  'max-request': bytesBetween(LIMITS.transfer.min, LIMITS.transfer.max)
+    .optional()
+    .describe('Largest body of a request; a larger one is answered 413. Default 1GiB.'),
+  'max-response': bytesBetween(LIMITS.transfer.min, LIMITS.transfer.max)
+    .optional()
+    .describe(
+      'Largest body of an answer; a larger one is answered 500, or broken off once it has begun. Default 1GiB.',
+    ),
   priority: wholeBetween(LIMITS.priority.min, LIMITS.priority.max)
     .optional()
     .describe(

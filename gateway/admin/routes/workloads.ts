@@ -4,7 +4,8 @@ import type { FlatHeaders } from '../../../runtime/exchange.ts';
 import { reconcilerErrors } from '../../../runtime/reconciler/errors.ts';
 import { WorkloadName } from '../../../runtime/workload/settings.ts';
 import { gatewayErrors } from '../../errors.ts';
-import { NodeExchange } from '../../listener/node-exchange.ts';
+import { makeFront } from '../../listener/front.ts';
+import { Http1Exchange } from '../../listener/http1-exchange.ts';
 import type { AdminApp } from '../base-app.ts';
 import { checkedDeploys } from '../checked-deploys.ts';
 import { exportWorkload } from '../export-workload.ts';
@@ -178,13 +179,16 @@ export function workloadRoutes(app: AdminApp, services: AdminServices): void {
     const name = c.req.param('name');
     desired.require(name);
     const { incoming, outgoing } = c.env;
-    const exchange = new NodeExchange(incoming, outgoing, 'http', invokeTarget(incoming.url as string));
+    const exchange = new Http1Exchange(incoming, outgoing, INVOKE_FRONT, invokeTarget(incoming.url as string));
     // Over TCP it is the node's own token, which is not for workloads.
     if (incoming.socket.remoteAddress !== undefined) dropHeader(exchange.headers, 'authorization');
     services.dispatcher.dispatchTo(name, exchange);
     return RESPONSE_ALREADY_SENT;
   });
 }
+
+/** Invocations are held to the same limits as what comes by the gateway. */
+const INVOKE_FRONT = makeFront('http');
 
 const INVOKE = /^\/v1\/workloads\/[^/]*\/invoke/;
 

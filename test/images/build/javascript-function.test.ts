@@ -90,6 +90,8 @@ function functions(name: string, openEngine: (options: EngineOptions) => Promise
         timeoutMs: 10_000,
         startTimeoutMs: 30_000,
         concurrency: 64,
+        maxRequestBytes: 2 ** 30,
+        maxResponseBytes: 2 ** 30,
       },
       env: { GREETING: 'hello' },
       ...noServices(),

@@ -126,4 +126,26 @@ migration('the steps of this Skerry lead to its version without a gap', () => {
   );
 });
 
+const transfers = suite<{ folder: string }>('migration of transfer limits');
+
+transfers.before.each((context) => {
+  context.folder = mkdtempSync(join(tmpdir(), 'skerry-migration-'));
+});
+transfers.after.each(({ folder }) => rmSync(folder, { recursive: true, force: true }));
+
+transfers('a revision from before there were limits on bodies gets the default ones', async ({ folder }) => {
+  const before = await openStateStore(folder, { schema: { version: 1, migrations: [] } });
+  const limits = { memoryBytes: 1, cpuMillicores: 2, timeoutMs: 3, startTimeoutMs: 4, concurrency: 5 };
+  await before.commit([{ key: 'revision/w/0123456789ab', expect: 0, value: { id: '0123456789ab', limits } }]);
+  await before.close();
+  const after = await openStateStore(folder);
+  assert.equal(after.get('revision/w/0123456789ab')?.value, {
+    id: '0123456789ab',
+    limits: { ...limits, maxRequestBytes: 2 ** 30, maxResponseBytes: 2 ** 30 },
+  });
+  assert.is(after.get('revision/w/0123456789ab')?.generation, 1);
+  await after.close();
+});
+
 migration.run();
+transfers.run();

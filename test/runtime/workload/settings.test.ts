@@ -47,6 +47,8 @@ test('limits out of range and unknown keys are refused, and the key is named', (
     concurrency: [0, 10_001, 1.5],
     priority: [-1, 10],
     queue: [-1],
+    'max-request': ['-1', '2TiB', 'all'],
+    'max-response': ['-1', '2TiB', 'all'],
     reuse: [0],
     min: [-1, 1001],
     idle: ['1ms'],
@@ -89,16 +91,28 @@ test('every workload has limits, set or not', () => {
     timeoutMs: 10_000,
     startTimeoutMs: 30_000,
     concurrency: 64,
+    maxRequestBytes: 2 ** 30,
+    maxResponseBytes: 2 ** 30,
   });
   assert.is(of({}).priority, 5);
   assert.is(of({}).reuse, 1);
-  const set = of({ memory: '1.5MiB', cpus: 0.25, timeout: '1500ms', 'start-timeout': '2m', concurrency: 1 });
+  const set = of({
+    memory: '1.5MiB',
+    cpus: 0.25,
+    timeout: '1500ms',
+    'start-timeout': '2m',
+    concurrency: 1,
+    'max-request': '0B',
+    'max-response': '5GiB',
+  });
   assert.equal(set.limits, {
     memoryBytes: 1.5 * 2 ** 20,
     cpuMillicores: 250,
     timeoutMs: 1500,
     startTimeoutMs: 120_000,
     concurrency: 1,
+    maxRequestBytes: 0,
+    maxResponseBytes: 5 * 2 ** 30,
   });
 });
 

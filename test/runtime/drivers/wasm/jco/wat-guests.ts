@@ -175,7 +175,15 @@ export async function openBench(): Promise<Bench> {
   const options = { cacheDir: join(folder, 'cache'), cacheKey: Buffer.alloc(32, 1) };
   const another = () => openJcoEngine({ ...options, warn: (message) => warnings.push(message) });
   const engine = await another();
-  const limits = { memoryBytes, cpuMillicores: 500, timeoutMs: 10_000, startTimeoutMs: 30_000, concurrency: 64 };
+  const limits = {
+    memoryBytes,
+    cpuMillicores: 500,
+    timeoutMs: 10_000,
+    startTimeoutMs: 30_000,
+    concurrency: 64,
+    maxRequestBytes: 2 ** 30,
+    maxResponseBytes: 2 ** 30,
+  };
   const component = async (bytes: Uint8Array) => {
     const hash = createHash('sha256').update(bytes).digest('hex');
     const path = join(folder, `${hash}.wasm`);
