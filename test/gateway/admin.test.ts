@@ -416,6 +416,11 @@ test('an apply of revisions with shares says what each is, and one of them that 
   const [change] = (await apply({ artifact, settings: { memory: '64MiB' } }, 10)).json().changes;
   const { traffic } = (await node.admin.call('GET', '/v1/workloads/canary')).json().spec;
   const [old, fresh] = traffic.map((share: { revision: string }) => share.revision);
+  assert.is(
+    change.details.filter((line: string) => line.includes('cpus')).length,
+    1,
+    'what both say alike stands once',
+  );
   for (const line of [`${old} memory: 48MiB`, `${fresh} memory: 64MiB`, `traffic: ${old}=90 ${fresh}=10`]) {
     assert.ok(change.details.includes(line), `${line} in ${change.details.join('\n')}`);
   }
