@@ -194,7 +194,8 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   const metrics = new RequestMetrics();
   const builds = new BuildService(stores.state, blobs, join(folder.path, 'build'));
   undo.add(() => builds.close());
-  const sweep = () => void sweepStore(blobs, desired).catch((error) => log.warn({ err: error }, 'a sweep failed'));
+  const sweep = () =>
+    void sweepStore(blobs, desired, builds).catch((error) => log.warn({ err: error }, 'a sweep failed'));
   const reconciler = new Reconciler({
     desired,
     drivers,
@@ -235,7 +236,8 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
     drivers,
     dispatcher,
     gatewayUrl,
-    build: (source, label, progress, signal) => builds.build(source, label, progress, signal),
+    build: (request, progress, signal) => builds.build(request, progress, signal),
+    sourceMap: (component) => builds.sourceMap(component),
     metrics: async () => `${metrics.render(gaugesOf(reconciler.current))}${await registry.metrics()}`,
     node: view,
     doctor: () => examine(drivers, folder.path),

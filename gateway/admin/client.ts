@@ -157,7 +157,7 @@ export class AdminClient {
   }
 
   /** Builds a component from an uploaded bundle; throws what the build failed with. */
-  async build(request: z.infer<typeof schemas.BuildRequest>, progress: (step: string) => void): Promise<Built> {
+  async build(request: schemas.BuildRequest, progress: (step: string) => void): Promise<Built> {
     const doing = 'a build';
     const answer = await this.#send({ method: 'POST', path: '/v1/builds', doing, ...jsonBody(request) });
     for await (const event of this.#ndjson(answer, schemas.BuildEvent, doing)) {
@@ -166,6 +166,13 @@ export class AdminClient {
       else return event;
     }
     throw clientErrors.CONNECTION_LOST(this.where, doing);
+  }
+
+  /** The source map (ECMA-426) that a revision was built with, as JSON; throws NOT_FOUND when it has none. */
+  async sourceMap(name: string, revision: string): Promise<string> {
+    const doing = 'reading a source map';
+    const path = `${workloadPath(name)}/revisions/${revision}/source-map`;
+    return this.#text(await this.#send({ method: 'GET', path, doing }), doing);
   }
 
   /** The last `tail` lines of the log; with `follow` goes on until the signal is aborted, which is a clean end. */

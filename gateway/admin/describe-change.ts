@@ -47,9 +47,18 @@ function difference(old: Fields, next: Fields): string[] {
     .map(([key, value]) => (old[key] === undefined ? `${key}: ${value}` : `${key}: ${old[key]} -> ${value}`));
 }
 
+/** Split into what all of them say alike, and what each says beside that. */
+function commonFields(all: readonly Fields[]): { common: Fields; own: Fields[] } {
+  const [first = {}, ...others] = all;
+  const same = (key: string) => others.every((other) => other[key] === first[key]);
+  const only = (fields: Fields, wanted: (key: string) => boolean) =>
+    Object.fromEntries(Object.entries(fields).filter(([key]) => wanted(key)));
+  return { common: only(first, same), own: all.map((fields) => only(fields, (key) => !same(key))) };
+}
+
 /**
- * `before` is the revision that had most of the traffic, `after` those that get it. Where they are several, the fields of
- * one stand behind its id, and only of those that are new to the workload.
+ * `before` is the revision that had most of the traffic, `after` those that get it. Where they are several, what they do
+ * not say alike stands behind the id of each that is new to the workload.
  */
 export function describeChange(
   change: Change,
@@ -57,14 +66,11 @@ export function describeChange(
   after: readonly RevisionDocument[],
 ): string[] {
   const old = before ? revisionFields(before) : {};
-  const added = after.filter(({ id }) => !change.before?.revisions.includes(id));
-  const [only, ...others] = after;
-  const revisions =
-    only && others.length === 0
-      ? difference(old, revisionFields(only))
-      : added.flatMap((revision) => difference(old, revisionFields(revision)).map((line) => `${revision.id} ${line}`));
-  return [
-    ...revisions,
-    ...difference(change.before ? workloadFields(change.before) : {}, workloadFields(change.after)),
-  ];
+  const { common, own } = commonFields(after.map(revisionFields));
+  const lines = difference(old, common);
+  for (const [i, { id }] of after.entries()) {
+    if (change.before?.revisions.includes(id)) continue;
+    lines.push(...difference(old, own[i] as Fields).map((line) => `${id} ${line}`));
+  }
+  return [...lines, ...difference(change.before ? workloadFields(change.before) : {}, workloadFields(change.after))];
 }

@@ -174,8 +174,16 @@ export const Export = z.object(ApplyFile.shape).openapi('Export');
 export type Export = z.infer<typeof Export>;
 
 export const BuildRequest = z
-  .strictObject({ language: z.enum(['javascript']), source: Digest, label: z.string().max(256) })
+  .strictObject({
+    language: z.enum(['javascript']),
+    source: Digest,
+    label: z.string().max(256),
+    sourceMap: Digest.optional().describe(
+      'Of an uploaded source map (ECMA-426) of the source, kept with what is built',
+    ),
+  })
   .openapi('BuildRequest');
+export type BuildRequest = z.infer<typeof BuildRequest>;
 /** One line of the NDJSON answer of a build; the last one is `done` or `failed`. */
 export const BuildEvent = z
   .discriminatedUnion('event', [

@@ -330,8 +330,11 @@ function resolveRevision(value: WorkloadDocument, prefix: string): string {
 }
 
 function previousRevision(value: WorkloadDocument): string {
-  const main = [...value.traffic].sort((a, b) => b.percent - a.percent)[0]?.revision ?? '';
-  const at = value.revisions.indexOf(main);
+  const most = Math.max(...value.traffic.map((share) => share.percent));
+  // Of those with equal shares the newest: it is the one that there is a way back from.
+  const at = Math.max(
+    ...value.traffic.filter((share) => share.percent === most).map((share) => value.revisions.indexOf(share.revision)),
+  );
   const previous = value.revisions[at - 1];
   if (at <= 0 || previous === undefined) throw workloadErrors.NO_PREVIOUS_REVISION(value.name);
   return previous;

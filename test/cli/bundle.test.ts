@@ -110,6 +110,8 @@ test('the same files in another place give the same bytes, with nothing of the m
   assert.is(other.source, here.source);
   assert.not.match(here.source, folder);
   assert.not.match(here.source, 'sourceMappingURL');
+  assert.is(other.map, here.map);
+  assert.not.match(here.map, folder);
 });
 
 test('a syntax error is told with its file, line and column', async () => {

@@ -1,3 +1,4 @@
+import { build } from 'esbuild';
 import * as assert from 'uvu/assert';
 import { assertFailure, collect, skerry, spawnSkerry } from '../support/cli.ts';
 import { type Handler, nodeView, problem, revisionOf, workloadOf } from '../support/fake-node.ts';
@@ -157,6 +158,56 @@ test('logs shows time, request and stream, and no line can write to the terminal
       .map((line) => JSON.parse(line)),
     records,
   );
+});
+
+test('logs tells stack frames by the file, line and column that they were written in', async ({ start }) => {
+  const line = (revision: string, text: string) =>
+    `${JSON.stringify({ time: '2026-01-31T12:00:00.000Z', revision, requestId: 'r', stream: 'stderr', text })}\n`;
+  const { text: map } = (
+    await build({
+      stdin: {
+        contents: 'type A = string;\n\nexport const f = (a: A) => {\n  throw a;\n};\n',
+        loader: 'ts',
+        sourcefile: 'lib/f.ts',
+      },
+      outfile: 'function.js',
+      write: false,
+      sourcemap: 'external',
+    })
+  ).outputFiles[0]!;
+  const node = await start({
+    'GET /v1/workloads/x/logs': (_request, response) => {
+      const frames = [
+        'f@function.js:2:3',
+        'async*f@function.js:2:3, then',
+        '@entry.js:11:75',
+        'my-function.js:2:3',
+        'f@function.js:99999:1',
+      ];
+      for (const frame of frames) response.write(line('aaaa00000001', frame));
+      response.end(line('bbbb00000002', 'g@function.js:2:3'));
+    },
+    'GET /v1/workloads/x/revisions/aaaa00000001/source-map': (_request, response) => void response.end(map),
+  });
+  const { stdout, stderr } = await skerry(['logs', 'x'], { data: node.data });
+  assert.is(stderr, '');
+  assert.equal(
+    stdout
+      .trimEnd()
+      .split('\n')
+      .map((each) => each.replace(/^.* err {2}/, '')),
+    [
+      'f@lib/f.ts:4:3',
+      'async*f@lib/f.ts:4:3, then',
+      '@entry.js:11:75',
+      'my-function.js:2:3',
+      'f@function.js:99999:1',
+      'g@function.js:2:3',
+    ],
+  );
+  assert.is(node.of('GET /v1/workloads/x/revisions/aaaa00000001/source-map').length, 1, 'the map is read once');
+  const json = await skerry(['logs', 'x', '--json'], { data: node.data });
+  assert.is(JSON.parse(json.stdout.split('\n')[0]!).text, 'f@lib/f.ts:4:3');
 });
 
 test('log lines that arrive in pieces, inside a character too, come out whole', async ({ start }) => {

@@ -207,6 +207,30 @@ test('an export holds a split whole: apply finds nothing to do, and brings it ba
   await succeed(scene, 'rm', 'canary');
 });
 
+test('a stack in the log names the file, line and column that were written, also when only those have moved', async (scene) => {
+  const lib = (head: string) =>
+    `${head}type Name = string;\nexport const fail = (name: Name): never => {\n  throw new Error(name);\n};\n`;
+  write(scene, 'stack/lib/fail.ts', lib(''));
+  const main = write(
+    scene,
+    'stack/index.ts',
+    "import { fail } from './lib/fail.ts';\nexport default { fetch(): Response {\n  return fail('on purpose');\n} };\n",
+  );
+  const deploy = async () => JSON.parse(await succeed(scene, 'deploy', main, '--json')) as WorkloadView;
+  const before = await deploy();
+  const stack = async () => {
+    await run(scene, 'invoke', 'stack');
+    const lines = (await succeed(scene, 'logs', 'stack', '--tail', '20')).split('\n');
+    const at = lines.findLastIndex((line) => line.includes('Uncaught Error: on purpose'));
+    return lines.slice(at + 1, at + 3).map((line) => line.replace(/^.* err {2}/, ''));
+  };
+  assert.equal(await stack(), ['fail@lib/fail.ts:3:9', 'fetch@index.ts:3:10']);
+  write(scene, 'stack/lib/fail.ts', lib('// A comment,\n// and another one.\n'));
+  assert.is((await deploy()).generation, before.generation, 'the same bundle is the same revision');
+  assert.equal(await stack(), ['fail@lib/fail.ts:5:9', 'fetch@index.ts:3:10']);
+  await succeed(scene, 'rm', 'stack');
+});
+
 test('scaled to nothing it is parked, and says so; scaled up it answers', async (scene) => {
   assert.match(await succeed(scene, 'scale', 'hello', '--max', '0'), /^hello is parked/);
   assertFailure(await run(scene, 'invoke', 'hello'), 'PARKED', 22, /skerry scale/);

@@ -39,6 +39,8 @@ function assertProblem(answer: Answer, status: number, code: string, detail?: Re
   if (detail) assert.match(problem.detail, detail);
 }
 
+const revisionOfFn = async () => (await node.admin.call('GET', '/v1/workloads/fn')).json().revisions[0];
+
 const withToken = (headers: Record<string, string> = {}) => ({ authorization: `Bearer ${TOKEN}`, ...headers });
 
 test('the socket is its owner alone, in a folder that is too', () => {
@@ -83,6 +85,9 @@ test('what is not there is a problem, on both listeners', async () => {
   assertProblem(await node.admin.call('PUT', '/v1/workloads/nobody/scale', { min: 1 }), 404, 'NO_WORKLOAD');
   assertProblem(await node.admin.call('POST', '/v1/workloads/nobody/rollback', {}), 404, 'NO_WORKLOAD');
   assertProblem(await node.admin.call('GET', '/v1/workloads/nobody/logs'), 404, 'NO_WORKLOAD');
+  for (const path of ['nobody/revisions/aaaa00000001', `fn/revisions/${(await revisionOfFn()).id}`]) {
+    assertProblem(await node.admin.call('GET', `/v1/workloads/${path}/source-map`), 404, 'NOT_FOUND', /source map/);
+  }
   assertProblem(await node.admin.call('GET', '/v1/workloads/nobody/invoke/'), 404, 'NO_WORKLOAD');
 });
 
@@ -190,6 +195,7 @@ test('the description of the API is valid OpenAPI 3.1 in which every route stand
     'get /v1/workloads',
     'get /v1/workloads/{name}',
     'get /v1/workloads/{name}/logs',
+    'get /v1/workloads/{name}/revisions/{revision}/source-map',
     'get /v1/workloads/{name}/settled',
     'post /v1/apply',
     'post /v1/artifacts',
@@ -413,6 +419,11 @@ test('an apply of revisions with shares says what each is, and one of them that 
   const [change] = (await apply({ artifact, settings: { memory: '64MiB' } }, 10)).json().changes;
   const { traffic } = (await node.admin.call('GET', '/v1/workloads/canary')).json().spec;
   const [old, fresh] = traffic.map((share: { revision: string }) => share.revision);
+  assert.is(
+    change.details.filter((line: string) => line.includes('cpus')).length,
+    1,
+    'what both say alike stands once',
+  );
   for (const line of [`${old} memory: 48MiB`, `${fresh} memory: 64MiB`, `traffic: ${old}=90 ${fresh}=10`]) {
     assert.ok(change.details.includes(line), `${line} in ${change.details.join('\n')}`);
   }

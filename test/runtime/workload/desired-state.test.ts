@@ -188,6 +188,9 @@ test('revisions that share the traffic are deployed in one change, and the same 
     assert.equal(now().revisions, [v1, v2, v3]);
     await desired.rollback('hello', undefined);
     assert.equal(now().traffic, [{ revision: v1, percent: 100 }]);
+    await desired.deploy([splitOf('hello', ['v2', 50], ['v3', 50])]);
+    await desired.rollback('hello', undefined);
+    assert.equal(now().traffic, [{ revision: v2, percent: 100 }], 'of equal shares it goes back from the newest');
   }));
 
 test('shares that sum to another number than 100, or a revision given twice, change nothing', () =>
