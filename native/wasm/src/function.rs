@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
@@ -16,18 +17,38 @@ pub enum Code {
     P3(ServicePre<Host>),
 }
 
+/// What a function may use beyond its own memory.
+#[derive(Default)]
+pub struct Grants {
+    /// What wasi:config tells it.
+    pub config: WasiConfigVariables,
+    pub outbound: Outbound,
+    /// It has storage for keys and values.
+    pub keyvalue: bool,
+}
+
+/// Outbound HTTP requests that the guest of one request may make; Node decides where to.
+#[derive(Clone, Copy, Default)]
+pub struct Outbound {
+    /// In all; none when nothing is on the allow-list.
+    pub requests: u32,
+    /// Whose answers the guest holds at one time.
+    pub at_once: u32,
+}
+
 pub struct Function {
     pub code: Arc<Code>,
     /// Bytes of all memories and tables of an instance together.
     pub memory_limit: usize,
     pub env: Vec<(String, String)>,
+    pub grants: Grants,
     cpu: AtomicU64,
     peak: AtomicUsize,
 }
 
 impl Function {
-    pub fn new(code: Arc<Code>, memory_limit: usize, env: Vec<(String, String)>) -> Self {
-        Function { code, memory_limit, env, cpu: AtomicU64::new(0), peak: AtomicUsize::new(0) }
+    pub fn new(code: Arc<Code>, memory_limit: usize, env: Vec<(String, String)>, grants: Grants) -> Self {
+        Function { code, memory_limit, env, grants, cpu: AtomicU64::new(0), peak: AtomicUsize::new(0) }
     }
 
     /// Adds CPU time of a guest thread, in nanoseconds.

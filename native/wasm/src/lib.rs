@@ -1,18 +1,27 @@
 //! Skerry's native Wasm engine as a Node-API module. This file is all that JavaScript sees of it: plain calls with
 //! numbers, packed strings and bytes. Its other half is runtime/drivers/wasm/wasmtime/.
 
+mod answers;
 mod body;
 mod cache;
+mod calls;
 mod clock;
 mod component;
 mod config;
 mod engine;
+mod error_code;
+mod exchange;
 mod failure;
 mod function;
 mod head;
 mod host;
+mod keyvalue;
+mod keyvalue_draft;
+mod keyvalue_draft2;
 mod latin1;
 mod limits;
+mod logging;
+mod operands;
 mod outbox;
 mod outgoing;
 mod output;
@@ -34,10 +43,10 @@ use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi::{Env, Error, Result, Status, check_status, sys};
 use napi_derive::napi;
 
-use crate::body::{BodyStream, IncomingBody, Pushed};
+use crate::body::{BodyStream, IncomingBody, Pushed, RequestBody};
 use crate::component::Refusal;
 use crate::engine::Engine;
-use crate::function::Function;
+use crate::function::{Function, Grants, Outbound};
 use crate::latin1::Latin1;
 use crate::outbox::{Event, Outbox, flag};
 use crate::request::Request;
@@ -58,6 +67,27 @@ pub struct NativeEngine {
     functions: Arc<Mutex<HashMap<u32, Arc<Function>>>>,
     /// Requests by slot.
     requests: Mutex<Vec<Option<Arc<Request>>>>,
+}
+
+/// What a function may use beyond its own memory.
+#[napi(object)]
+pub struct GrantSettings {
+    /// What wasi:config tells it, names and values in turn.
+    pub config: Vec<String>,
+    /// Outbound requests of one request, in all and at once; 0 for none.
+    pub outbound_requests: u32,
+    pub outbound_at_once: u32,
+    pub keyvalue: bool,
+}
+
+impl From<GrantSettings> for Grants {
+    fn from(settings: GrantSettings) -> Self {
+        Grants {
+            config: pairs(settings.config).collect(),
+            outbound: Outbound { requests: settings.outbound_requests, at_once: settings.outbound_at_once },
+            keyvalue: settings.keyvalue,
+        }
+    }
 }
 
 /// How the body of a request comes.
@@ -133,21 +163,28 @@ impl NativeEngine {
     }
 
     /// Compiles and links a component, and makes it callable as the function `id`. `env` has names and values in turn; `memory` is the limit
-    /// in bytes.
+    /// in bytes; `grants` is what the function may use beyond its own memory.
+    #[allow(clippy::too_many_arguments, reason = "numbers and strings cross more cheaply than objects")]
     #[napi(catch_unwind)]
-    pub fn load(&self, ticket: u32, id: u32, digest: String, path: String, memory: f64, env: Vec<String>) {
+    pub fn load(
+        &self,
+        ticket: u32,
+        id: u32,
+        digest: String,
+        path: String,
+        memory: f64,
+        env: Vec<String>,
+        grants: GrantSettings,
+    ) {
         let functions = self.functions.clone();
         self.job(ticket, move |engine| {
             let prepared = engine.prepare(&digest, &path)?;
             if prepared.initial_memory > memory as u64 {
                 return Err(Refusal::Memory(prepared.initial_memory));
             }
-            let mut values = env.into_iter();
-            let mut pairs = Vec::new();
-            while let (Some(name), Some(value)) = (values.next(), values.next()) {
-                pairs.push((name, value));
-            }
-            lock(&functions).insert(id, Arc::new(Function::new(prepared.code, memory as usize, pairs)));
+            let env = pairs(env).collect();
+            let function = Function::new(prepared.code, memory as usize, env, grants.into());
+            lock(&functions).insert(id, Arc::new(function));
             Ok(())
         });
     }
@@ -182,7 +219,7 @@ impl NativeEngine {
         let (stream, incoming) = match (body, bytes) {
             (BODY_WHOLE, Some(bytes)) => (None, IncomingBody::Whole(Some(Bytes::copy_from_slice(&bytes)))),
             (BODY_STREAM, _) => {
-                let (stream, incoming) = BodyStream::new(slot, outbox.clone());
+                let (stream, incoming) = RequestBody::stream(slot, outbox.clone());
                 (Some(stream), incoming)
             }
             _ => (None, IncomingBody::Empty),
@@ -222,7 +259,7 @@ impl NativeEngine {
             match (trailers.0.is_empty(), head::parse_trailers(&trailers.0)) {
                 (true, _) => body.end(None),
                 (false, Some(trailers)) => body.end(Some(trailers)),
-                (false, None) => body.fail(),
+                (false, None) => body.break_off(),
             }
         }
     }
@@ -231,7 +268,7 @@ impl NativeEngine {
     #[napi(catch_unwind)]
     pub fn fail(&self, slot: u32) {
         if let Some(body) = self.body(slot) {
-            body.fail();
+            body.break_off();
         }
     }
 
@@ -301,6 +338,12 @@ impl NativeEngine {
             engine.outbox.push(&event);
         });
     }
+}
+
+/// Names and values in turn as pairs.
+fn pairs(flat: Vec<String>) -> impl Iterator<Item = (String, String)> {
+    let mut values = flat.into_iter();
+    std::iter::from_fn(move || Some((values.next()?, values.next()?)))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -12,6 +12,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 
+use crate::host::Current;
 use crate::outbox::{Event, flag};
 use crate::request::Request;
 
@@ -23,38 +24,44 @@ const NOTICE: &[u8] = b"[skerry] this request printed more than 64 KiB: the rest
 #[derive(Default)]
 pub struct Printed(AtomicUsize);
 
+/// Hands `bytes` on as far as the request may print them. `stream` is one of the flags for output.
+pub fn print(request: &Request, stream: u32, mut bytes: Bytes) {
+    let before = request.printed.0.fetch_add(bytes.len(), Ordering::Relaxed);
+    // Past the limit and told so. The count does not wrap: that would take the guest years.
+    let Some(room) = LIMIT.checked_sub(before) else { return };
+    let over = bytes.len() > room;
+    bytes.truncate(room);
+    let send = |bytes| {
+        let event = Event { slot: request.slot, flags: stream, body: &[bytes], ..Event::default() };
+        request.outbox.push(&event);
+    };
+    if !bytes.is_empty() {
+        send(bytes);
+    }
+    if over {
+        send(Bytes::from_static(NOTICE));
+    }
+}
+
 #[derive(Clone)]
 pub struct Output {
-    request: Arc<Request>,
+    current: Arc<Current>,
     stream: u32,
 }
 
 impl Output {
-    pub fn stdout(request: Arc<Request>) -> Self {
-        Output { request, stream: flag::STDOUT }
+    pub fn stdout(current: Arc<Current>) -> Self {
+        Output { current, stream: flag::STDOUT }
     }
 
-    pub fn stderr(request: Arc<Request>) -> Self {
-        Output { request, stream: flag::STDERR }
+    pub fn stderr(current: Arc<Current>) -> Self {
+        Output { current, stream: flag::STDERR }
     }
 
-    fn print(&self, mut bytes: Bytes) {
-        let before = self.request.printed.0.fetch_add(bytes.len(), Ordering::Relaxed);
-        // Past the limit and told so. The count does not wrap: that would take the guest years.
-        let Some(room) = LIMIT.checked_sub(before) else { return };
-        let over = bytes.len() > room;
-        bytes.truncate(room);
-        if !bytes.is_empty() {
-            self.send(bytes);
+    fn print(&self, bytes: Bytes) {
+        if let Some(request) = self.current.get() {
+            print(&request, self.stream, bytes);
         }
-        if over {
-            self.send(Bytes::from_static(NOTICE));
-        }
-    }
-
-    fn send(&self, bytes: Bytes) {
-        let event = Event { slot: self.request.slot, flags: self.stream, body: &[bytes], ..Event::default() };
-        self.request.outbox.push(&event);
     }
 }
 
@@ -96,10 +103,8 @@ impl Pollable for Output {
 
 impl AsyncWrite for Output {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        // Beyond the limit nothing is kept, so nothing need be copied.
-        if self.request.printed.0.load(Ordering::Relaxed) <= LIMIT {
-            self.print(Bytes::copy_from_slice(bytes));
-        }
+        // Beyond the limit nothing is kept, so that no more than that need be copied.
+        self.print(Bytes::copy_from_slice(&bytes[..bytes.len().min(LIMIT + 1)]));
         Poll::Ready(Ok(bytes.len()))
     }
 

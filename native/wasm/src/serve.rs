@@ -20,7 +20,7 @@ pub async fn serve(
 ) -> Result<(), Failure> {
     // Waits while every slot of the pool is taken; the deadline goes on.
     let _place = engine.places.acquire().await.map_err(|_| Failure::Stopped)?;
-    let mut store = Host::store(&engine.wasmtime, request.clone());
+    let mut store = Host::store(&engine.wasmtime, &request);
     let served = match &*request.function.code {
         Code::P2(code) => serve_p2::serve(&mut store, code, head, &request).await,
         Code::P3(code) => serve_p3::serve(&mut store, code, head, &request).await,

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { projectRoot } from '../../../../errors/project-root.ts';
+import type { EgressErrorKind } from '../../../egress/egress.ts';
 import { wasmErrors } from '../errors.ts';
 
 /** What native/wasm/src/lib.rs exports. */
@@ -15,7 +16,15 @@ export interface NativeLibrary {
 export interface NativeEngine {
   hold(held: boolean): void;
   compile(ticket: number, digest: string, path: string): void;
-  load(ticket: number, id: number, digest: string, path: string, memory: number, env: string[]): void;
+  load(
+    ticket: number,
+    id: number,
+    digest: string,
+    path: string,
+    memory: number,
+    env: string[],
+    grants: GrantSettings,
+  ): void;
   forget(ticket: number, digest: string): void;
   unload(id: number): void;
   start(
@@ -36,7 +45,28 @@ export interface NativeEngine {
   release(slot: number): void;
   stats(id: number): [cpuMs: number, peakBytes: number];
   close(): void;
+  // Answers to the calls of guests: `call` is the number of the call under its slot.
+  outboundHead(slot: number, call: number, status: number, headers: string): void;
+  outboundPush(slot: number, call: number, bytes: Uint8Array): number;
+  outboundEnd(slot: number, call: number, trailers: string): void;
+  outboundFail(slot: number, call: number, kind: EgressErrorKind): void;
+  outboundTaken(slot: number, call: number, bytes: number): void;
+  outboundUnwanted(slot: number, call: number): void;
+  keyvalueAnswer(slot: number, call: number, outcome: number, bytes: Uint8Array): void;
 }
+
+/** What a function may use beyond its own memory. */
+export interface GrantSettings {
+  /** Names and values in turn. */
+  readonly config: string[];
+  /** Outbound requests of one request, in all and at once; 0 for none. */
+  readonly outboundRequests: number;
+  readonly outboundAtOnce: number;
+  readonly keyvalue: boolean;
+}
+
+/** What `push` and `outboundPush` give back, see native/wasm/src/body.rs. */
+export const pushed = { taken: 0, full: 1, unwanted: 2 } as const;
 
 const folder = join(projectRoot, 'native/wasm');
 const file = join(folder, 'skerry-wasm.node');
