@@ -14,14 +14,14 @@ export interface VersionedValue {
   readonly version: bigint;
 }
 
-/** Where a listing goes on: behind a key (draft2), or behind so many keys in the order of the bucket (draft). */
+/** Where a listing goes on: behind the last key listed (draft2), or behind so many keys as were listed (draft). */
 export type KeyCursor = { readonly after: string } | { readonly position: number };
 
 export interface KeyPage {
   /** In the order of their UTF-8 bytes. */
   readonly keys: readonly string[];
-  /** Both forms of the same cursor; null when there are no more keys. */
-  readonly next: { readonly after: string; readonly position: number } | null;
+  /** There are keys behind these. */
+  readonly more: boolean;
 }
 
 /**

@@ -150,6 +150,19 @@ export class Environment implements RawRecords {
       yield [key.toString(), value];
   }
 
+  /** Keys alone, in their order: from `start` on, before `end`; the first `skip` of them left out, at most `limit`. */
+  *keys(start: string, end: string, skip: number, limit: number): Iterable<string> {
+    if (this.#snapshot) {
+      const within = [...this.#snapshot.keys()].filter(
+        (key) => compareUtf8(key, start) >= 0 && compareUtf8(key, end) < 0,
+      );
+      yield* within.slice(skip, skip + limit);
+      return;
+    }
+    const range = { start: Buffer.from(start), end: Buffer.from(end), offset: skip, limit };
+    for (const key of this.#open().getKeys(range)) yield key.toString();
+  }
+
   /**
    * One transaction; resolves when it is on the disk. After an error nothing of it is visible. `onlyRemoves`: the last
    * room on the disk may be used.
@@ -222,6 +235,11 @@ export class Environment implements RawRecords {
       throw explain(this.folder, error);
     }
   }
+}
+
+/** LMDB's order. */
+function compareUtf8(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
 function demandOf(writes: readonly RawWrite[], onlyRemoves: boolean): Demand {
