@@ -60,6 +60,7 @@ function defineAll(program: Command, bind: Bind): void {
   defineDeploying(program, bind);
   defineLooking(program, bind);
   defineChanging(program, bind);
+  defineSecrets(program, bind);
   defineShell(program, bind);
 }
 
@@ -106,6 +107,7 @@ function defineDeploying(program: Command, bind: Bind): void {
     'skerry deploy hello.ts',
     'skerry deploy ./api --name api --memory 128MiB --timeout 5s --env MODE=test',
     'skerry deploy hello.wasm --route example.com/hello/*',
+    'skerry deploy ./api --allow api.example.com --secret API_KEY',
     'skerry deploy hello.ts --watch',
   ]);
   bind(deploy, async (context, flags, path) => (await import('./commands/deploy.ts')).deploy(context, path, flags));
@@ -209,6 +211,32 @@ function defineChanging(program: Command, bind: Bind): void {
   bind(traffic, async (context, _flags, name, shares) => {
     await (await import('./commands/change.ts')).traffic(context, name, shares);
   });
+}
+
+function defineSecrets(program: Command, bind: Bind): void {
+  const secret = program.command('secret').description('Set, list and remove the secrets that functions get.');
+  examples(secret, ['printf %s "$KEY" | skerry secret set API_KEY', 'skerry secret ls', 'skerry secret rm API_KEY']);
+
+  const set = secret
+    .command('set')
+    .description('Set a secret, its value on stdin; functions that use it get it at their next request.')
+    .argument('<K>', 'Name of the secret.');
+  examples(set, ['printf %s "$KEY" | skerry secret set API_KEY', 'skerry secret set TLS_KEY < key.pem']);
+  bind(set, async (context, _flags, name) => (await import('./commands/secret.ts')).setSecret(context, name));
+
+  const list = secret.command('ls').description('List the secrets by name, and who uses them.');
+  examples(json(list), ['skerry secret ls']);
+  bind(list, async (context) => (await import('./commands/secret.ts')).listSecrets(context));
+
+  const rm = secret
+    .command('rm')
+    .description('Remove secrets that nothing uses.')
+    .argument('<K...>', 'Names of secrets.')
+    .option('--force', 'Also when a workload uses it; that can then not be started any more.');
+  examples(rm, ['skerry secret rm API_KEY']);
+  bind(rm, async (context, flags, names) =>
+    (await import('./commands/secret.ts')).removeSecrets(context, names, flags),
+  );
 }
 
 function defineShell(program: Command, bind: Bind): void {

@@ -17,7 +17,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
     if (thrown instanceof CommanderError && thrown.code === 'commander.help') {
-      terminal.stdout.write(program.helpInformation());
+      terminal.stdout.write((commandOf(program, args) ?? program).helpInformation());
       return 0;
     }
     if ((thrown as NodeJS.ErrnoException)?.code === 'EPIPE') return 0;
@@ -32,11 +32,15 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   }
 }
 
+function commandOf(program: Command, args: readonly string[]): Command | undefined {
+  return program.commands.find((candidate) => args.includes(candidate.name()));
+}
+
 /** Commander's complaint in one line, with what was probably meant or where to read on. */
 function usage(program: Command, args: readonly string[], error: CommanderError) {
   const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
   const meant = /\(Did you mean (.+)\?\)/.exec(rest.join(' '))?.[1];
-  const command = program.commands.find((candidate) => args.includes(candidate.name()));
+  const command = commandOf(program, args);
   const help = `see \`skerry ${command ? `${command.name()} ` : ''}--help\``;
   return cliErrors.USAGE(first.replace(/\.$/, ''), meant ? `did you mean ${meant}` : help);
 }

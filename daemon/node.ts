@@ -15,9 +15,13 @@ import { answerOwn } from '../gateway/own-paths.ts';
 import { type ContentStore, openContentStore } from '../images/store/index.ts';
 import type { Driver } from '../runtime/driver.ts';
 import { WasmDriver } from '../runtime/drivers/index.ts';
+import { resolveHere } from '../runtime/egress/resolver.ts';
+import { systemTrust } from '../runtime/egress/trust.ts';
+import { type KeyValueStore, openKeyValueStore } from '../runtime/keyvalue/store.ts';
 import { WorkloadLogs } from '../runtime/logs/workload-logs.ts';
 import { RequestMetrics } from '../runtime/monitor/request-metrics.ts';
 import { Reconciler } from '../runtime/reconciler/reconciler.ts';
+import { SecretStore } from '../runtime/secrets/secret-store.ts';
 import { openStateStore, type StateStore } from '../runtime/state/index.ts';
 import { DesiredState } from '../runtime/workload/desired-state.ts';
 import type { Isolation } from '../runtime/workload/revision.ts';
@@ -31,6 +35,7 @@ import { daemonErrors } from './errors.ts';
 import { gaugesOf } from './gauges.ts';
 import type { Logger } from './log.ts';
 import { selectEngine } from './select-engine.ts';
+import { sweepKeyValue } from './sweep-keyvalue.ts';
 import { sweepStore } from './sweep-store.ts';
 
 /** Shortest token that the admin API over TCP accepts. */
@@ -115,6 +120,10 @@ interface Stores {
   readonly blobs: ContentStore;
   readonly logs: WorkloadLogs;
   readonly desired: DesiredState;
+  readonly secrets: SecretStore;
+  readonly keyvalue: KeyValueStore;
+  /** Keys of the state that cannot be read. */
+  readonly damaged: ReadonlySet<string>;
 }
 
 async function openStores(settings: Settings, log: Logger, undo: Undo, notices: string[]): Promise<Stores> {
@@ -135,7 +144,11 @@ async function openStores(settings: Settings, log: Logger, undo: Undo, notices: 
     log.warn({ err: error }, 'a log could not be written');
   });
   undo.add(() => logs.close());
-  return { folder, state, blobs, logs, desired: new DesiredState(state, onCorrupt) };
+  const keyvalue = await openKeyValueStore(join(folder.path, 'keyvalue'));
+  undo.add(() => keyvalue.close());
+  const desired = new DesiredState(state, onCorrupt);
+  const secrets = new SecretStore(state, deriveKey(folder.nodeKey, 'secrets'), desired, onCorrupt);
+  return { folder, state, blobs, logs, desired, secrets, keyvalue, damaged };
 }
 
 async function openDrivers(
@@ -145,7 +158,7 @@ async function openDrivers(
   undo: Undo,
   notices: string[],
 ): Promise<{ drivers: Map<Isolation, Driver>; engine: string }> {
-  const { folder, desired, blobs, logs } = stores;
+  const { folder, desired, blobs, logs, secrets, keyvalue } = stores;
   const { engine, notice } = await selectEngine(settings.engine, {
     cacheDir: join(folder.path, 'code-cache'),
     cacheKey: deriveKey(folder.nodeKey, 'native code'),
@@ -156,7 +169,8 @@ async function openDrivers(
     log.warn(notice);
   }
   const inUse = (digest: string) => desired.artifacts(() => {}).has(digest);
-  const wasm = new WasmDriver({ engine, blobs, logs, inUse });
+  const egress = { resolve: resolveHere, trust: systemTrust(process.env) };
+  const wasm = new WasmDriver({ engine, blobs, logs, secrets, keyvalue, egress, inUse });
   undo.add(() => wasm.close());
   return { drivers: new Map([[wasm.isolation, wasm]]), engine: engine.version };
 }
@@ -166,7 +180,7 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   const graceMs = parseDuration(settings['stop-timeout']) as number;
   const notices: string[] = [];
   const stores = await openStores(settings, log, undo, notices);
-  const { folder, desired, blobs, logs } = stores;
+  const { folder, desired, blobs, logs, secrets, keyvalue } = stores;
   const { drivers, engine } = await openDrivers(settings, stores, log, undo, notices);
   const metrics = new RequestMetrics();
   const builds = new BuildService(stores.state, blobs, join(folder.path, 'build'));
@@ -179,6 +193,7 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
     onRemoved: (name) => {
       metrics.forget(name);
       void logs.remove(name);
+      keyvalue.remove(name).catch((error) => log.warn({ err: error }, `what ${name} stored could not be removed`));
       sweep();
     },
   });
@@ -207,6 +222,7 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
     reconciler,
     blobs,
     logs,
+    secrets,
     drivers,
     dispatcher,
     gatewayUrl,
@@ -229,6 +245,7 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
     dispatcher.stopping = true;
   });
   sweep();
+  sweepKeyValue(keyvalue, desired, stores.damaged).catch((error) => log.warn({ err: error }, 'a sweep failed'));
   return { gatewayUrl: gateway.url, view };
 }
 

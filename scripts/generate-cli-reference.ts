@@ -62,6 +62,9 @@ export async function cliReference(): Promise<string> {
   for (const command of program.createHelp().visibleCommands(program)) {
     if (command.name() === 'help') continue;
     page += `\n## skerry ${command.name()}\n${block(await helpOf(command.name()))}`;
+    for (const inner of command.commands) {
+      page += `\n### skerry ${command.name()} ${inner.name()}\n${block(await helpOf(command.name(), inner.name()))}`;
+    }
   }
   return page;
 }

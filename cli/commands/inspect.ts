@@ -45,6 +45,9 @@ function describeRevision(revision: RevisionView, view: WorkloadView, colours: P
     `${key}=${value}`,
     '',
   ]);
+  const lists = Object.entries({ secrets: revision.secrets, allow: revision.allow }).flatMap(([title, entries]) =>
+    entries.map((entry, i) => [i === 0 ? title : '', entry, '']),
+  );
   const status = [
     phaseCell(revision.phase, colours),
     ...(revision.error ? [{ text: revision.error, paint: colours.bad }] : []),
@@ -67,10 +70,12 @@ function describeRevision(revision: RevisionView, view: WorkloadView, colours: P
     ['concurrency', String(limits.concurrency)],
     ['priority', String(revision.priority)],
     ['reuse', String(revision.reuse)],
+    ['key-value quota', formatBytes(revision.keyvalueQuotaBytes)],
   ];
   const rows = spec.map((row, i): Cell[] => [...row, status[i] ?? '']);
   const rest: Cell[][] = [
     ...environment,
+    ...lists,
     ['preview host', revision.previewHost, ''],
     ['decision', revision.decision, ''],
   ];

@@ -48,6 +48,10 @@ function flagsOf(command: Command): CompletionFlag[] {
   return command.createHelp().visibleOptions(command).map(flagOf);
 }
 
+function distinctFlags(flags: readonly CompletionFlag[]): CompletionFlag[] {
+  return [...new Map(flags.map((flag) => [flag.spellings.join(), flag])).values()];
+}
+
 export function describeProgram(program: Command): Completion {
   const commands = program.createHelp().visibleCommands(program);
   return {
@@ -55,12 +59,14 @@ export function describeProgram(program: Command): Completion {
     commands: commands.map((command) => {
       const args = command.registeredArguments;
       const isHelp = command.name() === 'help';
-      const names = commands.map((one) => one.name());
+      // A command of commands takes their names, and what any of them takes.
+      const inner = isHelp ? commands : command.commands;
+      const names = inner.map((one) => one.name());
       return {
         name: command.name(),
         description: command.description(),
-        flags: isHelp ? [] : flagsOf(command),
-        args: isHelp ? [names] : args.map((argument) => valuesOf(argument.name(), argument.argChoices)),
+        flags: isHelp ? [] : distinctFlags([command, ...inner].flatMap(flagsOf)),
+        args: inner.length > 0 ? [names] : args.map((argument) => valuesOf(argument.name(), argument.argChoices)),
         variadic: args.at(-1)?.variadic ?? false,
       };
     }),

@@ -6,6 +6,7 @@ import { type AdminApp, newAdminApp, noSuchPath, problemResponse } from './base-
 import { artifactRoutes } from './routes/artifacts.ts';
 import { logRoutes } from './routes/logs.ts';
 import { nodeRoutes } from './routes/node.ts';
+import { secretRoutes } from './routes/secrets.ts';
 import { workloadRoutes } from './routes/workloads.ts';
 import type { AdminServices } from './services.ts';
 
@@ -24,6 +25,7 @@ export function makeAdminApp(services: AdminServices, log: (message: string, err
   artifactRoutes(app, services);
   workloadRoutes(app, services);
   logRoutes(app, services);
+  secretRoutes(app, services);
   app.doc31('/openapi.json', {
     openapi: '3.1.0',
     info: {

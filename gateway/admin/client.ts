@@ -121,6 +121,21 @@ export class AdminClient {
     return this.#json('POST', '/v1/apply', schemas.Plan, request);
   }
 
+  async secrets(): Promise<schemas.SecretView[]> {
+    return (await this.#json('GET', '/v1/secrets', schemas.SecretList)).secrets;
+  }
+
+  /** Resolves when every function that uses it has the new value. */
+  setSecret(name: string, value: string): Promise<schemas.SecretView> {
+    return this.#json('PUT', secretPath(name), schemas.SecretView, { value });
+  }
+
+  async removeSecret(name: string, force: boolean): Promise<void> {
+    const path = `${secretPath(name)}?force=${force}`;
+    const answer = await this.#send({ method: 'DELETE', path, doing: 'a removal' });
+    answer.resume();
+  }
+
   export(name?: string): Promise<schemas.Export> {
     const query = name === undefined ? '' : `?name=${encodeURIComponent(name)}`;
     return this.#json('GET', `/v1/export${query}`, schemas.Export);
@@ -308,6 +323,10 @@ export class AdminClient {
 
 function workloadPath(name: string): string {
   return `/v1/workloads/${encodeURIComponent(name)}`;
+}
+
+function secretPath(name: string): string {
+  return `/v1/secrets/${encodeURIComponent(name)}`;
 }
 
 function jsonBody(value: unknown): { headers: OutgoingHttpHeaders; body: Uint8Array } {

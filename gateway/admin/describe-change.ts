@@ -31,6 +31,9 @@ function fields(workload: WorkloadDocument | null, revision: RevisionDocument | 
     env: Object.entries(revision.env)
       .map(([key, value]) => `${key}=${value}`)
       .join(' '),
+    secrets: revision.secrets.join(' '),
+    allow: revision.allow.join(' '),
+    'keyvalue-quota': formatBytes(revision.keyvalueQuotaBytes),
     ...shown,
   };
 }

@@ -1,6 +1,6 @@
 /** What the admin API takes and gives; its OpenAPI document, its client and the CLI are made from these. */
 import { z } from '@hono/zod-openapi';
-import { WorkloadName, WorkloadSettings } from '../../runtime/workload/settings.ts';
+import { SecretName, WorkloadName, WorkloadSettings } from '../../runtime/workload/settings.ts';
 
 export const Digest = z
   .string()
@@ -68,6 +68,9 @@ export const RevisionView = z
     priority: z.number(),
     reuse: z.number(),
     env: z.record(z.string(), z.string()),
+    secrets: z.array(z.string()).describe('Names'),
+    allow: z.array(z.string()),
+    keyvalueQuotaBytes: z.number(),
     percent: z.number().describe('Share of the traffic that the spec gives it'),
     phase: RevisionPhase,
     error: z.string().nullable(),
@@ -177,6 +180,17 @@ export const LogLine = z
   })
   .openapi('LogLine');
 export type LogLine = z.infer<typeof LogLine>;
+
+export const SecretRequest = z.strictObject({ value: z.string() }).openapi('SecretRequest');
+export const SecretView = z
+  .object({
+    name: SecretName,
+    updatedAt: z.string().describe('ISO 8601'),
+    usedBy: z.array(WorkloadName).describe('Workloads whose traffic goes to a revision that gets it'),
+  })
+  .openapi('Secret');
+export type SecretView = z.infer<typeof SecretView>;
+export const SecretList = z.object({ secrets: z.array(SecretView) }).openapi('SecretList');
 
 export const ProbeView = z
   .object({

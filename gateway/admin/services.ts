@@ -1,6 +1,7 @@
 import type { ContentStore } from '../../images/store/index.ts';
 import type { Driver } from '../../runtime/driver.ts';
 import type { WorkloadLogs } from '../../runtime/logs/workload-logs.ts';
+import type { SecretStore } from '../../runtime/secrets/secret-store.ts';
 import type { Isolation } from '../../runtime/workload/revision.ts';
 import type { Dispatcher } from '../dispatch.ts';
 import type { BuildEvent, Doctor, NodeView } from './schemas.ts';
@@ -10,6 +11,7 @@ import type { ViewSources } from './views.ts';
 export interface AdminServices extends ViewSources {
   readonly blobs: ContentStore;
   readonly logs: WorkloadLogs;
+  readonly secrets: SecretStore;
   readonly drivers: ReadonlyMap<Isolation, Driver>;
   readonly dispatcher: Dispatcher;
   /** Makes a component of an uploaded bundle. Throws a SkerryError; `signal` ends it. */

@@ -1,8 +1,9 @@
 /** The node's one reconciler: a controller a workload, the snapshot that the data plane sees, and waking the cold. */
+import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
 import type { Driver } from '../driver.ts';
 import { EMPTY_SNAPSHOT, type RouteEntry, type Snapshot, type SnapshotSource } from '../snapshot.ts';
 import type { DesiredState } from '../workload/desired-state.ts';
-import type { Isolation } from '../workload/revision.ts';
+import type { Isolation, Revision } from '../workload/revision.ts';
 import { routesOf } from '../workload/routes.ts';
 import { reconcilerErrors } from './errors.ts';
 import { type ControllerContext, WorkloadController } from './workload-controller.ts';
@@ -66,6 +67,26 @@ export class Reconciler implements SnapshotSource {
     const runner = this.#controllers.get(name)?.runner(id);
     if (!runner) throw reconcilerErrors.REMOVED(name);
     await runner.start();
+  }
+
+  /**
+   * What these revisions are started with has changed: resolves when every one that runs was replaced by a fresh
+   * instance, which no request is dropped for; with the failure of the first workload that goes on as it was, or null.
+   */
+  async restart(which: (revision: Revision) => boolean): Promise<{ workload: string; error: SkerryError } | null> {
+    const restarts = [...this.#controllers.values()].flatMap((controller) =>
+      controller.runners(which).map(async (runner) => {
+        try {
+          await this.#startSlot(() => runner.restart());
+          // One that could not be started may be able to now.
+          if (runner.phase === 'failed') this.#reconcile(controller.name);
+          return null;
+        } catch (reason) {
+          return { workload: controller.name, error: asSkerryError(reason) };
+        }
+      }),
+    );
+    return (await Promise.all(restarts)).find((failure) => failure !== null) ?? null;
   }
 
   /** Resolves when `done` is true after some change of status, or after `timeoutMs`. */

@@ -21,6 +21,10 @@ export class RevisionRunner {
   #phase: RevisionPhase = 'cold';
   #instance: Instance | null = null;
   #starting: Promise<void> | null = null;
+  /** The instance was started with what has changed since; one that is wanted again is replaced. */
+  #stale = false;
+  /** Instances that were replaced and end what they have. */
+  readonly #replaced = new Set<Promise<void>>();
   #failures = 0;
   #retryAt = 0;
   readonly #driver: Driver;
@@ -64,7 +68,7 @@ export class RevisionRunner {
   /** Brings the instance up; joins a start that is under way; throws the last failure again while it is too early to retry. */
   start(): Promise<void> {
     if (this.#phase === 'ready') return Promise.resolve();
-    if (this.#instance) {
+    if (this.#instance && !this.#stale) {
       // Wanted again before its instance was told to stop.
       this.#phase = 'ready';
       this.#publish();
@@ -79,13 +83,29 @@ export class RevisionRunner {
   }
 
   /**
+   * What the revision is started with has changed: an instance that runs is replaced by a fresh one, from one request to
+   * the next, and ends what it has in flight. Throws what the start failed with; the old instance then goes on.
+   */
+  async restart(): Promise<void> {
+    await this.#starting?.catch(() => {});
+    // What failed may be possible now.
+    this.#retryAt = 0;
+    if (this.#phase === 'draining') this.#stale = true;
+    if (this.#phase !== 'ready') return;
+    this.#starting = this.#replace().finally(() => {
+      this.#starting = null;
+    });
+    await this.#starting;
+  }
+
+  /**
    * Ends the instance when its requests are over, those that wait for a place included; a start under way is waited
    * for first. A `start` meanwhile keeps it.
    */
   async stop(graceMs = this.revision.limits.timeoutMs + DRAIN_SLACK_MS): Promise<void> {
     await this.#starting?.catch(() => {});
     const instance = this.#instance;
-    if (!instance) return;
+    if (!instance) return void (await Promise.all(this.#replaced));
     const until = performance.now() + graceMs;
     this.#phase = 'draining';
     await this.admission.drained(graceMs);
@@ -94,6 +114,7 @@ export class RevisionRunner {
     this.#instance = null;
     this.#publish();
     await instance.stop(Math.max(0, until - performance.now()));
+    await Promise.all(this.#replaced);
     if (this.#phase === 'draining') this.#phase = 'cold';
     this.#publish();
   }
@@ -105,8 +126,7 @@ export class RevisionRunner {
   async #bringUp(): Promise<void> {
     this.#phase = 'preparing';
     try {
-      await this.#driver.prepare(this.revision, () => {});
-      this.#instance = await this.#startInTime();
+      await this.#replace();
     } catch (reason) {
       this.error = asSkerryError(reason);
       this.#phase = 'failed';
@@ -120,6 +140,21 @@ export class RevisionRunner {
     this.#phase = 'ready';
     this.usage.lastUsed = performance.now();
     this.#publish();
+  }
+
+  /** A fresh instance in the place of the one there is, if any. */
+  async #replace(): Promise<void> {
+    await this.#driver.prepare(this.revision, () => {});
+    const fresh = await this.#startInTime();
+    const old = this.#instance;
+    this.#instance = fresh;
+    this.#stale = false;
+    this.#publish();
+    if (!old) return;
+    const ending = old
+      .stop(this.revision.limits.timeoutMs + DRAIN_SLACK_MS)
+      .finally(() => this.#replaced.delete(ending));
+    this.#replaced.add(ending);
   }
 
   /** Throws START_TIMEOUT; what comes up after that is ended. */

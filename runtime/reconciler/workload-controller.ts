@@ -4,7 +4,7 @@ import type { Driver } from '../driver.ts';
 import type { ServedWorkload } from '../snapshot.ts';
 import type { DesiredState } from '../workload/desired-state.ts';
 import type { TrafficShare, WorkloadDocument } from '../workload/documents.ts';
-import type { Isolation } from '../workload/revision.ts';
+import type { Isolation, Revision } from '../workload/revision.ts';
 import { reconcilerErrors } from './errors.ts';
 import { RevisionRunner } from './revision-runner.ts';
 
@@ -66,6 +66,11 @@ export class WorkloadController {
 
   runner(id: string): RevisionRunner | undefined {
     return this.#runners.get(id);
+  }
+
+  /** The revisions that `which` picks, as they run on this node. */
+  runners(which: (revision: Revision) => boolean): RevisionRunner[] {
+    return [...this.#runners.values()].filter((runner) => which(runner.revision));
   }
 
   /** Null when nothing of it is to be served. */

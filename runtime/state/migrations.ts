@@ -22,8 +22,15 @@ export interface Schema {
   readonly migrations: readonly Migration[];
 }
 
+/** Revisions say which secrets they get, where they may connect to, and how much they may store. */
+function addServices({ documents, put }: MigrationView): void {
+  const before = { secrets: [], allow: [], keyvalueQuotaBytes: 16 * 1024 * 1024 };
+  for (const { key, generation, value } of documents('revision/'))
+    put(key, generation, { ...before, ...(value as object) });
+}
+
 /** The schema of this Skerry. A change of any document's shape raises the version and adds its step. */
-export const currentSchema: Schema = { version: 1, migrations: [] };
+export const currentSchema: Schema = { version: 2, migrations: [{ from: 1, run: addServices }] };
 
 export const documentPrefix = 'd/';
 export const schemaKey = 'm/schema';

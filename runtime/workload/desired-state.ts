@@ -4,12 +4,14 @@
  * stopped here: the reconciler does that, told by the store's watch.
  */
 import type { SkerryError } from '../../errors/skerry-error.ts';
+import { secretErrors } from '../secrets/errors.ts';
 import type { Document, StateStore, Write } from '../state/store.ts';
 import {
   canonicalJson,
   REVISIONS,
   type RevisionDocument,
   revisionKey,
+  secretKey,
   type TrafficShare,
   WORKLOADS,
   type WorkloadDocument,
@@ -87,6 +89,16 @@ export class DesiredState {
     return new Set(revisions.map((document) => document.value.artifact.digest));
   }
 
+  /** The revisions that the traffic goes to, by the name of their workload; damaged ones are left out. */
+  revisionsWithTraffic(): RevisionDocument[] {
+    const readable = new Map(
+      this.#store.list<RevisionDocument>(REVISIONS, () => {}).map(({ key, value }) => [key, value]),
+    );
+    return this.list().flatMap(({ value }) => {
+      return value.traffic.flatMap(({ revision }) => readable.get(revisionKey(value.name, revision)) ?? []);
+    });
+  }
+
   /** Calls back with the names whose documents changed, after each commit. */
   watch(onChange: (names: string[]) => void): void {
     this.#listeners.add(onChange);
@@ -96,12 +108,13 @@ export class DesiredState {
   plan(deploys: readonly Deploy[]): Change[] {
     const changes = deploys.map((deploy) => this.#change(deploy));
     this.#checkRoutes(changes);
+    for (const { revision } of deploys) this.#checkSecrets(revision);
     return changes;
   }
 
   /** Deploys all of these, or none. */
   deploy(deploys: readonly Deploy[]): Promise<Change[]> {
-    return this.#exclusively(async () => {
+    return this.exclusively(async () => {
       const changes = this.plan(deploys);
       const writes = changes.flatMap((change, i) => this.#writes(change, (deploys[i] as Deploy).revision));
       const generations = await this.#commit(writes);
@@ -140,7 +153,7 @@ export class DesiredState {
   }
 
   remove(name: string): Promise<void> {
-    return this.#exclusively(async () => {
+    return this.exclusively(async () => {
       const document = this.require(name);
       const writes: Write[] = [{ key: workloadKey(name), expect: document.generation, delete: true }];
       for (const id of document.value.revisions) {
@@ -152,7 +165,7 @@ export class DesiredState {
   }
 
   #update(name: string, next: (value: WorkloadDocument) => WorkloadDocument): Promise<Workload> {
-    return this.#exclusively(async () => {
+    return this.exclusively(async () => {
       const document = this.require(name);
       const value = next(document.value);
       if (canonicalJson(value) !== canonicalJson(document.value)) {
@@ -162,8 +175,8 @@ export class DesiredState {
     });
   }
 
-  /** One change at a time: a change reads, checks and writes, and routes are checked across workloads. */
-  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+  /** One change at a time: a change reads, checks and writes, and some of it is checked across workloads. */
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
     const result = this.#turn.then(work);
     this.#turn = result.catch(() => {});
     return result;
@@ -214,6 +227,12 @@ export class DesiredState {
         if (owner !== undefined && owner !== name) throw workloadErrors.ROUTE_CLASH(route, owner);
         claimed.set(key, name);
       }
+    }
+  }
+
+  #checkSecrets({ workload, secrets }: RevisionDocument): void {
+    for (const name of secrets) {
+      if (!this.#store.get(secretKey(name))) throw secretErrors.SECRET_MISSING(workload, name);
     }
   }
 

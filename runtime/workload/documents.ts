@@ -40,6 +40,8 @@ export interface RevisionDocument extends Revision {
 
 export const WORKLOADS = 'workload/';
 export const REVISIONS = 'revision/';
+/** `secret/NAME`: sealed (`runtime/secrets/`). */
+export const SECRETS = 'secret/';
 
 export function workloadKey(name: string): string {
   return `${WORKLOADS}${name}`;
@@ -47,6 +49,10 @@ export function workloadKey(name: string): string {
 
 export function revisionKey(name: string, id: string): string {
   return `${REVISIONS}${name}/${id}`;
+}
+
+export function secretKey(name: string): string {
+  return `${SECRETS}${name}`;
 }
 
 /** JSON with the keys of every object in order, so that equal values give equal text. */

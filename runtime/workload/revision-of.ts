@@ -1,7 +1,9 @@
 /** From what a developer said to an immutable revision. */
 
+import { canonicalAllowEntry } from '../egress/allow-list.ts';
 import { placeWorkload } from '../scheduler/placement.ts';
 import { type RevisionDocument, revisionId, type Scale } from './documents.ts';
+import { workloadErrors } from './errors.ts';
 import type { Artifact, Isolation, Limits, Revision } from './revision.ts';
 import { LIMITS, type WorkloadSettings } from './settings.ts';
 import { parseBytes, parseDuration } from './units.ts';
@@ -22,7 +24,20 @@ function limitsOf(settings: WorkloadSettings, isolation: Isolation): Limits {
   };
 }
 
-/** Throws ISOLATION_UNFIT when no sandbox of this node fits. */
+/** Each once and in order, so that the order in which they are said makes no other revision. */
+function distinct(texts: readonly string[]): string[] {
+  return [...new Set(texts)].sort();
+}
+
+/** Throws INVALID_SETTING for a name that is a variable of `env` too: a function sees both under one name. */
+function secretsOf({ secrets = [], env = {} }: WorkloadSettings): string[] {
+  for (const name of secrets) {
+    if (Object.hasOwn(env, name)) throw workloadErrors.INVALID_SETTING('secrets', `${name} is in env too`);
+  }
+  return distinct(secrets);
+}
+
+/** Throws ISOLATION_UNFIT when no sandbox of this node fits, INVALID_SETTING. */
 export function revisionOf(
   workload: string,
   artifact: Artifact,
@@ -38,6 +53,9 @@ export function revisionOf(
     limits: limitsOf(settings, isolation),
     priority: settings.priority ?? LIMITS.priority.default,
     env: settings.env ?? {},
+    secrets: secretsOf(settings),
+    allow: distinct((settings.allow ?? []).map((entry) => canonicalAllowEntry(entry) as string)),
+    keyvalueQuotaBytes: parsed(parseBytes, settings['keyvalue-quota'], LIMITS.keyvalueQuota.default),
     reuse: settings.reuse ?? LIMITS.reuse.default,
   };
   return { id: revisionId(content), ...content, createdAt: new Date().toISOString(), label, decision };

@@ -34,6 +34,12 @@ export interface Revision {
   /** 0-9, 9 the most urgent. */
   readonly priority: number;
   readonly env: Readonly<Record<string, string>>;
+  /** Names of the secrets that it gets; their values are in no document of a workload. */
+  readonly secrets: readonly string[];
+  /** Where it may connect to: `HOST[:PORT]` each, in the one way of writing them (`runtime/egress/allow-list.ts`). */
+  readonly allow: readonly string[];
+  /** What the workload may keep in key-value storage, in bytes. */
+  readonly keyvalueQuotaBytes: number;
   /** How many requests one Wasm instance serves before it is replaced; 1 is a fresh one for each. */
   readonly reuse: number;
 }

@@ -3,6 +3,7 @@
  * `skerry.toml`, the file of `skerry apply`, the admin API.
  */
 import { z } from 'zod';
+import { canonicalAllowEntry } from '../egress/allow-list.ts';
 import { formatBytes, formatDuration, parseBytes, parseDuration } from './units.ts';
 
 const MiB = 2 ** 20;
@@ -21,6 +22,9 @@ export const LIMITS = {
   idle: { min: 100, max: 24 * 3_600_000, default: 60_000 },
   env: { entries: 256, bytes: 64 * 1024 },
   routes: 64,
+  secrets: 64,
+  allow: 256,
+  keyvalueQuota: { min: 0, max: 16 * 1024 * MiB, default: 16 * MiB },
 } as const;
 
 function bytesBetween(min: number, max: number) {
@@ -74,6 +78,14 @@ export const EnvName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, {
   error: 'must be a name of letters, digits and "_", not beginning with a digit',
 });
 
+export const SecretName = EnvName.max(128, { error: 'must have at most 128 characters' });
+
+/** What a workload may connect to: `HOST[:PORT]`. */
+export const AllowEntry = z.string().refine((text) => canonicalAllowEntry(text) !== null, {
+  error:
+    'must be HOST[:PORT], where HOST is a name, *.NAME, an IPv4 address or an [IPv6 address], such as "api.example.com"',
+});
+
 export const WorkloadSettings = z.strictObject({
   isolation: z
     .enum(['auto', 'wasm', 'container', 'vm'], { error: 'must be auto, wasm, container or vm' })
@@ -117,6 +129,21 @@ export const WorkloadSettings = z.strictObject({
     })
     .optional()
     .describe('Environment variables of the workload.'),
+  secrets: z
+    .array(SecretName)
+    .max(LIMITS.secrets, { error: `must have at most ${LIMITS.secrets} names` })
+    .optional()
+    .describe('Secrets of the node that the workload gets, by name (wasi:config).'),
+  allow: z
+    .array(AllowEntry)
+    .max(LIMITS.allow, { error: `must have at most ${LIMITS.allow} entries` })
+    .optional()
+    .describe(
+      'Where it may connect to; without a port 80 and 443. A private or loopback address must itself be listed. Default: nowhere.',
+    ),
+  'keyvalue-quota': bytesBetween(LIMITS.keyvalueQuota.min, LIMITS.keyvalueQuota.max)
+    .optional()
+    .describe('What it may keep in key-value storage (wasi:keyvalue). Default 16MiB.'),
   routes: z
     .array(Route)
     .max(LIMITS.routes, { error: `must have at most ${LIMITS.routes} routes` })

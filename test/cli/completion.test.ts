@@ -92,6 +92,11 @@ test('bash: the values of a flag', async (scene) => {
   assert.equal(await bash(scene, 'completion', 'z'), ['zsh']);
 });
 
+test('bash: the commands below a command, and their flags', async (scene) => {
+  assert.equal(await bash(scene, 'secret', ''), ['set', 'ls', 'rm']);
+  assert.equal(await bash(scene, 'secret', 'rm', '--f'), ['--force']);
+});
+
 test('bash: the names of the workloads of the node, where a name belongs', async (scene) => {
   assert.equal(await bash(scene, 'inspect', 'hel'), ['hello', 'help-desk']);
   assert.equal(await bash(scene, 'rm', 'hello', 's'), ['shop']);

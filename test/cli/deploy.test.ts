@@ -137,7 +137,8 @@ test('every flag becomes the setting of its name', async (scene) => {
   const node = await scene.node(deployable('x'));
   const flags =
     '--isolation wasm --memory 128MiB --cpus 0.25 --timeout 5s --start-timeout 2m --concurrency 8 --queue 0 ' +
-    '--priority 9 --env A=1 --env B=x=y --env C= --route /api/* --route example.com/ --min 1 --max 4 --idle 90s --reuse 16';
+    '--priority 9 --env A=1 --env B=x=y --env C= --secret K --secret L --allow example.com --allow [::1]:80 ' +
+    '--keyvalue-quota 1MiB --route /api/* --route example.com/ --min 1 --max 4 --idle 90s --reuse 16';
   const result = await skerry(['deploy', scene.file('x.wasm'), ...flags.split(' ')], { data: node.data });
   assert.is(result.stderr, '');
   assert.equal(requestOf(node, 'x').settings, {
@@ -150,6 +151,9 @@ test('every flag becomes the setting of its name', async (scene) => {
     queue: 0,
     priority: 9,
     env: { A: '1', B: 'x=y', C: '' },
+    secrets: ['K', 'L'],
+    allow: ['example.com', '[::1]:80'],
+    'keyvalue-quota': '1MiB',
     routes: ['/api/*', 'example.com/'],
     min: 1,
     max: 4,

@@ -21,7 +21,14 @@ const split = workloadOf('shop', {
     traffic: [{ revision: 'aaaa00000001', percent: 100 }],
   },
   revisions: [
-    revisionOf('bbbb00000002', { percent: 10, phase: 'preparing', stats: null, env: { MODE: 'te\u001b[31mst' } }),
+    revisionOf('bbbb00000002', {
+      percent: 10,
+      phase: 'preparing',
+      stats: null,
+      env: { MODE: 'te\u001b[31mst' },
+      secrets: ['API_KEY'],
+      allow: ['a.test:80', 'b.test'],
+    }),
     revisionOf('aaaa00000001', { percent: 90 }),
     revisionOf('aaaabbbb0003', { percent: 0, phase: 'failed', error: 'it traps at its start' }),
   ],
@@ -99,6 +106,8 @@ test('inspect shows what was asked for beside what is', async ({ start }) => {
   assert.match(stdout, /^message +preparing bbbb00000002$/m);
   assert.match(stdout, /^memory +64MiB/m);
   assert.match(stdout, /it traps at its start/);
+  assert.match(stdout, /^secrets +API_KEY$/m);
+  assert.match(stdout, /^allow +a\.test:80\n +b\.test$/m);
   assert.match(stdout, /^env +MODE=te\\x1b\[31mst$/m, 'what a user wrote does not colour the terminal');
 });
 

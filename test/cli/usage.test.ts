@@ -11,7 +11,9 @@ const commands = createProgram(processTerminal()).commands.filter((command) => c
 
 test('offers the commands of the contract that work, and no others', () => {
   const promised =
-    'up deploy apply export ls inspect logs rm scale revisions rollback traffic invoke doctor completion'.split(' ');
+    'up deploy apply export ls inspect logs rm scale revisions rollback traffic invoke secret doctor completion'.split(
+      ' ',
+    );
   const offered = commands.map((command) => command.name());
   assert.equal([...offered].sort(), [...promised].sort());
 });
@@ -26,6 +28,20 @@ test('the help of every command has a line of description and an example that ca
     const example = stdout.split('Examples:\n')[1] ?? '';
     assert.match(example, new RegExp(`skerry ${command.name()}\\b`), `an example of ${command.name()}`);
   }
+});
+
+test('so has that of every command below another', async () => {
+  for (const command of commands) {
+    for (const inner of command.commands) {
+      const name = `${command.name()} ${inner.name()}`;
+      const { stdout } = await skerry([command.name(), inner.name(), '--help']);
+      assert.match(inner.description(), /^[A-Z][^\n]{10,100}\.$/);
+      assert.match(stdout.split('Examples:\n')[1] ?? '', new RegExp(`skerry ${name}\\b`), `an example of ${name}`);
+    }
+  }
+  const bare = await skerry(['secret']);
+  assert.match(bare.stdout, /skerry secret \[options\] \[command\]/);
+  assert.is(bare.status, 0);
 });
 
 test('every flag of every command is explained', () => {
@@ -80,10 +96,10 @@ test('a missing or superfluous argument, or a flag without its value, points to 
 });
 
 test('commands and flags that are not there yet are refused, not ignored', async () => {
-  for (const command of ['build', 'push', 'run', 'exec', 'token', 'secret', 'top']) {
+  for (const command of ['build', 'push', 'run', 'exec', 'token', 'top']) {
     assertFailure(await skerry([command]), 'USAGE', 2, /unknown command/);
   }
-  for (const flag of ['--allow', '--secret', '--volume', '--kernel', '--snapshot']) {
+  for (const flag of ['--volume', '--kernel', '--snapshot']) {
     assertFailure(await skerry(['deploy', 'x.ts', flag, 'y']), 'USAGE', 2, /unknown option/);
   }
 });

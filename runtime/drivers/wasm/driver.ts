@@ -3,9 +3,12 @@ import { readFile } from 'node:fs/promises';
 import type { ContentStore } from '../../../images/store/index.ts';
 import { inspectComponent, unofferedImports } from '../../../images/wasm/component.ts';
 import type { Driver, Instance, Probe, Progress } from '../../driver.ts';
+import { type EgressOptions, openEgressClient } from '../../egress/client.ts';
+import type { KeyValueStore } from '../../keyvalue/store.ts';
 import type { WorkloadLogs } from '../../logs/workload-logs.ts';
+import type { SecretStore } from '../../secrets/secret-store.ts';
 import type { Limits, Revision } from '../../workload/revision.ts';
-import type { ComponentFile, WasmEngine } from './engine.ts';
+import type { ComponentFile, FunctionSettings, WasmEngine, WasmFunction } from './engine.ts';
 import { wasmErrors } from './errors.ts';
 import { WasmInstance } from './instance.ts';
 import { OFFERED_IMPORTS } from './offer.ts';
@@ -14,22 +17,22 @@ export interface WasmDriverOptions {
   readonly engine: WasmEngine;
   readonly blobs: ContentStore;
   readonly logs: WorkloadLogs;
+  readonly secrets: Pick<SecretStore, 'valuesFor'>;
+  readonly keyvalue: Pick<KeyValueStore, 'namespace'>;
+  /** How names are resolved and servers trusted, for all functions. */
+  readonly egress: Omit<EgressOptions, 'allow'>;
   /** True while some kept revision is made from this artifact. */
   readonly inUse: (digest: string) => boolean;
 }
 
 export class WasmDriver implements Driver {
   readonly isolation = 'wasm';
+  readonly #options: WasmDriverOptions;
   readonly #engine: WasmEngine;
-  readonly #blobs: ContentStore;
-  readonly #logs: WorkloadLogs;
-  readonly #inUse: (digest: string) => boolean;
 
   constructor(options: WasmDriverOptions) {
+    this.#options = options;
     this.#engine = options.engine;
-    this.#blobs = options.blobs;
-    this.#logs = options.logs;
-    this.#inUse = options.inUse;
   }
 
   async probe(): Promise<Probe> {
@@ -60,8 +63,9 @@ export class WasmDriver implements Driver {
     progress(`compiling for ${this.#engine.version}`);
     await this.#engine.compile(file);
     // Loading tells what compiling does not: an import that does not link, memory above the limit.
-    const loaded = await this.#engine.load(file, this.#settings(revision));
+    const { loaded, release } = await this.#load(file, revision);
     await loaded.close();
+    await release();
   }
 
   async prepare(revision: Revision): Promise<void> {
@@ -70,12 +74,12 @@ export class WasmDriver implements Driver {
 
   async release(revision: Revision): Promise<void> {
     const { digest } = revision.artifact;
-    if (!this.#inUse(digest)) await this.#engine.forget(digest);
+    if (!this.#options.inUse(digest)) await this.#engine.forget(digest);
   }
 
   async start(revision: Revision, _limits: Limits): Promise<Instance> {
-    const loaded = await this.#engine.load(await this.#file(revision), this.#settings(revision));
-    return new WasmInstance(revision, loaded, this.#logs.of(revision.workload));
+    const { loaded, release } = await this.#load(await this.#file(revision), revision);
+    return new WasmInstance(revision, loaded, this.#options.logs.of(revision.workload), release);
   }
 
   /** Sandboxes live in the node's own process: nothing outlives it. */
@@ -89,19 +93,36 @@ export class WasmDriver implements Driver {
 
   /** Throws BLOB_MISSING or BLOB_CORRUPT: damaged code is never run. */
   async #file(revision: Revision): Promise<ComponentFile> {
-    const { digest, path } = await this.#blobs.open(revision.artifact.digest);
+    const { digest, path } = await this.#options.blobs.open(revision.artifact.digest);
     return { digest, path };
   }
 
-  #settings(revision: Revision) {
-    const log = this.#logs.of(revision.workload);
+  /** `release` gives back what the function used, once it is closed. */
+  async #load(file: ComponentFile, revision: Revision): Promise<{ loaded: WasmFunction; release(): Promise<void> }> {
+    const settings = this.#settings(revision);
+    const release = () => settings.egress.close();
+    try {
+      return { loaded: await this.#engine.load(file, settings), release };
+    } catch (error) {
+      await release();
+      throw error;
+    }
+  }
+
+  /** Throws SECRET_MISSING, SECRET_UNREADABLE. */
+  #settings(revision: Revision): FunctionSettings {
+    const { logs, secrets, keyvalue, egress } = this.#options;
+    const { workload, id, limits, env, allow, reuse } = revision;
+    const log = logs.of(workload);
     return {
-      label: `${revision.workload}@${revision.id}`,
-      limits: revision.limits,
-      env: revision.env,
-      reuse: revision.reuse,
-      output: (piece: { requestId: string; stream: 'stdout' | 'stderr'; data: Uint8Array }) =>
-        log.piece(revision.id, piece.requestId, piece.stream, piece.data),
+      label: `${workload}@${id}`,
+      limits,
+      env,
+      config: { ...env, ...secrets.valuesFor(revision) },
+      egress: openEgressClient({ ...egress, allow }),
+      keyvalue: keyvalue.namespace(workload, revision.keyvalueQuotaBytes),
+      reuse,
+      output: ({ requestId, stream, data }) => log.piece(id, requestId, stream, data),
     };
   }
 }

@@ -1,6 +1,8 @@
 /** The contract of the two Wasm engines: wasmtime (native/wasm) and jco (worker threads). Same tests over both. */
 import type { InstanceStats } from '../../driver.ts';
+import type { EgressClient } from '../../egress/egress.ts';
 import type { Exchange } from '../../exchange.ts';
+import type { KeyValueNamespace } from '../../keyvalue/keyvalue.ts';
 import type { Limits } from '../../workload/revision.ts';
 
 export type EngineName = 'wasmtime' | 'jco';
@@ -24,6 +26,12 @@ export interface FunctionSettings {
   readonly label: string;
   readonly limits: Limits;
   readonly env: Readonly<Record<string, string>>;
+  /** What wasi:config answers: the environment and the secrets, by name. Secrets are in nothing else. */
+  readonly config: Readonly<Record<string, string>>;
+  /** Outbound requests. Open until the function is closed; who loads the function closes it then. */
+  readonly egress: EgressClient;
+  /** What wasi:keyvalue works on. */
+  readonly keyvalue: KeyValueNamespace;
   readonly reuse: number;
   readonly output: (piece: GuestOutput) => void;
 }

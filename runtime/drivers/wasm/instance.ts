@@ -16,17 +16,20 @@ export class WasmInstance implements Instance {
   readonly exited: Promise<Exit>;
   readonly #function: WasmFunction;
   readonly #log: WorkloadLog;
+  readonly #release: () => Promise<void>;
   #inFlight = 0;
   #stopped: Promise<void> | null = null;
   #idle: (() => void) | null = null;
   #exit: (exit: Exit) => void = () => {};
 
-  constructor(revision: Revision, loaded: WasmFunction, log: WorkloadLog) {
+  /** `release` is called when the function is closed. */
+  constructor(revision: Revision, loaded: WasmFunction, log: WorkloadLog, release: () => Promise<void>) {
     counter++;
     this.id = `${revision.workload}-${revision.id}-${counter.toString(36)}`;
     this.revision = revision;
     this.#function = loaded;
     this.#log = log;
+    this.#release = release;
     this.exited = new Promise((resolve) => {
       this.#exit = resolve;
     });
@@ -78,6 +81,7 @@ export class WasmInstance implements Instance {
       });
     }
     await this.#function.close();
+    await this.#release();
     this.#exit({ code: null, signal: null, reason: 'stopped', message: 'stopped by the node' });
   }
 

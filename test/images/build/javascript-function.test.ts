@@ -13,6 +13,7 @@ import { openWasmtimeEngine, wasmtimeAvailable } from '../../../runtime/drivers/
 import { type Answer, type ExchangeInit, headerValues, makeExchange } from '../../support/exchange.ts';
 import { componentFile } from '../../support/guests.ts';
 import { javaScriptComponent } from '../../support/javascript.ts';
+import { noServices } from '../../support/services.ts';
 
 const source = `
 import { getEnvironment } from 'wasi:cli/environment@0.2.10';
@@ -84,6 +85,7 @@ function functions(name: string, openEngine: (options: EngineOptions) => Promise
         concurrency: 64,
       },
       env: { GREETING: 'hello' },
+      ...noServices(),
       reuse: 1,
       output: (piece) => {
         printed += `${piece.stream}: ${Buffer.from(piece.data)}`;

@@ -91,14 +91,31 @@ migration('a step that fails changes nothing: the older Skerry goes on', async (
 migration('a folder from a newer version is refused with both versions, and not touched', async ({ folder }) => {
   await (await openStateStore(folder, { schema: now })).close();
   const before = readFileSync(join(folder, 'data.mdb'));
-  const error = await errorOf(folder, currentSchema);
+  const older: Schema = { version: now.version - 1, migrations: now.migrations.slice(0, -1) };
+  const error = await errorOf(folder, older);
   assert.is(error.code, 'STATE_NEWER');
-  assert.match(error.what, `schema version 2; this one knows up to ${currentSchema.version}`);
+  assert.match(error.what, `schema version ${now.version}; this one knows up to ${older.version}`);
   assert.equal(readFileSync(join(folder, 'data.mdb')), before);
 });
 
 migration('a folder too old for any step is refused', async ({ folder }) => {
   assert.is((await errorOf(folder, { version: 3, migrations: [] })).code, 'STATE_TOO_OLD');
+});
+
+migration('a revision from before there were secrets and allow-lists gets none of them', async ({ folder }) => {
+  const first = await openStateStore(join(folder, 'v1'), { schema: { version: 1, migrations: [] } });
+  const document = { id: 'aaaa00000001', workload: 'a', env: { A: '1' } };
+  await first.commit([
+    { key: 'revision/a/aaaa00000001', expect: 0, value: document },
+    { key: 'workload/a', expect: 0, value: { name: 'a' } },
+  ]);
+  await first.close();
+  const store = await openStateStore(join(folder, 'v1'));
+  const { value, generation } = store.get('revision/a/aaaa00000001')!;
+  assert.equal(value, { ...document, secrets: [], allow: [], keyvalueQuotaBytes: 16 * 2 ** 20 });
+  assert.is(generation, 1);
+  assert.equal(store.get('workload/a')?.value, { name: 'a' });
+  await store.close();
 });
 
 migration('the steps of this Skerry lead to its version without a gap', () => {

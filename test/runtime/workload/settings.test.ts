@@ -51,6 +51,9 @@ test('limits out of range and unknown keys are refused, and the key is named', (
     idle: ['1ms'],
     env: [{ '1A': 'x' }, { A: 1 }, { A: 'x'.repeat(70_000) }],
     routes: [['nonsense']],
+    secrets: [['1A'], ['a-b'], ['x'.repeat(129)], Array.from({ length: 65 }, (_, i) => `K${i}`), 'K'],
+    allow: [['http://a'], ['a:0'], ['*'], ['127.1'], ['::1'], Array(257).fill('a'), 'a'],
+    'keyvalue-quota': ['lots', '17GiB', '-1MiB'],
     colour: ['red'],
   };
   for (const [key, values] of Object.entries(wrong)) {
@@ -91,6 +94,11 @@ test('a revision is named by all that it is made of, and by nothing else', () =>
     'the order of keys is no difference',
   );
   assert.is(of({ routes: ['/x'], min: 3, queue: 1 }).id, of({}).id, 'what belongs to the workload is not in it');
+  const lists = { secrets: ['B', 'A'], allow: ['b.test', 'a.test:80'] };
+  const same = { secrets: ['A', 'B', 'A'], allow: ['A.TEST.:80', 'b.test', 'B.test'] };
+  assert.is(of(lists).id, of(same).id, 'nor is the order of secrets and destinations, or how they are written');
+  const services = [{ secrets: ['A'] }, { allow: ['a.test'] }, { 'keyvalue-quota': '1MiB' }];
+  assert.is(new Set([...services, {}].map((settings) => of(settings).id)).size, 4);
   const different = [{ env: { A: '2' } }, { memory: '32MiB' }, { reuse: 2 }, { priority: 6 }, { timeout: '9s' }, {}];
   assert.is(new Set(different.map((settings) => of(settings).id)).size, different.length);
   const { id, createdAt, label, decision, ...content } = of({});

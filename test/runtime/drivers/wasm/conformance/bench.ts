@@ -14,6 +14,7 @@ import type {
 import type { Limits } from '../../../../../runtime/workload/revision.ts';
 import { type Answer, type ExchangeInit, makeExchange } from '../../../../support/exchange.ts';
 import { type Guest, guestComponent, rustMissing } from '../../../../support/guests.ts';
+import { noServices } from '../../../../support/services.ts';
 
 export type OpenEngine = (options: EngineOptions) => Promise<WasmEngine>;
 
@@ -84,6 +85,7 @@ export function openBench(openEngine: OpenEngine): Bench {
         label: `${guest}@test`,
         limits,
         env: {},
+        ...noServices(),
         reuse: 1,
         output: listener.output,
         ...settings,

@@ -122,10 +122,11 @@ test('an idle engine does not keep the process alive, closed or not', async ({ b
     import { openJcoEngine } from './runtime/drivers/wasm/jco/index.ts';
     import { makeExchange } from './test/support/exchange.ts';
     import { componentFile } from './test/support/guests.ts';
+    import { noServices } from './test/support/services.ts';
     const options = { cacheDir: ${JSON.stringify(join(bench.folder, 'cache'))}, cacheKey: Buffer.alloc(32, 1), warn() {} };
     const engine = await openJcoEngine(options);
     const limits = { memoryBytes: ${memoryBytes} };
-    const settings = { label: 'a', limits, env: {}, reuse: 1, output() {} };
+    const settings = { label: 'a', limits, env: {}, ...noServices(), reuse: 1, output() {} };
     const fn = await engine.load(await componentFile(${JSON.stringify(path)}), settings);
     const { exchange, answer } = makeExchange({ target: '/hello' });
     await fn.handle(exchange);

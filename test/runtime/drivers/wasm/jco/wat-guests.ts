@@ -8,6 +8,7 @@ import { SkerryError } from '../../../../../errors/skerry-error.ts';
 import type { ComponentFile, WasmEngine, WasmFunction } from '../../../../../runtime/drivers/wasm/engine.ts';
 import { openJcoEngine } from '../../../../../runtime/drivers/wasm/jco/index.ts';
 import { makeExchange } from '../../../../support/exchange.ts';
+import { noServices } from '../../../../support/services.ts';
 
 /** Exports the core function `handle` of `$i` as the HTTP handler. `$types` is an instance of wasi:http/types. */
 const handlerOf = (name: string) => `
@@ -180,7 +181,8 @@ export async function openBench(): Promise<Bench> {
     component,
     async load(from, reuse = 1, env = {}) {
       const file = from instanceof Uint8Array ? await component(from) : from;
-      return engine.load(file, { label: 'guest@test', limits, env, reuse, output: () => {} });
+      const settings = { label: 'guest@test', limits, env, ...noServices(), reuse, output: () => {} };
+      return engine.load(file, settings);
     },
     async close() {
       await engine.close();

@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert';
 import type { ComponentFile, WasmEngine } from '../../../../../runtime/drivers/wasm/engine.ts';
 import { openWasmtimeEngine } from '../../../../../runtime/drivers/wasm/wasmtime/index.ts';
 import { guestComponent } from '../../../../support/guests.ts';
+import { noServices } from '../../../../support/services.ts';
 import { ask, limits } from '../conformance/bench.ts';
 
 interface Context {
@@ -29,7 +30,8 @@ test.after.each(async ({ cacheDir }) => {
 /** Opens an engine on the cache, asks the function once, and closes it. */
 async function serveOnce({ cacheDir, component, warnings }: Context, key = 1): Promise<void> {
   await using_(cacheDir, warnings, key, async (engine) => {
-    const fn = await engine.load(component, { label: 'f@1', limits, env: {}, reuse: 1, output: () => {} });
+    const settings = { label: 'f@1', limits, env: {}, ...noServices(), reuse: 1, output: () => {} };
+    const fn = await engine.load(component, settings);
     assert.is((await ask(fn, { target: '/hello' })).body.toString(), 'hello');
   });
 }

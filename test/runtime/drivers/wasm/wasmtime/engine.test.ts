@@ -81,10 +81,11 @@ async function runNode(
     import { openWasmtimeEngine } from './runtime/drivers/wasm/wasmtime/index.ts';
     import { guestComponent } from './test/support/guests.ts';
     import { makeExchange } from './test/support/exchange.ts';
+    import { noServices } from './test/support/services.ts';
     const limits = { memoryBytes: 1 << 26, cpuMillicores: 500, timeoutMs: 1e4, startTimeoutMs: 1e4, concurrency: 64 };
     const options = { cacheDir: ${JSON.stringify(cacheDir)}, cacheKey: Buffer.alloc(32), warn: console.log };
     const engine = await openWasmtimeEngine(options);
-    const settings = { label: 'f@1', limits, env: {}, reuse: 1, output: () => {} };
+    const settings = { label: 'f@1', limits, env: {}, ...noServices(), reuse: 1, output: () => {} };
     const fn = await engine.load(await guestComponent('behaviours'), settings);
   `;
   const limit = addressSpaceKiB === undefined ? '' : `ulimit -v ${addressSpaceKiB} && `;
