@@ -23,8 +23,6 @@ pub struct Grants {
     /// What wasi:config tells it.
     pub config: WasiConfigVariables,
     pub outbound: Outbound,
-    /// It has storage for keys and values.
-    pub keyvalue: bool,
 }
 
 /// Outbound HTTP requests that the guest of one request may make; Node decides where to.

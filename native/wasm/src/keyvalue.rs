@@ -21,7 +21,6 @@ pub struct Cas {
 
 pub enum Failure {
     NoSuchStore,
-    AccessDenied,
     Other(String),
     /// The guest is ended with it.
     Trap(wasmtime::Error),
@@ -41,7 +40,6 @@ pub type Outcome<T> = Result<T, Failure>;
 /// Outcome codes of an answer, shared with runtime/drivers/wasm/wasmtime/keyvalue.ts.
 const DONE: u32 = 0;
 const NO_SUCH_STORE: u32 = 1;
-const ACCESS_DENIED: u32 = 2;
 
 impl Host {
     pub async fn open_bucket(&mut self, name: String) -> Outcome<Resource<Bucket>> {
@@ -140,16 +138,14 @@ impl Host {
     }
 
     async fn operate(&mut self, op: u32, operands: Operands) -> Outcome<Results> {
-        let request = self.current.get().filter(|request| request.function.grants.keyvalue);
-        let request = request.ok_or(Failure::AccessDenied)?;
         let over = || Failure::Other("the request is over".into());
+        let request = self.current.get().ok_or_else(over)?;
         let (_call, answer) = Calls::ask(&request, op, operands.into_bytes()).ok_or_else(over)?;
         drop(request);
         let (outcome, bytes) = answer.await.map_err(|_| over())?;
         match outcome {
             DONE => Ok(Results(bytes)),
             NO_SUCH_STORE => Err(Failure::NoSuchStore),
-            ACCESS_DENIED => Err(Failure::AccessDenied),
             _ => Err(Failure::Other(String::from_utf8_lossy(&bytes).into_owned())),
         }
     }

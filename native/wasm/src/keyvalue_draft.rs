@@ -30,7 +30,6 @@ impl store::Host for Host {
     fn convert_error(&mut self, failure: Failure) -> wasmtime::Result<store::Error> {
         match failure {
             Failure::NoSuchStore => Ok(store::Error::NoSuchStore),
-            Failure::AccessDenied => Ok(store::Error::AccessDenied),
             Failure::Other(why) => Ok(store::Error::Other(why)),
             Failure::Trap(error) => Err(error),
         }

@@ -77,7 +77,6 @@ pub struct GrantSettings {
     /// Outbound requests of one request, in all and at once; 0 for none.
     pub outbound_requests: u32,
     pub outbound_at_once: u32,
-    pub keyvalue: bool,
 }
 
 impl From<GrantSettings> for Grants {
@@ -85,7 +84,6 @@ impl From<GrantSettings> for Grants {
         Grants {
             config: pairs(settings.config).collect(),
             outbound: Outbound { requests: settings.outbound_requests, at_once: settings.outbound_at_once },
-            keyvalue: settings.keyvalue,
         }
     }
 }

@@ -1,11 +1,12 @@
 /** The wasmtime engine: the native library behind the contract of `../engine.ts`. */
+import { EGRESS_LIMITS } from '../../../egress/limits.ts';
 import type { ComponentFile, EngineOptions, FunctionSettings, WasmEngine, WasmFunction } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
 import type { Call } from './call.ts';
 import { flag, type NativeEvent, readEvents } from './events.ts';
 import { componentRefusal } from './failures.ts';
 import { NativeFunction } from './function.ts';
-import { type NativeEngine, openLibrary } from './library.ts';
+import { type GrantSettings, type NativeEngine, openLibrary } from './library.ts';
 
 interface Job {
   resolve(): void;
@@ -64,7 +65,7 @@ class WasmtimeEngine implements WasmEngine, Switchboard {
     const { memoryBytes } = settings.limits;
     const env = Object.entries(settings.env).flat();
     await this.#job(settings.label, memoryBytes, (ticket) =>
-      this.native.load(ticket, id, hex(component.digest), component.path, memoryBytes, env),
+      this.native.load(ticket, id, hex(component.digest), component.path, memoryBytes, env, grantsOf(settings)),
     );
     const fn = new NativeFunction(this, id, settings, () => this.#functions.delete(fn));
     this.#functions.add(fn);
@@ -137,6 +138,15 @@ class WasmtimeEngine implements WasmEngine, Switchboard {
   #end(): void {
     if (--this.#underway === 0 && !this.#closed) this.native.hold(false);
   }
+}
+
+/** The engine keeps count too: what one request may ask for is bounded before it reaches this thread. */
+function grantsOf({ config, egress }: FunctionSettings): GrantSettings {
+  return {
+    config: Object.entries(config).flat(),
+    outboundRequests: egress.deniesAll ? 0 : EGRESS_LIMITS.requestsPerExchange,
+    outboundAtOnce: EGRESS_LIMITS.concurrentPerExchange,
+  };
 }
 
 function hex(digest: string): string {

@@ -62,7 +62,6 @@ export interface GrantSettings {
   /** Outbound requests of one request, in all and at once; 0 for none. */
   readonly outboundRequests: number;
   readonly outboundAtOnce: number;
-  readonly keyvalue: boolean;
 }
 
 /** What `push` and `outboundPush` give back, see native/wasm/src/body.rs. */
