@@ -31,7 +31,10 @@ export interface ImportOffer {
   readonly package: string;
   /** Interface names, or `*` for all of the package. */
   readonly interfaces: readonly string[] | '*';
-  /** `0.2` stands for 0.2.0, 0.2.1 and so on; `0.3` also for its release candidates. */
+  /**
+   * `0.2` stands for 0.2.0, 0.2.1 and so on; `0.3` also for its release candidates; a whole version for itself; an empty
+   * one for a name without a version.
+   */
   readonly version: string;
 }
 
@@ -207,11 +210,12 @@ function handlerOf(name: string): HttpHandler | null {
   return null;
 }
 
-/** `wasi:http/types@0.2.10` taken apart. */
+/** `wasi:http/types@0.2.10` taken apart; the version is empty when the name has none. */
 function parseInterface(name: string): { package: string; interface: string; version: string } | null {
   const slash = name.indexOf('/');
+  if (slash < 0) return null;
   const at = name.indexOf('@', slash);
-  if (slash < 0 || at < 0) return null;
+  if (at < 0) return { package: name.slice(0, slash), interface: name.slice(slash + 1), version: '' };
   return { package: name.slice(0, slash), interface: name.slice(slash + 1, at), version: name.slice(at + 1) };
 }
 

@@ -18,10 +18,11 @@ export interface EgressOptions {
 
 /** The client of one function. Opens nothing until something is sent. */
 export function openEgressClient({ allow, resolve, trust }: EgressOptions): EgressClient {
-  return new UndiciEgressClient(new Connector({ allow: new AllowList(allow), resolve, trust }));
+  return new UndiciEgressClient(new Connector({ allow: new AllowList(allow), resolve, trust }), allow.length === 0);
 }
 
 class UndiciEgressClient implements EgressClient {
+  readonly deniesAll: boolean;
   readonly #connector: Connector;
   #pools: Promise<OriginPools> | null = null;
   readonly #sessions = new Set<Session>();
@@ -29,8 +30,9 @@ class UndiciEgressClient implements EgressClient {
   /** Calls under way, of all sessions. */
   inFlight = 0;
 
-  constructor(connector: Connector) {
+  constructor(connector: Connector, deniesAll: boolean) {
     this.#connector = connector;
+    this.deniesAll = deniesAll;
   }
 
   /** undici is loaded when something is sent: a node whose functions stay at home saves its 20 MB. */

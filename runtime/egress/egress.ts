@@ -99,6 +99,8 @@ export interface EgressSession {
 
 /** The outbound side of one function: its allow-list, its connections. */
 export interface EgressClient {
+  /** Nothing is on the allow-list: every request is denied, and an engine need not ask. */
+  readonly deniesAll: boolean;
   /** `deadline`: that of the exchange, in milliseconds on the clock of `performance.now()`. */
   open(deadline: number): EgressSession;
   /** Ends every request and connection. Idempotent. */

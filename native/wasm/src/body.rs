@@ -1,8 +1,9 @@
-//! The body of a request on its way from Node to the guest: nothing, one small piece, or a stream with back-pressure.
+//! A body on its way from Node to the guest, that of a request or of the answer to an outbound one: nothing, one small
+//! piece, or a stream with back-pressure.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -12,15 +13,11 @@ use wasmtime_wasi_http::Error;
 
 use crate::outbox::{Event, Outbox, flag};
 
-/// The Node side is asked to pause when so many bytes wait for the guest, and to go on when few are left.
-const HIGH: usize = 256 << 10;
-const LOW: usize = 64 << 10;
-
 pub enum IncomingBody {
     Empty,
     /// All of it came with the head.
     Whole(Option<Bytes>),
-    Stream(StreamEnd),
+    Stream(StreamEnd<RequestBody>),
 }
 
 impl Body for IncomingBody {
@@ -31,7 +28,7 @@ impl Body for IncomingBody {
         match self.get_mut() {
             IncomingBody::Empty => Poll::Ready(None),
             IncomingBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            IncomingBody::Stream(end) => end.0.poll_frame(cx),
+            IncomingBody::Stream(end) => Pin::new(end).poll_frame(cx),
         }
     }
 
@@ -48,19 +45,93 @@ impl Body for IncomingBody {
     }
 }
 
-/// The guest's end of a stream; when it is dropped, the Node side is told that the rest is unwanted.
-pub struct StreamEnd(Arc<BodyStream>);
+/// Where a stream comes from, as the guest's end of it speaks to it.
+pub trait Upstream: Unpin {
+    /// There is room again.
+    fn resume(&self);
+    /// The guest wants no more of it.
+    fn unwanted(&self);
+}
 
-impl Drop for StreamEnd {
+/// Bytes of the served request's body that may wait for the guest.
+const HIGH: usize = 256 << 10;
+
+/// The body of the request that is served.
+pub struct RequestBody {
+    slot: u32,
+    outbox: Arc<Outbox>,
+}
+
+impl RequestBody {
+    pub fn stream(slot: u32, outbox: Arc<Outbox>) -> (Arc<BodyStream>, IncomingBody) {
+        let stream = BodyStream::new(HIGH);
+        (stream.clone(), IncomingBody::Stream(StreamEnd::new(stream, RequestBody { slot, outbox })))
+    }
+
+    fn tell(&self, flags: u32) {
+        self.outbox.push(&Event { slot: self.slot, flags, ..Event::default() });
+    }
+}
+
+impl Upstream for RequestBody {
+    fn resume(&self) {
+        self.tell(flag::RESUME);
+    }
+
+    fn unwanted(&self) {
+        self.tell(flag::UNWANTED);
+    }
+}
+
+/// The guest's end of a stream; when it is dropped, the Node side is told that the rest is unwanted.
+pub struct StreamEnd<U: Upstream> {
+    stream: Arc<BodyStream>,
+    upstream: U,
+}
+
+impl<U: Upstream> StreamEnd<U> {
+    pub fn new(stream: Arc<BodyStream>, upstream: U) -> Self {
+        StreamEnd { stream, upstream }
+    }
+}
+
+impl<U: Upstream> Body for StreamEnd<U> {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let StreamEnd { stream, upstream } = self.get_mut();
+        let mut state = stream.lock();
+        if let Some(piece) = state.pieces.pop_front() {
+            state.waiting -= piece.len();
+            if state.paused && state.waiting <= stream.high / 4 {
+                state.paused = false;
+                upstream.resume();
+            }
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        match state.end.as_mut() {
+            None => {
+                state.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Some(end) => Poll::Ready(match std::mem::replace(end, End::Taken) {
+                End::Complete(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
+                End::Broken(error) => Some(Err(error)),
+                End::Taken => None,
+            }),
+        }
+    }
+}
+
+impl<U: Upstream> Drop for StreamEnd<U> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.stream.lock();
         state.pieces.clear();
         state.waiting = 0;
-        let complete = state.end.is_some();
         state.dropped = true;
-        drop(state);
-        if !complete {
-            self.0.tell(flag::UNWANTED);
+        if state.end.is_none() {
+            self.upstream.unwanted();
         }
     }
 }
@@ -77,8 +148,8 @@ pub enum Pushed {
 
 /// The Node side's end of a stream.
 pub struct BodyStream {
-    slot: u32,
-    outbox: Arc<Outbox>,
+    /// Bytes that wait for the guest when the Node side is asked to pause; it goes on when a quarter of them is left.
+    high: usize,
     state: Mutex<State>,
 }
 
@@ -95,15 +166,14 @@ struct State {
 
 enum End {
     Complete(Option<HeaderMap>),
-    Broken,
+    Broken(Error),
     /// The end itself has been handed to the guest.
     Taken,
 }
 
 impl BodyStream {
-    pub fn new(slot: u32, outbox: Arc<Outbox>) -> (Arc<Self>, IncomingBody) {
-        let stream = Arc::new(BodyStream { slot, outbox, state: Mutex::default() });
-        (stream.clone(), IncomingBody::Stream(StreamEnd(stream)))
+    pub fn new(high: usize) -> Arc<Self> {
+        Arc::new(BodyStream { high, state: Mutex::default() })
     }
 
     /// Hands over one piece.
@@ -114,7 +184,7 @@ impl BodyStream {
         }
         state.waiting += piece.len();
         state.pieces.push_back(piece);
-        state.paused = state.waiting >= HIGH;
+        state.paused = state.waiting >= self.high;
         let paused = state.paused;
         wake(state);
         if paused { Pushed::Full } else { Pushed::Taken }
@@ -125,8 +195,25 @@ impl BodyStream {
     }
 
     /// The sender broke off: the guest sees an error, not an end.
-    pub fn fail(&self) {
-        self.finish(End::Broken);
+    pub fn fail(&self, error: Error) {
+        self.finish(End::Broken(error));
+    }
+
+    /// The sender broke off for a reason that nobody knows.
+    pub fn break_off(&self) {
+        self.fail(Error::ConnectionTerminated);
+    }
+
+    /// The request that the stream belongs to is over: what waits is dropped, and the Node side hears no more of it.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.pieces.clear();
+        state.waiting = 0;
+        state.paused = false;
+        if !matches!(state.end, Some(End::Taken)) {
+            state.end = Some(End::Broken(Error::ConnectionTerminated));
+        }
+        wake(state);
     }
 
     fn finish(&self, end: End) {
@@ -137,40 +224,12 @@ impl BodyStream {
         wake(state);
     }
 
-    fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let mut state = self.lock();
-        if let Some(piece) = state.pieces.pop_front() {
-            state.waiting -= piece.len();
-            if state.paused && state.waiting <= LOW {
-                state.paused = false;
-                drop(state);
-                self.tell(flag::RESUME);
-            }
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
-        }
-        match state.end.as_mut() {
-            None => {
-                state.waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
-            Some(end) => Poll::Ready(match std::mem::replace(end, End::Taken) {
-                End::Complete(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
-                End::Broken => Some(Err(Error::ConnectionTerminated)),
-                End::Taken => None,
-            }),
-        }
-    }
-
-    fn tell(&self, flags: u32) {
-        self.outbox.push(&Event { slot: self.slot, flags, ..Event::default() });
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn wake(mut state: std::sync::MutexGuard<'_, State>) {
+fn wake(mut state: MutexGuard<'_, State>) {
     let waker = state.waker.take();
     drop(state);
     if let Some(waker) = waker {

@@ -8,6 +8,7 @@ use crate::code::Code;
 use crate::instance::Kept;
 use crate::pools::Class;
 use crate::shared::Crowd;
+use wasmtime_wasi_config::WasiConfigVariables;
 
 pub struct Settings {
     /// Bytes of all memories and tables of an instance together.
@@ -17,11 +18,29 @@ pub struct Settings {
     /// Requests that one instance may serve.
     pub reuse: u32,
     pub env: Vec<(String, String)>,
+    pub grants: Grants,
+}
+
+/// What a function may use beyond its own memory.
+#[derive(Default)]
+pub struct Grants {
+    /// What wasi:config tells it.
+    pub config: WasiConfigVariables,
+    pub outbound: Outbound,
+}
+
+/// Outbound HTTP requests that the guest of one request may make; Node decides where to.
+#[derive(Clone, Copy, Default)]
+pub struct Outbound {
+    /// In all; none when nothing is on the allow-list.
+    pub requests: u32,
+    /// Whose answers the guest holds at one time.
+    pub at_once: u32,
 }
 
 pub struct Function {
     pub code: Arc<Code>,
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     pub figures: Figures,
     /// Instances that wait for their next request.
     pub kept: Kept,
@@ -31,7 +50,13 @@ pub struct Function {
 
 impl Function {
     pub fn new(code: Arc<Code>, settings: Settings) -> Self {
-        Function { code, settings, figures: Figures::default(), kept: Kept::default(), crowd: Crowd::default() }
+        Function {
+            code,
+            settings: Arc::new(settings),
+            figures: Figures::default(),
+            kept: Kept::default(),
+            crowd: Crowd::default(),
+        }
     }
 
     /// The class of places that its instances take, by the most memory that it needed so far.

@@ -6,13 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_config::WasiConfig;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::function::Settings;
 use crate::limits::Limits;
 use crate::outgoing::Outgoing;
 use crate::output::Output;
 use crate::request::Request;
 use crate::shared::Shared;
+use crate::{keyvalue_draft, keyvalue_draft2, logging};
 
 /// Handles that one instance may hold. With `FIELDS` this bounds the host's memory for headers to 128 MiB.
 const HANDLES: usize = 2048;
@@ -28,8 +31,9 @@ const SLICE: u64 = 1;
 pub struct Host {
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    table: ResourceTable,
+    pub table: ResourceTable,
     outgoing: Outgoing,
+    settings: Arc<Settings>,
     pub limits: Limits,
     pub current: Arc<Current>,
     /// Set when the instance serves several requests at once.
@@ -80,7 +84,8 @@ impl Host {
             wasi: wasi.build(),
             http,
             table,
-            outgoing: Outgoing,
+            outgoing: Outgoing::new(current.clone()),
+            settings: settings.clone(),
             limits: Limits::new(settings.memory_limit),
             current,
             shared: None,
@@ -121,13 +126,17 @@ impl WasiHttpView for Host {
     }
 }
 
-/// All of WASI 0.2 and 0.3, wasi:http included. That an interface is linked grants nothing: there are no folders, no
-/// addresses and no names that it could reach.
+/// All of WASI 0.2 and 0.3, and what a function may be given beside it. That an interface is linked grants nothing:
+/// there are no folders, no addresses, no names and no storage that it could reach but for what its settings say.
 pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    wasmtime_wasi_config::add_to_linker(&mut linker, |host: &mut Host| WasiConfig::from(&host.settings.grants.config))?;
+    keyvalue_draft::add_to_linker(&mut linker)?;
+    keyvalue_draft2::add_to_linker(&mut linker)?;
+    logging::add_to_linker(&mut linker)?;
     Ok(linker)
 }

@@ -1,20 +1,29 @@
 //! Skerry's native Wasm engine as a Node-API module. This file is all that JavaScript sees of it: plain calls with
 //! numbers, packed strings and bytes. Its other half is runtime/drivers/wasm/wasmtime/.
 
+mod answers;
 mod body;
 mod cache;
+mod calls;
 mod clock;
 mod code;
 mod component;
 mod config;
 mod engine;
+mod error_code;
+mod exchange;
 mod failure;
 mod function;
 mod head;
 mod host;
 mod instance;
+mod keyvalue;
+mod keyvalue_draft;
+mod keyvalue_draft2;
 mod latin1;
 mod limits;
+mod logging;
+mod operands;
 mod outbox;
 mod outgoing;
 mod output;
@@ -38,10 +47,10 @@ use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi::{Env, Error, Result, Status, check_status, sys};
 use napi_derive::napi;
 
-use crate::body::{BodyStream, IncomingBody, Pushed};
+use crate::body::{BodyStream, IncomingBody, Pushed, RequestBody};
 use crate::component::Refusal;
 use crate::engine::Engine;
-use crate::function::{Figures, Function, Settings};
+use crate::function::{Figures, Function, Grants, Outbound, Settings};
 use crate::latin1::Latin1;
 use crate::outbox::{Event, Outbox, flag};
 use crate::request::Request;
@@ -67,6 +76,39 @@ pub struct NativeEngine {
     functions: Arc<Mutex<HashMap<u32, Arc<Function>>>>,
     /// Requests by slot.
     requests: Mutex<Vec<Option<Arc<Request>>>>,
+}
+
+/// The settings of a function, as JavaScript says them.
+#[napi(object)]
+pub struct FunctionSettings {
+    /// Limit of an instance's memory, in bytes.
+    pub memory: f64,
+    /// Limit of the CPU time of one request, in milliseconds; 0 for none.
+    pub cpu: f64,
+    /// Requests that one instance may serve.
+    pub reuse: u32,
+    /// The environment, names and values in turn.
+    pub env: Vec<String>,
+    /// What wasi:config tells it, names and values in turn.
+    pub config: Vec<String>,
+    /// Outbound requests of one request, in all and at once; 0 for none.
+    pub outbound_requests: u32,
+    pub outbound_at_once: u32,
+}
+
+impl From<FunctionSettings> for Settings {
+    fn from(settings: FunctionSettings) -> Self {
+        Settings {
+            memory_limit: settings.memory as usize,
+            cpu_limit: (settings.cpu > 0.0).then(|| Duration::from_secs_f64(settings.cpu / 1000.0)),
+            reuse: settings.reuse,
+            env: pairs(settings.env).collect(),
+            grants: Grants {
+                config: pairs(settings.config).collect(),
+                outbound: Outbound { requests: settings.outbound_requests, at_once: settings.outbound_at_once },
+            },
+        }
+    }
 }
 
 /// How the body of a request comes.
@@ -141,40 +183,16 @@ impl NativeEngine {
         self.job(ticket, move |engine| Ok(engine.cache.forget(&digest)?));
     }
 
-    /// Compiles and links a component, and makes it callable as the function `id`. `memory` is its limit in bytes,
-    /// `cpu` that of the CPU time of one request in milliseconds (0: none), `reuse` the number of requests that an
-    /// instance serves; `env` has names and values in turn.
-    #[allow(clippy::too_many_arguments, reason = "numbers and strings cross more cheaply than objects")]
+    /// Compiles and links a component, and makes it callable as the function `id`.
     #[napi(catch_unwind)]
-    pub fn load(
-        &self,
-        ticket: u32,
-        id: u32,
-        digest: String,
-        path: String,
-        memory: f64,
-        cpu: f64,
-        reuse: u32,
-        env: Vec<String>,
-    ) {
+    pub fn load(&self, ticket: u32, id: u32, digest: String, path: String, settings: FunctionSettings) {
         let functions = self.functions.clone();
         self.job(ticket, move |engine| {
             let code = engine.prepare(&digest, &path)?;
-            if code.initial_memory > memory as u64 {
+            if code.initial_memory > settings.memory as u64 {
                 return Err(Refusal::Memory(code.initial_memory));
             }
-            let mut values = env.into_iter();
-            let mut pairs = Vec::new();
-            while let (Some(name), Some(value)) = (values.next(), values.next()) {
-                pairs.push((name, value));
-            }
-            let settings = Settings {
-                memory_limit: memory as usize,
-                cpu_limit: (cpu > 0.0).then(|| Duration::from_secs_f64(cpu / 1000.0)),
-                reuse,
-                env: pairs,
-            };
-            lock(&functions).insert(id, Arc::new(Function::new(code, settings)));
+            lock(&functions).insert(id, Arc::new(Function::new(code, settings.into())));
             Ok(())
         });
     }
@@ -215,7 +233,7 @@ impl NativeEngine {
         let (stream, incoming) = match (body, bytes) {
             (BODY_WHOLE, Some(bytes)) => (None, IncomingBody::Whole(Some(Bytes::copy_from_slice(&bytes)))),
             (BODY_STREAM, _) => {
-                let (stream, incoming) = BodyStream::new(slot, outbox.clone());
+                let (stream, incoming) = RequestBody::stream(slot, outbox.clone());
                 (Some(stream), incoming)
             }
             _ => (None, IncomingBody::Empty),
@@ -255,7 +273,7 @@ impl NativeEngine {
             match (trailers.0.is_empty(), head::parse_trailers(&trailers.0)) {
                 (true, _) => body.end(None),
                 (false, Some(trailers)) => body.end(Some(trailers)),
-                (false, None) => body.fail(),
+                (false, None) => body.break_off(),
             }
         }
     }
@@ -264,7 +282,7 @@ impl NativeEngine {
     #[napi(catch_unwind)]
     pub fn fail(&self, slot: u32) {
         if let Some(body) = self.body(slot) {
-            body.fail();
+            body.break_off();
         }
     }
 
@@ -339,6 +357,12 @@ impl NativeEngine {
             engine.outbox.push(&event);
         });
     }
+}
+
+/// Names and values in turn as pairs.
+fn pairs(flat: Vec<String>) -> impl Iterator<Item = (String, String)> {
+    let mut values = flat.into_iter();
+    std::iter::from_fn(move || Some((values.next()?, values.next()?)))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -30,6 +30,9 @@ pub mod flag {
     pub const JOB: u32 = 256;
     /// `head` is a warning for the node's log.
     pub const WARNING: u32 = 512;
+    /// The guest asks for something: `status` is the number of the call, the upper half of the flags what it is about
+    /// (`calls::op`).
+    pub const CALL: u32 = 1024;
 }
 
 #[derive(Default)]

@@ -14,6 +14,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 
 use crate::host::Current;
 use crate::outbox::{Event, flag};
+use crate::request::Request;
 
 /// Bytes that one request may print on both streams together.
 const LIMIT: usize = 64 << 10;
@@ -22,6 +23,25 @@ const NOTICE: &[u8] = b"[skerry] this request printed more than 64 KiB: the rest
 /// How much a request has printed.
 #[derive(Default)]
 pub struct Printed(AtomicUsize);
+
+/// Hands `bytes` on as far as the request may print them. `stream` is one of the flags for output.
+pub fn print(request: &Request, stream: u32, mut bytes: Bytes) {
+    let before = request.printed.0.fetch_add(bytes.len(), Ordering::Relaxed);
+    // Past the limit and told so. The count does not wrap: that would take the guest years.
+    let Some(room) = LIMIT.checked_sub(before) else { return };
+    let over = bytes.len() > room;
+    bytes.truncate(room);
+    let send = |bytes| {
+        let event = Event { slot: request.slot, flags: stream, body: &[bytes], ..Event::default() };
+        request.outbox.push(&event);
+    };
+    if !bytes.is_empty() {
+        send(bytes);
+    }
+    if over {
+        send(Bytes::from_static(NOTICE));
+    }
+}
 
 #[derive(Clone)]
 pub struct Output {
@@ -38,22 +58,9 @@ impl Output {
         Output { current, stream: flag::STDERR }
     }
 
-    fn print(&self, mut bytes: Bytes) {
-        let Some(request) = self.current.get() else { return };
-        let before = request.printed.0.fetch_add(bytes.len(), Ordering::Relaxed);
-        // Past the limit and told so. The count does not wrap: that would take the guest years.
-        let Some(room) = LIMIT.checked_sub(before) else { return };
-        let over = bytes.len() > room;
-        bytes.truncate(room);
-        let send = |bytes| {
-            let event = Event { slot: request.slot, flags: self.stream, body: &[bytes], ..Event::default() };
-            request.outbox.push(&event);
-        };
-        if !bytes.is_empty() {
-            send(bytes);
-        }
-        if over {
-            send(Bytes::from_static(NOTICE));
+    fn print(&self, bytes: Bytes) {
+        if let Some(request) = self.current.get() {
+            print(&request, self.stream, bytes);
         }
     }
 }

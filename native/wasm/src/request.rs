@@ -9,10 +9,11 @@ use bytes::Bytes;
 use futures::task::AtomicWaker;
 
 use crate::body::BodyStream;
+use crate::calls::Calls;
 use crate::failure::Failure;
 use crate::function::Function;
 use crate::outbox::{Event, Outbox, flag};
-use crate::output::Printed;
+use crate::output::{self, Printed};
 use crate::reply::{Over, Reply};
 
 pub struct Request {
@@ -24,6 +25,8 @@ pub struct Request {
     /// The request's body, when it is streamed.
     pub body: Option<Arc<BodyStream>>,
     pub printed: Printed,
+    /// What the guest has asked of Node.
+    pub calls: Calls,
     pub outbox: Arc<Outbox>,
     reply: Mutex<Reply>,
     stop: AtomicU8,
@@ -57,6 +60,7 @@ impl Request {
             function,
             body,
             printed: Printed::default(),
+            calls: Calls::default(),
             outbox,
             reply: Mutex::default(),
             stop: AtomicU8::new(RUN),
@@ -156,6 +160,11 @@ impl Request {
 
     /// The last word on the request; a second call says nothing.
     pub fn finish(&self, result: Result<(), Failure>) {
+        // Whatever the guest still holds says nothing behind the last word: the slot may be another request's by then.
+        self.calls.close();
+        if let Some(body) = &self.body {
+            body.close();
+        }
         let mut reply = self.reply();
         match result {
             Err(failure) => {
@@ -180,5 +189,10 @@ impl Request {
     pub fn log(&self, text: String) {
         let body = [Bytes::from(text)];
         self.outbox.push(&Event { slot: self.slot, flags: flag::STDERR, body: &body, ..Event::default() });
+    }
+
+    /// Tells the function's developer something, within what the guest may print.
+    pub fn note(&self, text: &str) {
+        output::print(self, flag::STDERR, Bytes::from(format!("[skerry] {text}\n")));
     }
 }

@@ -1,9 +1,6 @@
 import type { ImportOffer } from '../../../images/wasm/component.ts';
+import type { EngineName } from './engine.ts';
 
-/**
- * What a component may import: the interfaces that Skerry's engines link. To be linked is not to be granted anything:
- * files, sockets and names that a workload was not given are refused when it asks for them.
- */
 const p2: readonly ImportOffer[] = [
   { package: 'wasi:cli', interfaces: '*', version: '0.2' },
   { package: 'wasi:io', interfaces: '*', version: '0.2' },
@@ -24,5 +21,25 @@ const p3: readonly ImportOffer[] = [
   { package: 'wasi:http', interfaces: ['types', 'client'], version: '0.3' },
 ];
 
+/** What a function may be given beside WASI: configuration, storage, a log with levels. Proposals, in the versions in use. */
+const services: readonly ImportOffer[] = [
+  { package: 'wasi:config', interfaces: ['store'], version: '0.2.0-rc.1' },
+  { package: 'wasi:keyvalue', interfaces: ['store', 'atomics', 'batch'], version: '0.2.0-draft' },
+  { package: 'wasi:keyvalue', interfaces: ['store', 'atomics', 'batch'], version: '0.2.0-draft2' },
+  { package: 'wasi:logging', interfaces: ['logging'], version: '0.1.0-draft' },
+  { package: 'wasi:logging', interfaces: ['logging'], version: '' },
+];
+
 /** Toolchains for 0.3 still import some interfaces of 0.2. */
-export const OFFERED_IMPORTS: readonly ImportOffer[] = [...p2, ...p3];
+const wasi: readonly ImportOffer[] = [...p2, ...p3];
+
+/**
+ * What a component may import: the interfaces that an engine of Skerry's links. To be linked is not to be granted anything:
+ * files, sockets and names that a workload was not given are refused when it asks for them.
+ */
+export const OFFERED_IMPORTS: readonly ImportOffer[] = [...wasi, ...services];
+
+/** The part of them that one engine links. */
+export function importsOf(engine: EngineName): readonly ImportOffer[] {
+  return engine === 'wasmtime' ? OFFERED_IMPORTS : wasi;
+}

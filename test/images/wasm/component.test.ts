@@ -128,6 +128,21 @@ test('an offer holds for one series of versions and for the interfaces it names'
   assert.equal(unofferedImports({ imports }, offered), ['a:b/c@0.20.0', 'a:b/c', 'a:b/x@0.2.0', 'd:e/f@0.2.0']);
 });
 
+test('an offer may be one draft alone, or a name without a version', () => {
+  const offered = [
+    { package: 'a:b', interfaces: '*', version: '0.2.0-draft' },
+    { package: 'd:e', interfaces: ['f'], version: '' },
+  ] as const;
+  const imports = ['a:b/c@0.2.0-draft', 'a:b/c@0.2.0-draft2', 'a:b/c@0.2.0', 'd:e/f', 'd:e/f@0.1.0', 'd:e/g', 'd:e'];
+  assert.equal(unofferedImports({ imports }, offered), [
+    'a:b/c@0.2.0-draft2',
+    'a:b/c@0.2.0',
+    'd:e/f@0.1.0',
+    'd:e/g',
+    'd:e',
+  ]);
+});
+
 test('an import missed twice is named once', () => {
   assert.equal(unofferedImports({ imports: ['a:b/c@1.0.0', 'a:b/c@1.0.0'] }, []), ['a:b/c@1.0.0']);
 });

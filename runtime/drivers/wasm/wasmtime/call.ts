@@ -7,6 +7,7 @@ import { LastWords } from '../last-words.ts';
 import type { Switchboard } from './engine.ts';
 import { flag, type NativeEvent, packHeaders, unpackHeaders } from './events.ts';
 import { requestFailure } from './failures.ts';
+import { GuestCalls } from './guest-calls.ts';
 import { ReplyStream } from './reply-stream.ts';
 import { RequestBody } from './request-body.ts';
 
@@ -25,6 +26,8 @@ export class Call {
   #slot = -1;
   #body: RequestBody | null = null;
   #timer: NodeJS.Timeout | null = null;
+  /** What the guest has asked of this side; null until it asks. */
+  #asked: GuestCalls | null = null;
   /** Set when the answer does not come in one piece. */
   #stream: ReplyStream | null = null;
   #settled = false;
@@ -62,6 +65,7 @@ export class Call {
   /** Takes an event of its slot. */
   take(event: NativeEvent): void {
     const { flags } = event;
+    if (flags & flag.call) return this.#ask(event);
     if (flags & (flag.stdout | flag.stderr)) this.#print(event);
     else if (flags & flag.fail) this.#fail(this.#failure(event));
     else if (!this.#settled) this.#reply(event);
@@ -155,6 +159,23 @@ export class Call {
     if (this.#slot >= 0) this.#board.native.taken(this.#slot, bytes);
   }
 
+  #ask(event: NativeEvent): void {
+    this.#asked ??= new GuestCalls(
+      this.#board.native,
+      this.#slot,
+      this.#settings,
+      this.#exchange.deadline,
+      (text: string) => this.#note(text),
+    );
+    this.#asked.take(event);
+  }
+
+  /** A line for the developer of the function. */
+  #note(text: string): void {
+    const data = Buffer.from(`[skerry] ${text}\n`);
+    this.#settings.output({ stream: 'stderr', requestId: this.#exchange.id, data });
+  }
+
   #print(event: NativeEvent): void {
     const stream = event.flags & flag.stdout ? 'stdout' : 'stderr';
     const data = event.body ?? new Uint8Array();
@@ -186,6 +207,8 @@ export class Call {
 
   /** Ends the guest if there is one; its last event is still to come. */
   #end(): void {
+    // What it has under way outside need not wait for the guest to be stopped.
+    this.#asked?.close();
     if (this.#slot >= 0) this.#board.native.stop(this.#slot);
     else this.#finish();
   }
@@ -193,6 +216,7 @@ export class Call {
   #finish(): void {
     if (this.#timer) clearTimeout(this.#timer);
     this.#body?.cancel();
+    this.#asked?.close();
     this.#finished(this.#failed);
     this.#finished = () => {};
   }

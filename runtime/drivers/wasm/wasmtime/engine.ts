@@ -1,11 +1,12 @@
 /** The wasmtime engine: the native library behind the contract of `../engine.ts`. */
+import { EGRESS_LIMITS } from '../../../egress/limits.ts';
 import type { ComponentFile, EngineOptions, FunctionSettings, WasmEngine, WasmFunction } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
 import type { Call } from './call.ts';
 import { flag, type NativeEvent, readEvents } from './events.ts';
 import { componentRefusal } from './failures.ts';
 import { NativeFunction } from './function.ts';
-import { type NativeEngine, openLibrary } from './library.ts';
+import { type NativeEngine, type NativeSettings, openLibrary } from './library.ts';
 
 interface Job {
   resolve(): void;
@@ -61,19 +62,8 @@ class WasmtimeEngine implements WasmEngine, Switchboard {
 
   async load(component: ComponentFile, settings: FunctionSettings): Promise<WasmFunction> {
     const id = ++this.#serial;
-    const { memoryBytes, cpuTimeMs } = settings.limits;
-    const env = Object.entries(settings.env).flat();
-    await this.#job(settings.label, memoryBytes, (ticket) =>
-      this.native.load(
-        ticket,
-        id,
-        hex(component.digest),
-        component.path,
-        memoryBytes,
-        cpuTimeMs ?? 0,
-        settings.reuse,
-        env,
-      ),
+    await this.#job(settings.label, settings.limits.memoryBytes, (ticket) =>
+      this.native.load(ticket, id, hex(component.digest), component.path, nativeSettings(settings)),
     );
     const fn = new NativeFunction(this, id, settings, () => this.#functions.delete(fn));
     this.#functions.add(fn);
@@ -146,6 +136,19 @@ class WasmtimeEngine implements WasmEngine, Switchboard {
   #end(): void {
     if (--this.#underway === 0 && !this.#closed) this.native.hold(false);
   }
+}
+
+/** The engine keeps count too: what one request may ask for is bounded before it reaches this thread. */
+function nativeSettings({ limits, reuse, env, config, egress }: FunctionSettings): NativeSettings {
+  return {
+    memory: limits.memoryBytes,
+    cpu: limits.cpuTimeMs ?? 0,
+    reuse,
+    env: Object.entries(env).flat(),
+    config: Object.entries(config).flat(),
+    outboundRequests: egress.deniesAll ? 0 : EGRESS_LIMITS.requestsPerExchange,
+    outboundAtOnce: EGRESS_LIMITS.concurrentPerExchange,
+  };
 }
 
 function hex(digest: string): string {

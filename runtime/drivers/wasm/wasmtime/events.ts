@@ -15,13 +15,14 @@ export const flag = {
   stderr: 128,
   job: 256,
   warning: 512,
+  call: 1024,
 } as const;
 
 export interface NativeEvent {
   /** The request's slot, or the ticket of a job. */
   readonly slot: number;
   readonly flags: number;
-  /** Of the answer, or a code of `failures.ts`. */
+  /** Of the answer, or a code of `failures.ts`, or the number of a call. */
   readonly status: number;
   /** Packed headers, or the detail of a failure. */
   readonly head: string;

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { projectRoot } from '../../../../errors/project-root.ts';
+import type { EgressErrorKind } from '../../../egress/egress.ts';
 import { wasmErrors } from '../errors.ts';
 
 /** What native/wasm/src/lib.rs exports. */
@@ -15,16 +16,7 @@ export interface NativeLibrary {
 export interface NativeEngine {
   hold(held: boolean): void;
   compile(ticket: number, digest: string, path: string): void;
-  load(
-    ticket: number,
-    id: number,
-    digest: string,
-    path: string,
-    memoryBytes: number,
-    cpuMs: number,
-    reuse: number,
-    env: string[],
-  ): void;
+  load(ticket: number, id: number, digest: string, path: string, settings: NativeSettings): void;
   forget(ticket: number, digest: string): void;
   unload(id: number): void;
   start(
@@ -46,10 +38,37 @@ export interface NativeEngine {
   stats(id: number): Figures;
   keptBytes(): number;
   close(): void;
+  // Answers to the calls of guests: `call` is the number of the call under its slot.
+  outboundHead(slot: number, call: number, status: number, headers: string): void;
+  outboundPush(slot: number, call: number, bytes: Uint8Array): number;
+  outboundEnd(slot: number, call: number, trailers: string): void;
+  outboundFail(slot: number, call: number, kind: EgressErrorKind): void;
+  outboundTaken(slot: number, call: number, bytes: number): void;
+  outboundUnwanted(slot: number, call: number): void;
+  keyvalueAnswer(slot: number, call: number, outcome: number, bytes: Uint8Array): void;
 }
 
 /** What the engine counts of a function, see native/wasm/src/function.rs. */
 export type Figures = [cpuMs: number, peakBytes: number, made: number, makingMs: number, reused: number];
+
+/** The settings of a function. */
+export interface NativeSettings {
+  /** Limit of an instance's memory, in bytes. */
+  readonly memory: number;
+  /** Limit of the CPU time of one request, in milliseconds; 0 for none. */
+  readonly cpu: number;
+  /** Requests that one instance may serve. */
+  readonly reuse: number;
+  /** Environment and configuration: names and values in turn. */
+  readonly env: string[];
+  readonly config: string[];
+  /** Outbound requests of one request, in all and at once; 0 for none. */
+  readonly outboundRequests: number;
+  readonly outboundAtOnce: number;
+}
+
+/** What `push` and `outboundPush` give back, see native/wasm/src/body.rs. */
+export const pushed = { taken: 0, full: 1, unwanted: 2 } as const;
 
 const folder = join(projectRoot, 'native/wasm');
 const file = join(folder, 'skerry-wasm.node');

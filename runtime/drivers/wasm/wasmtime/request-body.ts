@@ -1,14 +1,10 @@
 /** The body of a request on its way to the native engine: collected when it is small, else streamed. */
 import type { BodySource, FlatHeaders } from '../../../exchange.ts';
 import { packHeaders } from './events.ts';
-import type { NativeEngine } from './library.ts';
+import { type NativeEngine, pushed } from './library.ts';
 
 /** Bodies of a declared length up to this, in bytes, are given to the guest whole. */
 const SMALL = 64 * 1024;
-
-/** What `push` gives back, see native/wasm/src/body.rs. */
-const FULL = 1;
-const UNWANTED = 2;
 
 export class RequestBody {
   readonly #source: BodySource;
@@ -50,9 +46,9 @@ export class RequestBody {
     this.#source.open({
       chunk: (data) => {
         if (this.#cancelled || data.byteLength === 0) return;
-        const pushed = native.push(slot, data);
-        if (pushed === FULL) this.#source.pause();
-        else if (pushed === UNWANTED) this.cancel();
+        const outcome = native.push(slot, data);
+        if (outcome === pushed.full) this.#source.pause();
+        else if (outcome === pushed.unwanted) this.cancel();
       },
       end: (trailers) => {
         if (!this.#cancelled) native.end(slot, trailers === null ? '' : packHeaders(trailers));
