@@ -14,6 +14,9 @@ class Http1Body extends RequestBody {
   readonly #exchange: Http1Exchange;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
+  readonly #broken = () => {
+    if (!this.complete) this.breakOff('the client broke off in the middle of its request body');
+  };
 
   constructor(exchange: Http1Exchange, request: IncomingMessage, response: ServerResponse, length: number | null) {
     super(exchange, length);
@@ -27,13 +30,21 @@ class Http1Body extends RequestBody {
     // Asked for only when somebody reads it: a client that waits for this sends nothing that is not wanted.
     if (this.opened && this.#exchange.continues && !this.#response.headersSent) this.#response.writeContinue();
     request.on('data', (chunk: Buffer) => this.arrive(chunk));
-    request.on('end', () => this.finish(clientTrailers(request.rawTrailers)));
-    request.on('close', () => {
-      if (!this.complete) this.breakOff('the client broke off in the middle of its request body');
+    request.on('end', () => {
+      request.socket.off('close', this.#broken);
+      this.finish(clientTrailers(request.rawTrailers));
     });
+    request.on('close', this.#broken);
     request.on('error', () => {
       // `close` follows and tells the reader.
     });
+  }
+
+  /** The answer is out. Node lets go of a request then, and does not tell it any more that its connection has gone. */
+  answered(): void {
+    if (this.complete) return;
+    if (this.opened) this.#request.socket.once('close', this.#broken);
+    else this.cancel();
   }
 
   protected hold(): void {
@@ -97,11 +108,10 @@ class Http1Reply extends Reply {
     return this.#response.socket ? this.#response.writableLength : 0;
   }
 
-  informational(status: number, headers: FlatHeaders): void {
-    // Node writes no other; 100 is the gateway's own to send.
-    if (this.started || this.gone) return;
+  protected hint(status: number, headers: FlatHeaders): void {
+    // HTTP/1.0 knows no answer before the answer (RFC 9110, 15.2).
+    if (this.#response.req.httpVersionMinor === 0) return;
     if (status === 102) return this.#response.writeProcessing();
-    if (status !== 103) return;
     const hints: Record<string, string | string[]> = {};
     for (let i = 0; i < headers.length; i += 2) {
       const name = (headers[i] as string).toLowerCase();
@@ -141,8 +151,6 @@ class Http1Reply extends Reply {
   protected finish(trailers: FlatHeaders | null): void {
     if (trailers && trailers.length > 0) this.#response.addTrailers(pairs(trailers));
     this.#response.end();
-    const { body } = this.#exchange;
-    if (body && !body.opened) body.cancel();
   }
 
   protected breakOff(): void {
@@ -180,7 +188,6 @@ class Http1Reply extends Reply {
     const { rest } = body;
     const much = rest !== null && rest > front.limits.discardBytes;
     if (failure !== null || (!body.opened && much)) this.closeAfter();
-    if (!body.opened) body.cancel();
   }
 }
 
@@ -204,7 +211,7 @@ function faultOf(request: IncomingMessage, head: ClientHead, authority: string):
 const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/i;
 
 export class Http1Exchange extends ListenerExchange {
-  readonly body: RequestBody | null;
+  readonly body: Http1Body | null;
   readonly reply: Http1Reply;
   /** Why it is not to be served, or null. */
   readonly fault: SkerryError | null;
@@ -237,6 +244,9 @@ export class Http1Exchange extends ListenerExchange {
       this.reply.closed();
       if (!response.writableFinished) this.leave();
     });
+    const { body } = this;
+    // Before Node hears of it, which would read what is left without counting it.
+    if (body) response.prependListener('finish', () => body.answered());
     // Behind an unanswered request on the same connection (pipelining) a response has no socket yet, and hears nothing.
     if (!response.socket) {
       request.on('close', () => {

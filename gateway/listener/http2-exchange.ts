@@ -16,11 +16,20 @@ const { NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR } = constants;
 class Http2Body extends RequestBody {
   readonly #exchange: Http2Exchange;
   readonly #stream: ServerHttp2Stream;
+  /** The client has said that this is all of it. */
+  #whole: boolean;
 
   constructor(exchange: Http2Exchange, stream: ServerHttp2Stream, length: number | null) {
     super(exchange, length);
     this.#exchange = exchange;
     this.#stream = stream;
+    // Node ends a stream that its client reset like one that is whole, but says first that it is closed.
+    this.#whole = stream.state.remoteClose === 1;
+    const push = stream.push.bind(stream);
+    stream.push = (chunk, encoding) => {
+      if (chunk === null && !stream.closed) this.#whole = true;
+      return push(chunk, encoding);
+    };
   }
 
   protected begin(): void {
@@ -36,8 +45,7 @@ class Http2Body extends RequestBody {
       trailers = clientTrailers(given[2] as string[]);
     });
     stream.on('data', (chunk: Buffer) => this.arrive(chunk));
-    // Node ends a stream that its client reset without an error like one that is whole.
-    stream.on('end', () => (stream.aborted ? broken() : this.finish(trailers)));
+    stream.on('end', () => (this.#whole ? this.finish(trailers) : broken()));
     stream.on('aborted', broken);
     stream.on('close', broken);
   }
@@ -101,9 +109,7 @@ class Http2Reply extends Reply {
     return this.#stream.writableLength;
   }
 
-  informational(status: number, headers: FlatHeaders): void {
-    // The same that HTTP/1.1 has; 100 is the gateway's own to send.
-    if (this.started || this.gone || (status !== 102 && status !== 103)) return;
+  protected hint(status: number, headers: FlatHeaders): void {
     this.#stream.additionalHeaders({ ...fields(headers), ':status': status });
   }
 

@@ -14,6 +14,16 @@ const NOT_FROM_WORKLOAD = new Set([
   'x-request-id',
 ]);
 
+/** In bytes: less than the 64 KiB that nghttp2 sends in one block, and more than most clients take. */
+const MAX_BYTES = 48 * 1024;
+
+/** Throws when headers or trailers are larger than an answer's may be. */
+export function checkSize(headers: FlatHeaders): void {
+  let bytes = 0;
+  for (const text of headers) bytes += text.length;
+  if (bytes > MAX_BYTES) throw new RangeError(`its headers are larger than ${MAX_BYTES / 1024}KiB`);
+}
+
 export interface ReplyHead {
   readonly headers: FlatHeaders;
   /** Declared body length in bytes, or null. */
@@ -31,6 +41,7 @@ export function bodyForbidden(status: number): boolean {
  */
 export function replyHead(status: number, from: FlatHeaders, requestId: string): ReplyHead {
   if (!(status >= 200 && status <= 999)) throw new RangeError(`${status} is no status of a final answer`);
+  checkSize(from);
   let headers: string[] = [];
   let named: Set<string> | null = null;
   let length: string | null = null;

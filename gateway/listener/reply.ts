@@ -4,7 +4,7 @@ import type { FlatHeaders, ReplySink } from '../../runtime/exchange.ts';
 import { formatBytes } from '../../runtime/workload/units.ts';
 import { gatewayErrors } from '../errors.ts';
 import type { Front } from './front.ts';
-import { bodyForbidden, replyHead } from './reply-head.ts';
+import { bodyForbidden, checkSize, replyHead } from './reply-head.ts';
 import type { Watched } from './stall-watch.ts';
 
 /** The exchange that an answer belongs to. */
@@ -40,9 +40,10 @@ export abstract class Reply implements ReplySink, Watched {
   }
 
   abstract get started(): boolean;
-  abstract informational(status: number, headers: FlatHeaders): void;
   abstract onDrain(callback: () => void): void;
 
+  /** Sends a 1xx answer; throws when it is not valid. */
+  protected abstract hint(status: number, headers: FlatHeaders): void;
   /** The client has gone: there is nobody to answer. */
   protected abstract get gone(): boolean;
   /** Bytes handed over that the system has not taken yet. */
@@ -55,6 +56,16 @@ export abstract class Reply implements ReplySink, Watched {
   protected abstract breakOff(): void;
   /** Takes back what is left of it: nobody reads it. */
   abstract leave(): void;
+
+  informational(status: number, headers: FlatHeaders): void {
+    // 100 is the gateway's own to send, and Node's HTTP/1.1 writes no other than these.
+    if ((status !== 102 && status !== 103) || this.started || this.#mute()) return;
+    try {
+      this.hint(status, headers);
+    } catch {
+      // A client can do without: the answer itself is still to come.
+    }
+  }
 
   send(status: number, from: FlatHeaders, body: Uint8Array | null): void {
     if (this.#mute()) return;
@@ -95,6 +106,7 @@ export abstract class Reply implements ReplySink, Watched {
 
   end(trailers: FlatHeaders | null): void {
     if (this.#mute()) return;
+    if (trailers) checkSize(trailers);
     this.finish(trailers);
     this.ended = true;
     this.#watchRest();

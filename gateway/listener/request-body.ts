@@ -54,6 +54,7 @@ export abstract class RequestBody implements BodySource, Watched {
   }
 
   open(reader: BodyReader): void {
+    if (this.#unwanted || this.#over) return reader.error(new Error('the body was thrown away or broke off'));
     this.#reader = reader;
     this.#want();
     this.begin();
@@ -99,8 +100,9 @@ export abstract class RequestBody implements BodySource, Watched {
   }
 
   expire(): void {
-    if (this.#owner.reply.ended) this.cutOff();
-    else this.#owner.refuse(gatewayErrors.REQUEST_TIMEOUT());
+    if (!this.#owner.reply.ended) return this.#owner.refuse(gatewayErrors.REQUEST_TIMEOUT());
+    this.abandon();
+    this.cutOff();
   }
 
   protected arrive(chunk: Buffer): void {
@@ -110,9 +112,13 @@ export abstract class RequestBody implements BodySource, Watched {
     if (this.#unwanted || !reader) return this.#discard(bytes);
     if (this.received <= this.#owner.maxRequestBytes) return reader.chunk(chunk);
     this.#owner.refuse(gatewayErrors.REQUEST_TOO_LARGE(formatBytes(this.#owner.maxRequestBytes)));
+    // Nothing is refused any more once the answer is out: the reader hears it all the same.
+    this.abandon();
   }
 
   protected finish(trailers: FlatHeaders | null): void {
+    if (this.length !== null && this.received !== this.length)
+      return this.breakOff('the body is not as long as it said');
     this.complete = true;
     const reader = this.#end();
     reader?.end(trailers);

@@ -188,6 +188,49 @@ test('a body that is not as long as its Content-Length is never taken for whole'
     assert.is(await connection.outcome(3), CODE.PROTOCOL_ERROR);
   }, reading));
 
+test('a request that comes in one piece is whole, also when its body is read late', async () => {
+  const serve: Serve = (exchange) => {
+    if (exchange.path === '/late') setTimeout(() => reading(exchange), 20);
+    else reading(exchange);
+  };
+  await withConnection(async ({ connection }) => {
+    for (const [stream, path] of [
+      [1, '/'],
+      [3, '/late'],
+    ] as const) {
+      const headers = POST.map((text) => (text === '/' ? path : text));
+      connection.write(
+        Buffer.concat([
+          frame(TYPE.HEADERS, FLAG.END_HEADERS, stream, hpack(headers)),
+          frame(TYPE.DATA, FLAG.END_STREAM, stream, Buffer.from('body')),
+        ]),
+      );
+      assert.is(await connection.outcome(stream), 'taken for whole', path);
+    }
+  }, serve);
+});
+
+test('a request that its client resets after it was answered is not taken for whole either', async () => {
+  const ends: string[] = [];
+  const serve: Serve = (exchange) => {
+    exchange.reply.send(200, [], Buffer.from('early'));
+    exchange.body?.open({ chunk() {}, end: () => ends.push('end'), error: () => ends.push('error') });
+  };
+  await withConnection(async ({ connection }) => {
+    for (const [stream, code] of [
+      [1, CODE.NO_ERROR],
+      [3, CODE.CANCEL],
+    ] as const) {
+      connection.headers(stream, POST, FLAG.END_HEADERS);
+      connection.write(frame(TYPE.DATA, 0, stream, Buffer.from('half')));
+      assert.is(await connection.outcome(stream), 'early');
+      connection.write(frame(TYPE.RST_STREAM, 0, stream, uint32(code)));
+    }
+    while (ends.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(ends, ['error', 'error']);
+  }, serve);
+});
+
 test('a request that its client resets in the middle, even without an error, is never taken for whole', async () => {
   const ends: string[] = [];
   let tell = () => {};

@@ -187,6 +187,24 @@ function over(protocol: Protocol): void {
     assert.is(plane.outcomes.filter(({ error }) => error !== null).length, 6);
   });
 
+  const boasting: Guest = ({ target, reply }) => {
+    const headers = ['x', 'x'.repeat(50_000)];
+    if (target === '/head') return reply.send(200, headers, null);
+    reply.start(200, []);
+    reply.write(Buffer.from('body'));
+    reply.end(headers);
+  };
+  on(
+    'headers and trailers that no client would take are not sent, and cost the client nothing else',
+    boasting,
+    async ({ client }) => {
+      for (let i = 0; i < 2; i++) {
+        assert.is((await client.ask({ path: '/w/head' }).answer()).status, 500);
+        await rejects(client.ask({ path: '/w/trailers' }).answer(), 'it ended cleanly');
+      }
+    },
+  );
+
   const bodies: Guest = (exchange) => {
     const [status, how] = exchange.target.slice(1).split('?');
     if (how !== 'stream') return exchange.reply.send(Number(status), ['content-type', 'x/y'], Buffer.from('body'));
@@ -229,10 +247,11 @@ function over(protocol: Protocol): void {
     reply.informational(102, []);
     reply.informational(100, []);
     reply.informational(103, ['link', '</a.css>; rel=preload; as=style']);
+    reply.informational(103, ['link', 'x\r\ny: 1']);
     reply.send(200, [], Buffer.from('ok'));
     reply.informational(103, ['link', '</late.css>; rel=preload; as=style']);
   };
-  on('102 and 103 reach the client before the answer', hints, async ({ client }) => {
+  on('102 and 103 reach the client before the answer, unless they are no HTTP', hints, async ({ client }) => {
     const asked = client.ask({ path: '/w/' });
     assert.is((await asked.answer()).body.toString(), 'ok');
     assert.equal(
@@ -417,6 +436,21 @@ function over(protocol: Protocol): void {
       assert.is(fate.how, 'broken off');
     },
   );
+
+  const late: Guest = async (exchange) => {
+    exchange.reply.send(200, [], Buffer.from('answered'));
+    await listening(exchange, undefined as never);
+  };
+  on('a workload that reads on after its answer hears that the client has left', late, async ({ client, plane }) => {
+    fate.told = gate();
+    const asked = client.ask({ path: '/w/', body: 'open' });
+    await asked.write('half');
+    assert.is((await asked.answer()).body.toString(), 'answered');
+    assert.is(plane.driver.instances[0]!.inFlight, 1);
+    asked.leave();
+    await fate.told.opened;
+    assert.is(fate.how, 'broken off');
+  });
 
   const waiting: Guest = (exchange) => new Promise((resolve) => exchange.onAbort(resolve));
   on(
