@@ -4,6 +4,7 @@ import { type Features, type OpenEngine, openBench } from './conformance/bench.t
 import { bodies } from './conformance/bodies.ts';
 import { deploys } from './conformance/deploys.ts';
 import { failures } from './conformance/failures.ts';
+import { figures } from './conformance/figures.ts';
 import { isolation } from './conformance/isolation.ts';
 import { lives } from './conformance/lives.ts';
 import { p3 } from './conformance/p3.ts';
@@ -20,5 +21,6 @@ export function wasmConformance(name: string, openEngine: OpenEngine, features: 
   failures(name, bench);
   isolation(name, bench);
   lives(name, bench);
+  figures(name, bench);
   p3(name, bench, features);
 }
