@@ -75,14 +75,8 @@ fn compile(engine: &Engine, digest: &str, path: &str) -> Result<Source, Refusal>
         return Ok(Source::File(verified));
     }
     let wasm = fs::read(path).map_err(|error| Refusal::Unreadable(error.to_string()))?;
-    match wasm.get(..8) {
-        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => return Err(Refusal::CoreModule),
-        Some([0, b'a', b's', b'm', ..]) => {}
-        _ => return Err(Refusal::NotWasm),
-    }
-    let code = in_the_background(|| engine.pools.compiler().precompile_component(&wasm))
-        .map_err(|error| Refusal::Internal(error.to_string()))?
-        .map_err(|error| Refusal::Invalid(first_line(&format!("{error:#}"))))?;
+    let code = in_the_background(|| translate(engine.pools.compiler(), &wasm))
+        .map_err(|error| Refusal::Internal(error.to_string()))??;
     drop(wasm);
     let kept = engine.cache.store(digest, &code);
     // The compiler leaves the allocator with hundreds of megabytes that it would not give back by itself.
@@ -97,6 +91,16 @@ fn compile(engine: &Engine, digest: &str, path: &str) -> Result<Source, Refusal>
         return Ok(Source::File(verified));
     }
     Ok(Source::Bytes(code))
+}
+
+/// Validates a component's bytes and compiles them to native code.
+pub fn translate(compiler: &wasmtime::Engine, wasm: &[u8]) -> Result<Vec<u8>, Refusal> {
+    match wasm.get(..8) {
+        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => return Err(Refusal::CoreModule),
+        Some([0, b'a', b's', b'm', ..]) => {}
+        _ => return Err(Refusal::NotWasm),
+    }
+    compiler.precompile_component(wasm).map_err(|error| Refusal::Invalid(first_line(&format!("{error:#}"))))
 }
 
 /// Runs the compiler on as many threads as there are cores, at a low priority so that it yields to what is served.
