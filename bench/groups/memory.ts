@@ -40,7 +40,7 @@ export const memory: Group = {
           'KB',
           `${(each / 1e3).toFixed(0)} KB`,
         ),
-        untargeted('  of it kept for instances to come', mb(usage.keptBytes)),
+        untargeted('  of it kept for instances to come', `${(usage.keptBytes / 1e6).toFixed(1)} MB`),
       ];
     } finally {
       await node.discard();

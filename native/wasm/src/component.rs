@@ -10,7 +10,7 @@ use crate::cache::Found;
 use crate::code::{Code, Linked, Source};
 use crate::engine::Engine;
 use crate::failure::first_line;
-use crate::pools::Pool;
+use crate::pools::{Pool, Pools};
 
 /// Why a component cannot be served. The codes are shared with runtime/drivers/wasm/wasmtime/failures.ts.
 #[derive(Debug)]
@@ -64,7 +64,15 @@ pub fn prepare(engine: &Engine, digest: &str, path: &str) -> Result<Code, Refusa
         Found::Nothing => {}
         Found::Unusable(why) => engine.outbox.warn(&format!("compiled code is not used and made again: {why}")),
     }
-    Code::open(compile(engine, digest, path)?, &engine.pools)
+    open_compiled(compile(engine, digest, path)?, &engine.pools)
+}
+
+/// Loads code that was compiled just now, by this engine: what does not load asks for more than a place has.
+pub fn open_compiled(source: Source, pools: &Pools) -> Result<Code, Refusal> {
+    Code::open(source, pools).map_err(|refusal| match refusal {
+        Refusal::Internal(why) => Refusal::Invalid(format!("no place for instances can hold it: {}", first_line(&why))),
+        other => other,
+    })
 }
 
 fn compile(engine: &Engine, digest: &str, path: &str) -> Result<Source, Refusal> {
