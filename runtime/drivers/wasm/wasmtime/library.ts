@@ -100,6 +100,8 @@ export function openLibrary(): NativeLibrary {
 let loaded: NativeLibrary | undefined;
 
 function loadLibrary(): NativeLibrary {
+  // A function may ask for the text of an I/O error (wasi:io/error): the node's own stack is not for it.
+  process.env.RUST_LIB_BACKTRACE ??= '0';
   loaded ??= createRequire(import.meta.url)(file) as NativeLibrary;
   return loaded;
 }
