@@ -12,21 +12,30 @@ import { EGRESS_TIMEOUTS } from './limits.ts';
  */
 export type Resolve = (name: string, signal: AbortSignal) => Promise<string[]>;
 
-const HOSTS_FILE = '/etc/hosts';
-
 /** What a name stands for without asking anyone (RFC 6761). */
 const LOOPBACK = ['127.0.0.1', '::1'];
+
+export interface ResolverOptions {
+  /** hosts(5). */
+  readonly hostsFile: string;
+  /** `ADDRESS[:PORT]` each; null: those of /etc/resolv.conf. */
+  readonly servers: readonly string[] | null;
+}
 
 /**
  * The resolver of the node: localhost, then /etc/hosts, then the name servers of /etc/resolv.conf. It asks them itself,
  * and not through getaddrinfo: that blocks a thread of Node's pool for each question, and a function with a slow name
  * server would keep the node from its files. What getaddrinfo adds by plug-ins (mDNS, search domains) is not there.
  */
-export const resolveHere: Resolve = async (name, signal) => {
-  if (name === 'localhost' || name.endsWith('.localhost')) return LOOPBACK;
-  const listed = addressesInHosts(await readFile(HOSTS_FILE, 'utf8').catch(() => ''), name);
-  return listed.length > 0 ? listed : ask(name, signal);
-};
+export function systemResolver({ hostsFile, servers }: ResolverOptions): Resolve {
+  return async (name, signal) => {
+    if (name === 'localhost' || name.endsWith('.localhost')) return LOOPBACK;
+    const listed = addressesInHosts(await readFile(hostsFile, 'utf8').catch(() => ''), name);
+    return listed.length > 0 ? listed : ask(name, servers, signal);
+  };
+}
+
+export const resolveHere: Resolve = systemResolver({ hostsFile: '/etc/hosts', servers: null });
 
 /** What the text of a hosts(5) file says of a name. */
 export function addressesInHosts(text: string, name: string): string[] {
@@ -38,9 +47,10 @@ export function addressesInHosts(text: string, name: string): string[] {
   return [...new Set(found)];
 }
 
-async function ask(name: string, signal: AbortSignal): Promise<string[]> {
+async function ask(name: string, servers: readonly string[] | null, signal: AbortSignal): Promise<string[]> {
   // One for each question: it reads /etc/resolv.conf as it is now, and can be cancelled by itself.
   const resolver = new dns.Resolver({ timeout: EGRESS_TIMEOUTS.dnsQuery, tries: 2 });
+  if (servers) resolver.setServers(servers);
   const cancel = () => resolver.cancel();
   signal.addEventListener('abort', cancel, { once: true });
   try {

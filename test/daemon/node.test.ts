@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { type KeyValueStore, openKeyValueStore } from '../../runtime/keyvalue/store.ts';
 import { guest } from '../support/guests.ts';
 import { header, RawConnection } from '../support/raw-http.ts';
 import { ask, discard, type ProcessOptions, spawnNode, startProcess, temporaryFolder } from '../support/test-node.ts';
@@ -78,6 +79,43 @@ test('after kill -9 the node starts again and serves all that was deployed', asy
     const again = (await last.admin.call('GET', '/v1/workloads/fn')).json();
     assert.is(again.generation, view.generation);
     assert.is(again.revisions[0].id, view.revisions[0].id);
+  } finally {
+    await discard(last);
+  }
+});
+
+test('what a workload stored is kept while it is deployed, and goes with it, also when the node was killed then', async () => {
+  const first = await startProcess();
+  const folder = join(first.data, 'keyvalue');
+  const stored = async <T>(work: (store: KeyValueStore) => T | Promise<T>): Promise<T> => {
+    const store = await openKeyValueStore(folder);
+    try {
+      return await work(store);
+    } finally {
+      await store.close();
+    }
+  };
+  const workloads = () => stored((store) => store.workloads());
+  let last = first;
+  try {
+    await first.admin.deploy('fn');
+    first.child.kill('SIGTERM');
+    await first.ended;
+    // As a node that was killed after it had removed `gone`, and before it had removed what that stored.
+    await stored(async (store) => {
+      for (const name of ['fn', 'gone']) await store.namespace(name, 1000).set('b', 'k', Buffer.from('v'));
+    });
+    last = await startProcess({ data: first.data });
+    await last.admin.deploy('fn', { env: { A: '1' } });
+    last.child.kill('SIGTERM');
+    await last.ended;
+    assert.equal(await workloads(), ['fn']);
+    last = await startProcess({ data: first.data });
+    await last.admin.call('GET', '/v1/workloads/fn/settled');
+    assert.is((await last.admin.call('DELETE', '/v1/workloads/fn')).status, 204);
+    last.child.kill('SIGTERM');
+    await last.ended;
+    assert.equal(await workloads(), []);
   } finally {
     await discard(last);
   }

@@ -180,11 +180,13 @@ test('the description of the API is valid OpenAPI 3.1 in which every route stand
     Object.keys(item).map((method) => `${method} ${path}`),
   );
   assert.equal(operations.sort(), [
+    'delete /v1/secrets/{name}',
     'delete /v1/workloads/{name}',
     'get /metrics',
     'get /v1/doctor',
     'get /v1/export',
     'get /v1/node',
+    'get /v1/secrets',
     'get /v1/workloads',
     'get /v1/workloads/{name}',
     'get /v1/workloads/{name}/logs',
@@ -193,6 +195,7 @@ test('the description of the API is valid OpenAPI 3.1 in which every route stand
     'post /v1/artifacts',
     'post /v1/builds',
     'post /v1/workloads/{name}/rollback',
+    'put /v1/secrets/{name}',
     'put /v1/workloads/{name}',
     'put /v1/workloads/{name}/scale',
     'put /v1/workloads/{name}/traffic',

@@ -3,7 +3,6 @@ import * as assert from 'uvu/assert';
 import { canonicalAddress, isSpecialAddress } from '../../../runtime/egress/address.ts';
 import { AllowList, canonicalAllowEntry } from '../../../runtime/egress/allow-list.ts';
 import { type Host, parseHost } from '../../../runtime/egress/host.ts';
-import { addressesInHosts } from '../../../runtime/egress/resolver.ts';
 
 const permits = (entries: string[], host: string, port: number) =>
   new AllowList(entries).permits(parseHost(host) as Host, port);
@@ -119,14 +118,6 @@ test('public addresses may be connected to', () => {
   for (const text of [...list, '::ffff:8.8.8.8', '2002:808:808::1', '2400:cb00::1']) {
     assert.not(isSpecialAddress(canonicalAddress(text) as string), text);
   }
-});
-
-test('a hosts file is read as the system reads it', () => {
-  const text =
-    '127.0.0.1 localhost\n# 1.2.3.4 db\n10.0.0.5\tdb DB.example.com # ours\nfe80::1%eth0 db\n::7 db\nnonsense db\n';
-  assert.equal(addressesInHosts(text, 'db'), ['10.0.0.5', '::7']);
-  assert.equal(addressesInHosts(text, 'db.example.com'), ['10.0.0.5']);
-  assert.equal(addressesInHosts(text, 'ours'), []);
 });
 
 test.run();

@@ -118,6 +118,14 @@ exchanges(
   },
 );
 
+exchanges('1xx answers are taken off', async (context) => {
+  context.serve = (_request, response) => {
+    response.writeEarlyHints({ link: '</style.css>; rel=preload' }, () => response.writeHead(204).end());
+  };
+  const got = await send(context.client.open(soon()), context.url).answer;
+  assert.equal([got.status, headerValues(got.headers, 'link')], [204, []]);
+});
+
 exchanges('trailers of the answer are told', async (context) => {
   context.serve = (_request, response) => {
     response.writeHead(200, { trailer: 'x-sum' });
