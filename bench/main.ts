@@ -6,7 +6,11 @@ import { parseArgs } from 'node:util';
 import { bundleSource } from '../cli/bundle.ts';
 import { projectRoot } from '../errors/project-root.ts';
 import { buildJavaScript } from '../images/build/javascript/index.ts';
+import { openJcoEngine } from '../runtime/drivers/wasm/jco/index.ts';
+import { openWasmtimeEngine, wasmtimeAvailable } from '../runtime/drivers/wasm/wasmtime/index.ts';
 import { guest } from '../test/support/guests.ts';
+import { measureDeadlines } from './deadline.ts';
+import { measureInnerLoop, type Steps } from './inner-loop.ts';
 import { drive, type Load, median } from './load.ts';
 import { bareHono, jcoServe, type Peer, skerry, TUNED, wasmtimeServe, workerd } from './peers.ts';
 
@@ -90,6 +94,38 @@ function comparisons(rust: string, js: string): Comparison[] {
   ];
 }
 
+/** What is measured on each engine by itself, beside no peer. */
+const alone = {
+  async 'A loop past its deadline'(open: typeof openJcoEngine): Promise<string[]> {
+    const { answered, stopped, others } = await measureDeadlines(open, 20);
+    const line = (what: string, [middle, worst]: readonly [number, number]) =>
+      `${what}: median ${middle.toFixed(1)} ms, worst ${worst.toFixed(1)} ms`;
+    return [
+      line('answered with 504 after the deadline', answered),
+      line('its core given back after the deadline', stopped),
+      line('another function meanwhile', others),
+    ];
+  },
+  async 'A changed JavaScript function'(open: typeof openJcoEngine): Promise<string[]> {
+    const { first, next } = await measureInnerLoop(open, 5);
+    const line = (what: string, steps: Steps) => {
+      const total = [...steps.values()].reduce((sum, ms) => sum + ms, 0);
+      return `${what}: ${total.toFixed(0)} ms (${[...steps].map(([step, ms]) => `${step} ${ms.toFixed(0)}`).join(', ')})`;
+    };
+    return [line('the first', first), line('each next', next)];
+  },
+};
+
+async function measureAlone(only: string): Promise<void> {
+  for (const [title, measured] of Object.entries(alone)) {
+    if (!title.includes(only)) continue;
+    console.log(`\n${title}`);
+    for (const line of await measured(openJcoEngine)) console.log(`  jco: ${line}`);
+    if (!wasmtimeAvailable().available) continue;
+    for (const line of await measured(openWasmtimeEngine)) console.log(`  wasmtime: ${line}`);
+  }
+}
+
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '3' },
@@ -106,6 +142,7 @@ try {
   );
   const rust = await guest('behaviours');
   const js = await javaScriptHello(folder);
+  await measureAlone(values.only);
   for (const { title, peers } of comparisons(rust, js)) {
     if (!title.includes(values.only)) continue;
     print(title, await measure(peers, Number(values.rounds), Number(values.seconds)));

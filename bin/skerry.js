@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// `skerry up` is the node itself, in this process so that signals reach it; everything else is the command line.
+// `skerry up` is the node itself, in this process so that signals reach it; so is `examine`, which `skerry doctor` calls
+// where no node runs. Everything else is the command line.
 import { existsSync } from 'node:fs';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -15,14 +16,14 @@ function commandIndex() {
 }
 
 const at = commandIndex();
-const isUp = args[at] === 'up' && !args.includes('--help') && !args.includes('-h');
-const entry = fileURLToPath(new URL(`../dist/${isUp ? 'daemon' : 'cli'}.js`, import.meta.url));
+const isDaemon = /^(up|examine)$/.test(args[at] ?? '') && !args.includes('--help') && !args.includes('-h');
+const entry = fileURLToPath(new URL(`../dist/${isDaemon ? 'daemon' : 'cli'}.js`, import.meta.url));
 if (!existsSync(entry)) {
   process.stderr.write(
     'skerry is not set up yet: its dist folder is missing; run `npm start`, or `node scripts/setup.mjs` to set it up only [NOT_SET_UP]\n',
   );
   process.exit(1);
 }
-// The daemon finds its flags behind `up`.
-if (isUp) process.argv.splice(2, args.length, 'up', ...args.slice(0, at), ...args.slice(at + 1));
+// The daemon finds its flags behind the command.
+if (isDaemon) process.argv.splice(2, args.length, args[at], ...args.slice(0, at), ...args.slice(at + 1));
 await import(pathToFileURL(entry).href);

@@ -28,12 +28,16 @@ export async function makeArtifact(
   const bundle = await bundleSource(source.file);
   const inputs = [...new Set([...source.inputs, ...bundle.inputs])];
   onInputs?.(inputs);
-  const body = Buffer.from(bundle.source);
   const { label } = source;
   progress.step(`Uploading ${label}`);
-  const stored = await client.upload({ mediaType: 'text/javascript', label, body, size: body.byteLength });
+  const upload = async (mediaType: string, text: string) => {
+    const body = Buffer.from(text);
+    return (await client.upload({ mediaType, label, body, size: body.byteLength })).digest;
+  };
+  const stored = await upload('text/javascript', bundle.source);
+  const sourceMap = await upload('application/json', bundle.map);
   progress.step(`Building ${label}`);
-  const request = { language: 'javascript' as const, source: stored.digest, label };
+  const request = { language: 'javascript' as const, source: stored, label: label.slice(-256), sourceMap };
   const built = await client
     .build(request, (step) => progress.step(step))
     .catch((error: unknown) => {

@@ -1,22 +1,23 @@
 /** From a TypeScript or JavaScript file to the one module that a node builds a component from. */
 import { stat } from 'node:fs/promises';
-import { builtinModules, SourceMap } from 'node:module';
+import { builtinModules } from 'node:module';
 import { basename, dirname, relative, resolve } from 'node:path';
 import { type BuildFailure, build, type Message, type Plugin } from 'esbuild';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { cliErrors } from './errors.ts';
+import { BUNDLE, BundleMap } from './source-map.ts';
 
 export interface Bundle {
   /** One ES module; the same bytes on every machine that has the same files. */
   readonly source: string;
-  /** Every file that went into it, as paths from the current folder. */
+  /** Source map (ECMA-426) of it, without the text of its sources, whose paths are from the entry's folder. */
+  readonly map: string;
+  /** Every file that went into it, as paths from the current folder, or absolute where they are outside of it. */
   readonly inputs: readonly string[];
   /** An error of the node about `source`, with its place in the user's own files; any other error as it is. */
   explain(error: unknown): unknown;
 }
 
-/** The name that the node gives the bundle in what it says about it. */
-const bundleName = 'function.js';
 /** What packages call a runtime like this one: web APIs, no Node.js. */
 const conditions = ['workerd', 'worker', 'browser'];
 const builtins = new Set(builtinModules);
@@ -25,7 +26,7 @@ const placeInBundle = /^function\.js:(\d+):(\d+): (.*)$/s;
 /**
  * Bundles `entry` with all that it imports. Throws SOURCE_NOT_FOUND, SOURCE_NO_HANDLER where that shows already, and
  * SOURCE_ERROR, whose line begins `FILE:LINE:COLUMN:`.
- * @param current the folder that `entry` and all paths told are relative to
+ * @param current the folder that `entry` is relative to, and all paths told of files in it
  */
 export async function bundleSource(entry: string, current: string = process.cwd()): Promise<Bundle> {
   const path = resolve(current, entry);
@@ -34,11 +35,11 @@ export async function bundleSource(entry: string, current: string = process.cwd(
   });
   // Paths in the output are relative to the entry's folder: nothing of the machine's own gets in.
   const folder = dirname(path);
-  const fromHere = (file: string) => relative(current, resolve(folder, file));
+  const fromHere = (file: string) => pathFrom(current, resolve(folder, file));
   const result = await build({
     absWorkingDir: folder,
     entryPoints: [`./${basename(entry)}`],
-    outfile: bundleName,
+    outfile: BUNDLE,
     write: false,
     bundle: true,
     metafile: true,
@@ -65,9 +66,16 @@ export async function bundleSource(entry: string, current: string = process.cwd(
   const map = text('.map');
   return {
     source,
+    map,
     inputs: Object.keys(result.metafile.inputs).map(fromHere),
     explain: (error) => explain(error, map, fromHere),
   };
+}
+
+/** How a person there would call the file: no way up and down again to one that lies elsewhere. */
+function pathFrom(current: string, file: string): string {
+  const path = relative(current, file);
+  return /^\.\.(?:\/|$)/.test(path) ? file : path;
 }
 
 /**
@@ -120,11 +128,10 @@ function columnOf({ lineText, column }: { lineText: string; column: number }): n
 }
 
 function explain(error: unknown, map: string, fromHere: (file: string) => string): unknown {
-  if (!(error instanceof SkerryError) || map === '') return error;
+  if (!(error instanceof SkerryError)) return error;
   const [, line, column, problem] = placeInBundle.exec(error.what) ?? [];
   if (problem === undefined) return error;
-  const entry = new SourceMap(JSON.parse(map)).findEntry(Number(line) - 1, Number(column) - 1);
-  if (!('originalSource' in entry)) return error;
-  const place = `${fromHere(entry.originalSource)}:${entry.originalLine + 1}:${entry.originalColumn + 1}`;
-  return cliErrors.SOURCE_ERROR(place, problem).because(error);
+  const found = new BundleMap(map).place(Number(line), Number(column));
+  if (!found) return error;
+  return cliErrors.SOURCE_ERROR(`${fromHere(found.file)}:${found.line}:${found.column}`, problem).because(error);
 }

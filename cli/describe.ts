@@ -1,7 +1,8 @@
 /** Parts of a workload as text, the same in every command. */
 import type { RevisionView, WorkloadView } from '../gateway/admin/schemas.ts';
+import { printable } from './printable.ts';
 import type { Cell } from './table.ts';
-import type { Palette } from './terminal.ts';
+import type { Paint, Palette } from './terminal.ts';
 
 type Share = WorkloadView['spec']['traffic'][number];
 
@@ -19,4 +20,9 @@ export function phaseCell(phase: WorkloadView['status']['phase'] | RevisionView[
 /** ISO 8601 to the second: `2026-01-31 12:00:00Z`. */
 export function timeText(iso: string): string {
   return iso.replace('T', ' ').replace(/\.\d+/, '');
+}
+
+/** A line for each warning of a workload or of a planned change. */
+export function warningLines({ warnings }: Pick<WorkloadView, 'warnings'>, warn: Paint): string[] {
+  return warnings.map((warning) => `${warn('warning:')} ${printable(warning)}`);
 }

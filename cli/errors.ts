@@ -118,8 +118,13 @@ export const cliErrors = defineErrors({
   },
   UNHEALTHY: {
     status: 503,
-    what: (parts: string) => `the node is not healthy: ${parts}`,
+    what: (who: string, problems: string) => `${who} is not healthy: ${problems}`,
     fix: 'do what the report advises',
+  },
+  NOT_EXAMINED: {
+    status: 500,
+    what: (why: string) => `this machine could not be examined: ${why}`,
+    fix: 'see whether `skerry up` starts a node, and report what it prints',
   },
   ANSWERED: {
     status: 502,

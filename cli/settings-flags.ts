@@ -18,9 +18,12 @@ export const SETTING_FLAGS: readonly SettingFlag[] = [
   { key: 'memory', flag: '--memory', value: 'size', kind: 'text' },
   { key: 'cpus', flag: '--cpus', value: 'cores', kind: 'number' },
   { key: 'timeout', flag: '--timeout', value: 'time', kind: 'text' },
+  { key: 'cpu-time', flag: '--cpu-time', value: 'time', kind: 'text' },
   { key: 'start-timeout', flag: '--start-timeout', value: 'time', kind: 'text' },
   { key: 'concurrency', flag: '--concurrency', value: 'n', kind: 'number' },
   { key: 'queue', flag: '--queue', value: 'n', kind: 'number' },
+  { key: 'max-request', flag: '--max-request', value: 'size', kind: 'text' },
+  { key: 'max-response', flag: '--max-response', value: 'size', kind: 'text' },
   { key: 'priority', flag: '--priority', value: '0..9', kind: 'number' },
   { key: 'env', flag: '--env', value: 'K=V', kind: 'pairs' },
   { key: 'secrets', flag: '--secret', value: 'K', kind: 'list' },
@@ -84,11 +87,4 @@ function fromText(flag: SettingFlag, given: unknown): unknown {
     return [pair.slice(0, equals), pair.slice(equals + 1)];
   });
   return Object.fromEntries(pairs);
-}
-
-/** Settings with others laid over them: `env` name by name, every other setting as a whole. */
-export function overlay(base: WorkloadSettings, over: WorkloadSettings): WorkloadSettings {
-  const merged = { ...base, ...over };
-  if (base.env && over.env) merged.env = { ...base.env, ...over.env };
-  return merged;
 }

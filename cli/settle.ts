@@ -36,12 +36,13 @@ export async function waitUntilGone(client: AdminClient, name: string, removedGe
   const end = Date.now() + PATIENCE_MS;
   for (;;) {
     try {
-      const view = await client.settled(name, removedGeneration, ASK_MS);
+      await client.settled(name, removedGeneration, ASK_MS);
       // Deployed again by someone else, meanwhile.
-      if (view.status.phase !== 'removing') return;
+      return;
     } catch (error) {
-      if (error instanceof SkerryError && error.status === 404) return;
-      throw error;
+      if (!(error instanceof SkerryError)) throw error;
+      if (error.status === 404) return;
+      if (error.code !== 'REMOVING') throw error;
     }
     if (Date.now() > end) throw cliErrors.NOT_GONE(name, PATIENCE_MS / 1000);
   }

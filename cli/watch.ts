@@ -6,6 +6,7 @@ import type { SkerryError } from '../errors/skerry-error.ts';
 import { clientErrors } from '../gateway/admin/client-errors.ts';
 import { type DeployFlags, deployOnce, mainRevision } from './commands/deploy.ts';
 import type { Context } from './context.ts';
+import { warningLines } from './describe.ts';
 import { asFailure } from './failure.ts';
 import { printable } from './printable.ts';
 import { showProgress } from './progress.ts';
@@ -134,12 +135,13 @@ async function deployRound(
     const view = await deployOnce(context, path, flags, progress, (files) => inputs.follow(files));
     progress.done();
     inputs.anyFile = false;
-    const { good, dim } = palette(stdout, env);
+    const { good, dim, warn } = palette(stdout, env);
     const revision = mainRevision(view);
     const seconds = dim(`(${((performance.now() - started) / 1000).toFixed(1)} s)`);
     const state = revision === before?.last ? dim('unchanged') : good(view.status.phase);
     writeLine(stdout, `${time()} ${view.name} revision ${revision} ${state} ${seconds}`);
     if (!before?.last) for (const url of view.urls) writeLine(stdout, `  ${printable(url)}`);
+    if (revision !== before?.last) for (const line of warningLines(view, warn)) writeLine(stdout, `  ${line}`);
     return revision;
   } catch (thrown) {
     progress.done();

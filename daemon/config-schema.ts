@@ -20,6 +20,14 @@ export function parseAddress(text: string): { host: string; port: number } | nul
 export const NodeConfig = z.strictObject({
   data: z.string().min(1).describe('Data folder. Default: /var/lib/skerry for root, else ~/.local/share/skerry.'),
   listen: Address.describe('Where the gateway listens.'),
+  'tls-cert': z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'The certificate of the gateway, with its chain (PEM). With it and tls-key the gateway speaks TLS and nothing else. Both are read again when they change, and on SIGHUP.',
+    ),
+  'tls-key': z.string().min(1).optional().describe("The certificate's private key (PEM, without a passphrase)."),
   registry: Address.describe(
     "Where the node's image registry listens. (This version has none yet: accepted and unused.)",
   ),
@@ -55,6 +63,8 @@ export interface ConfigFlag {
 export const CONFIG_FLAGS: readonly ConfigFlag[] = [
   { key: 'data', argument: 'folder', env: 'SKERRY_DATA', fallback: undefined },
   { key: 'listen', argument: 'host:port', env: 'SKERRY_LISTEN', fallback: '127.0.0.1:8080' },
+  { key: 'tls-cert', argument: 'file', env: 'SKERRY_TLS_CERT', fallback: undefined },
+  { key: 'tls-key', argument: 'file', env: 'SKERRY_TLS_KEY', fallback: undefined },
   { key: 'registry', argument: 'host:port', env: 'SKERRY_REGISTRY', fallback: '127.0.0.1:5050' },
   { key: 'admin', argument: 'host:port', env: 'SKERRY_ADMIN', fallback: undefined },
   { key: 'engine', argument: 'auto|wasmtime|jco', env: 'SKERRY_ENGINE', fallback: 'auto' },

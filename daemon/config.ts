@@ -58,7 +58,7 @@ async function readConfigFile(file: string): Promise<{ values: Raw; text: string
   }
 }
 
-/** Throws USAGE, CONFIG_UNREADABLE, CONFIG_INVALID; prints the help and returns null when that was asked for. */
+/** Throws UP_USAGE, CONFIG_UNREADABLE, CONFIG_INVALID, TLS_INCOMPLETE; prints the help and returns null when that was asked for. */
 export async function readSettings(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<Settings | null> {
   const command = upCommand()
     .exitOverride()
@@ -101,5 +101,8 @@ export async function readSettings(argv: readonly string[], env: NodeJS.ProcessE
     const inFile = `${options.config}${line === null ? '' : `:${line}:1`}: ${key}`;
     throw daemonErrors.CONFIG_INVALID(source.get(key) ?? inFile, issue?.message ?? 'not valid');
   }
+  const { 'tls-cert': cert, 'tls-key': key } = checked.data;
+  if (cert !== undefined && key === undefined) throw daemonErrors.TLS_INCOMPLETE('tls-cert', 'tls-key');
+  if (key !== undefined && cert === undefined) throw daemonErrors.TLS_INCOMPLETE('tls-key', 'tls-cert');
   return { ...checked.data, data: resolve(checked.data.data), adminToken: env.SKERRY_ADMIN_TOKEN || undefined };
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Stats } from 'node:fs';
-import { chmod, mkdir, open, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir, readFile, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { SkerryError } from '../errors/skerry-error.ts';
 import { syncFolder } from '../images/store/index.ts';
@@ -15,6 +15,8 @@ export interface DataFolder {
   readonly nodeKey: Uint8Array;
   /** Removes `skerry.pid` and lets the next node in. Idempotent. */
   close(): Promise<void>;
+  /** For a start that failed: closes it, and takes away what `openDataFolder` had to make; what was there stays. */
+  discard(): Promise<void>;
 }
 
 /** Of the folder's layout; the state store has a schema version of its own. */
@@ -27,7 +29,7 @@ const nodeKeyBytes = 32;
  */
 export async function openDataFolder(folder: string): Promise<DataFolder> {
   try {
-    const found = await makeFolder(folder);
+    const { found, made } = await makeFolder(folder);
     const path = await realpath(folder);
     const lock = await lockFolder(path, found);
     try {
@@ -37,14 +39,16 @@ export async function openDataFolder(folder: string): Promise<DataFolder> {
       const pidFile = join(path, 'skerry.pid');
       await writeWhole(pidFile, Buffer.from(`${process.pid}\n`));
       let closing: Promise<void> | undefined;
-      return {
-        path,
-        nodeKey,
-        close: () => {
-          closing ??= rm(pidFile, { force: true }).finally(() => lock.release());
-          return closing;
-        },
+      const close = () => {
+        closing ??= rm(pidFile, { force: true }).finally(() => lock.release());
+        return closing;
       };
+      const discard = async () => {
+        if (made.length > 0) await removeContents(path);
+        await close();
+        await removeEmpty(made);
+      };
+      return { path, nodeKey, close, discard };
     } catch (error) {
       await lock.release();
       throw error;
@@ -63,30 +67,52 @@ async function closeToOthers(path: string, found: Stats): Promise<void> {
   await chmod(path, 0o700);
 }
 
-/** Makes the missing folders one by one: Node's own `recursive` never returns below a file system like /proc. */
-async function makeFolders(folder: string): Promise<void> {
+/**
+ * Makes the missing folders one by one: Node's own `recursive` never returns below a file system like /proc. Returns
+ * those it made, the outermost first.
+ */
+async function makeFolders(folder: string): Promise<string[]> {
+  const made: string[] = [];
   try {
     await mkdir(folder, { mode: 0o700 });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'EEXIST') return;
+    if (code === 'EEXIST') return [];
     const parent = dirname(folder);
     if (code !== 'ENOENT' || parent === folder) throw error;
     const above = await stat(parent).catch(() => null);
     if (above) throw error;
-    await makeFolders(parent);
+    made.push(...(await makeFolders(parent)));
     await mkdir(folder, { mode: 0o700 });
   }
   await syncFolder(dirname(folder));
+  return [...made, folder];
 }
 
-async function makeFolder(folder: string): Promise<Stats> {
-  await makeFolders(resolve(folder));
+/** The lock stays, so that no other node comes in before all is gone. */
+async function removeContents(path: string): Promise<void> {
+  for (const name of await readdir(path)) {
+    if (name !== 'node.lock') await rm(join(path, name), { recursive: true, force: true });
+  }
+}
+
+/** From the innermost outwards, up to one that another node or anyone else has put something into. */
+async function removeEmpty(folders: readonly string[]): Promise<void> {
+  try {
+    for (const folder of folders.toReversed()) await rmdir(folder);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOTEMPTY' && code !== 'ENOENT') throw error;
+  }
+}
+
+async function makeFolder(folder: string): Promise<{ found: Stats; made: readonly string[] }> {
+  const made = await makeFolders(resolve(folder));
   const found = await stat(folder);
   if (!found.isDirectory()) throw daemonErrors.DATA_NOT_A_FOLDER(folder);
   const user = process.geteuid!();
   if (found.uid !== user) throw daemonErrors.DATA_NOT_OURS(folder, found.uid, user);
-  return found;
+  return { found, made };
 }
 
 async function checkVersion(path: string): Promise<void> {

@@ -61,6 +61,11 @@ export const daemonErrors = defineErrors({
     what: (where: string, why: string) => `${where}: ${why}`,
     fix: 'correct it; docs/reference/configuration.md lists the settings',
   },
+  TLS_INCOMPLETE: {
+    status: 400,
+    what: (given: string, missing: string) => `${given} is given without ${missing}`,
+    fix: 'give both for TLS, or neither',
+  },
   PORT_IN_USE: {
     status: 500,
     what: (what: string, address: string) => `the ${what} cannot listen on ${address}: the port is in use`,

@@ -1,5 +1,9 @@
-/** `skerry up`: starts a node in the foreground, and stops it on SIGINT or SIGTERM. */
+/**
+ * `skerry up`: starts a node in the foreground, and stops it on SIGINT or SIGTERM. `skerry examine`, which the command
+ * `doctor` calls where no node runs: prints what a node could run here, or a problem, as JSON.
+ */
 import { asSkerryError } from '../errors/skerry-error.ts';
+import { problemBody } from '../gateway/problem.ts';
 import { readSettings } from './config.ts';
 import { makeLog } from './log.ts';
 import { startNode } from './node.ts';
@@ -39,15 +43,26 @@ async function up(argv: readonly string[]): Promise<void> {
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
+  const { reloadCertificate } = node;
+  // Without a certificate the signal keeps its usual meaning: the terminal has gone.
+  if (reloadCertificate) process.on('SIGHUP', () => void reloadCertificate());
   process.on('uncaughtException', (error) => log.error({ err: error }, 'an error that nothing caught'));
   process.on('unhandledRejection', (error) => log.error({ err: error }, 'a rejection that nothing caught'));
 }
 
+async function printExamination(argv: readonly string[]): Promise<void> {
+  const { examineMachine } = await import('./examine-machine.ts');
+  const settings = await readSettings(argv, process.env);
+  if (settings) process.stdout.write(`${JSON.stringify(await examineMachine(settings))}\n`);
+}
+
+const [, , command, ...flags] = process.argv;
 try {
-  await up(process.argv.slice(3));
+  await (command === 'examine' ? printExamination(flags) : up(flags));
 } catch (thrown) {
   const error = asSkerryError(thrown);
-  process.stderr.write(`${error.message.replaceAll('\n', ' ')}\n`);
+  if (command === 'examine') process.stdout.write(problemBody(error, ''));
+  else process.stderr.write(`${error.message.replaceAll('\n', ' ')}\n`);
   if (error.code === 'INTERNAL' && process.env.SKERRY_DEBUG) process.stderr.write(`${(thrown as Error).stack}\n`);
   process.exit(error.exit);
 }

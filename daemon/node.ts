@@ -10,7 +10,13 @@ import { type AdminListener, listenTcp, listenUnix } from '../gateway/admin/list
 import type { NodeView } from '../gateway/admin/schemas.ts';
 import type { AdminServices } from '../gateway/admin/services.ts';
 import { Dispatcher } from '../gateway/dispatch.ts';
-import { type Listener, listenHttp1 } from '../gateway/listener/http1.ts';
+import {
+  type Certificate,
+  type CertificateFiles,
+  CertificateReload,
+  readCertificate,
+} from '../gateway/listener/certificate.ts';
+import { type Listener, listen } from '../gateway/listener/listen.ts';
 import { answerOwn } from '../gateway/own-paths.ts';
 import { type ContentStore, openContentStore } from '../images/store/index.ts';
 import type { Driver } from '../runtime/driver.ts';
@@ -44,6 +50,8 @@ const MIN_TOKEN_LENGTH = 16;
 export interface Node {
   readonly gatewayUrl: string;
   readonly view: () => NodeView;
+  /** Reads the gateway's certificate again; null when it has none. */
+  readonly reloadCertificate: (() => Promise<void>) | null;
   /** Finishes requests in flight, stops everything, and gives the data folder free. Idempotent. */
   close(): Promise<void>;
 }
@@ -66,17 +74,18 @@ async function orListenError<T>(what: string, address: string, listening: Promis
 }
 
 /** What has to be undone, the last first. */
-class Undo {
-  readonly #steps: (() => Promise<unknown> | unknown)[] = [];
+export class Undo {
+  readonly #steps: ((failed: boolean) => Promise<unknown> | unknown)[] = [];
 
-  add(step: () => Promise<unknown> | unknown): void {
+  /** `failed`: the node never came up. */
+  add(step: (failed: boolean) => Promise<unknown> | unknown): void {
     this.#steps.push(step);
   }
 
-  async run(onError: (error: unknown) => void): Promise<void> {
+  async run(failed: boolean, onError: (error: unknown) => void): Promise<void> {
     for (let step = this.#steps.pop(); step; step = this.#steps.pop()) {
       try {
-        await step();
+        await step(failed);
       } catch (error) {
         onError(error);
       }
@@ -95,12 +104,12 @@ export async function startNode(settings: Settings, log: Logger): Promise<Node> 
     return {
       ...node,
       close() {
-        closing ??= undo.run(onUndoError);
+        closing ??= undo.run(false, onUndoError);
         return closing;
       },
     };
   } catch (error) {
-    await undo.run(onUndoError);
+    await undo.run(true, onUndoError);
     throw error;
   }
 }
@@ -126,9 +135,9 @@ interface Stores {
   readonly damaged: ReadonlySet<string>;
 }
 
-async function openStores(settings: Settings, log: Logger, undo: Undo, notices: string[]): Promise<Stores> {
+export async function openStores(settings: Settings, log: Logger, undo: Undo, notices: string[]): Promise<Stores> {
   const folder = await openDataFolder(settings.data);
-  undo.add(() => folder.close());
+  undo.add((failed) => (failed ? folder.discard() : folder.close()));
   const damaged = new Set<string>();
   const onCorrupt = (key: string, error: Error) => {
     // Opening the store finds it, and reading it again does.
@@ -151,7 +160,7 @@ async function openStores(settings: Settings, log: Logger, undo: Undo, notices: 
   return { folder, state, blobs, logs, desired, secrets, keyvalue, damaged };
 }
 
-async function openDrivers(
+export async function openDrivers(
   settings: Settings,
   stores: Stores,
   log: Logger,
@@ -185,7 +194,8 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   const metrics = new RequestMetrics();
   const builds = new BuildService(stores.state, blobs, join(folder.path, 'build'));
   undo.add(() => builds.close());
-  const sweep = () => void sweepStore(blobs, desired).catch((error) => log.warn({ err: error }, 'a sweep failed'));
+  const sweep = () =>
+    void sweepStore(blobs, desired, builds).catch((error) => log.warn({ err: error }, 'a sweep failed'));
   const reconciler = new Reconciler({
     desired,
     drivers,
@@ -226,18 +236,25 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
     drivers,
     dispatcher,
     gatewayUrl,
-    build: (source, label, progress, signal) => builds.build(source, label, progress, signal),
+    build: (request, progress, signal) => builds.build(request, progress, signal),
+    sourceMap: (component) => builds.sourceMap(component),
     metrics: async () => `${metrics.render(gaugesOf(reconciler.current))}${await registry.metrics()}`,
     node: view,
     doctor: () => examine(drivers, folder.path),
   };
   const app = makeAdminApp(services, (message, error) => log.error({ err: error }, message));
 
+  const certificate = await certificateOf(settings);
   reconciler.start();
-  const address = parseAddress(settings.listen) as { host: string; port: number };
-  const own = { dispatch: dispatcher.dispatch.bind(dispatcher), own: answerOwn(dispatcher) };
-  gateway = await orListenError('gateway', settings.listen, listenHttp1(address.host, address.port, own));
+  const handlers = { dispatch: dispatcher.dispatch.bind(dispatcher), own: answerOwn(dispatcher) };
+  const where = parseAddress(settings.listen) as { host: string; port: number };
+  gateway = await orListenError(
+    'gateway',
+    settings.listen,
+    listen({ ...where, handlers, certificate: certificate?.current }),
+  );
   const closeGateway = gateway.close.bind(gateway);
+  const reload = certificate && followCertificate(certificate, gateway, log, undo);
   await listenAdmin(settings, app, folder, undo);
   // Last made, first undone: requests in flight end before anything they need does.
   undo.add(() => closeGateway(graceMs));
@@ -246,7 +263,39 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   });
   sweep();
   sweepKeyValue(keyvalue, desired, stores.damaged).catch((error) => log.warn({ err: error }, 'a sweep failed'));
-  return { gatewayUrl: gateway.url, view };
+  return { gatewayUrl: gateway.url, view, reloadCertificate: reload && (() => reload.reload()) };
+}
+
+interface GatewayCertificate {
+  readonly files: CertificateFiles;
+  readonly current: Certificate;
+}
+
+async function certificateOf(settings: Settings): Promise<GatewayCertificate | null> {
+  const { 'tls-cert': cert, 'tls-key': key } = settings;
+  if (cert === undefined || key === undefined) return null;
+  const files = { cert, key };
+  return { files, current: await readCertificate(files) };
+}
+
+function followCertificate(
+  { files, current }: GatewayCertificate,
+  gateway: Listener,
+  log: Logger,
+  undo: Undo,
+): CertificateReload {
+  const expires = (certificate: Certificate) => new Date(certificate.expires).toISOString();
+  const reload = new CertificateReload(current, {
+    files,
+    apply: (next) => {
+      gateway.setCertificate(next);
+      log.info({ certificate: files.cert, expires: expires(next) }, 'the gateway has a new certificate');
+    },
+    onBad: (error) => log.error({ err: error }, 'the new certificate is not usable; the one before goes on'),
+  });
+  undo.add(() => reload.close());
+  log.info({ certificate: files.cert, expires: expires(current) }, 'the gateway speaks TLS');
+  return reload;
 }
 
 async function listenAdmin(

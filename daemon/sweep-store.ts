@@ -1,17 +1,26 @@
 import type { ContentStore } from '../images/store/index.ts';
 import type { DesiredState } from '../runtime/workload/desired-state.ts';
+import type { BuildService } from './build-service.ts';
 
 /** An upload has this long to be deployed before it may be removed, in milliseconds. */
 const MIN_AGE_MS = 3_600_000;
 
-/** Removes blobs that no kept revision is made from, except young ones: they may be about to be deployed. */
-export async function sweepStore(blobs: ContentStore, desired: DesiredState): Promise<void> {
+/**
+ * Removes blobs that no kept revision is made from, nor are the source map of one, except young ones: they may be about
+ * to be deployed.
+ */
+export async function sweepStore(
+  blobs: ContentStore,
+  desired: Pick<DesiredState, 'artifacts'>,
+  builds: Pick<BuildService, 'sourceMaps'>,
+): Promise<void> {
   let readable = true;
   const kept = desired.artifacts(() => {
     readable = false;
   });
   // A revision that cannot be read may be made from any of them.
   if (!readable) return;
+  for (const digest of builds.sourceMaps(kept)) kept.add(digest);
   const before = Date.now() - MIN_AGE_MS;
   for (const blob of await blobs.list()) {
     // `putBefore`: it may have been put again, for a deploy, since it was listed.

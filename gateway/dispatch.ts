@@ -2,6 +2,7 @@
 import { asSkerryError, type SkerryError } from '../errors/skerry-error.ts';
 import type { RouteEntry, ServedRevision, ServedWorkload, Snapshot, SnapshotSource } from '../runtime/snapshot.ts';
 import { parsePreviewHost } from '../runtime/workload/routes.ts';
+import { formatBytes } from '../runtime/workload/units.ts';
 import { gatewayErrors } from './errors.ts';
 import type { GatewayExchange } from './exchange.ts';
 import { sendProblem } from './problem.ts';
@@ -94,8 +95,12 @@ export class Dispatcher {
       return sendProblem(exchange, error);
     }
     const started = performance.now();
-    exchange.route(targetOf(exchange, prefix), prefix, started + served.revision.limits.timeoutMs);
-    new Flight(exchange, served, this.#source, started, this.#observe).enter();
+    const { limits } = served.revision;
+    exchange.route(targetOf(exchange, prefix), prefix, started + limits.timeoutMs, limits);
+    const flight = new Flight(exchange, served, this.#source, started, this.#observe);
+    const length = exchange.body?.length ?? 0;
+    if (length <= limits.maxRequestBytes) flight.enter();
+    else flight.refuse(gatewayErrors.REQUEST_TOO_LARGE(formatBytes(limits.maxRequestBytes)));
   }
 }
 
@@ -199,13 +204,14 @@ class Flight {
     const now = performance.now();
     const { usage, revision } = this.#served;
     usage.lastUsed = now;
-    if (error) usage.failures++;
+    const failure = this.#exchange.failure ?? error;
+    if (failure) usage.failures++;
     this.#observe({
       workload: revision.workload,
       revision: revision.id,
       requestId: this.#exchange.id,
       durationMs: now - this.#started,
-      error,
+      error: failure,
     });
   }
 }

@@ -22,6 +22,21 @@ export const gatewayErrors = defineErrors({
     what: () => 'the request did not arrive in time',
     fix: 'send it faster, or in smaller parts',
   },
+  EXPECTATION_FAILED: {
+    status: 417,
+    what: (expectation: string) => `the gateway cannot meet the expectation "${expectation}"`,
+    fix: 'leave the Expect header out, or send `Expect: 100-continue`',
+  },
+  REQUEST_TOO_LARGE: {
+    status: 413,
+    what: (limit: string) => `the request's body is larger than ${limit}, the most that this workload takes`,
+    fix: 'send less, or deploy the workload with a higher --max-request',
+  },
+  RESPONSE_TOO_LARGE: {
+    status: 500,
+    what: (limit: string) => `the workload's answer is larger than ${limit}, the most that it may send`,
+    fix: 'deploy it with a higher --max-response, or make it answer less',
+  },
   METHOD_NOT_OFFERED: {
     status: 501,
     what: (method: string) => `the gateway does not offer ${method}`,
@@ -52,6 +67,27 @@ export const gatewayErrors = defineErrors({
     what: (coding: string) => `the gateway does not know the transfer coding "${coding}"`,
     fix: 'send the body plain or chunked',
   },
+  // The gateway's certificate.
+  TLS_UNREADABLE: {
+    status: 500,
+    what: (file: string, why: string) => `${file} cannot be read (${why})`,
+    fix: 'check the paths given with --tls-cert and --tls-key, and that the user that runs the node may read them',
+  },
+  TLS_INVALID: {
+    status: 500,
+    what: (file: string, why: string) => `${file} holds no usable PEM: ${why}`,
+    fix: 'give the certificate (with its chain) and its private key, both as PEM and without a passphrase',
+  },
+  TLS_MISMATCH: {
+    status: 500,
+    what: (cert: string, key: string) => `the private key in ${key} is not that of the certificate in ${cert}`,
+    fix: 'give the two files that belong together',
+  },
+  TLS_EXPIRED: {
+    status: 500,
+    what: (cert: string, since: string) => `the certificate in ${cert} has expired (${since})`,
+    fix: 'renew it; and check the clock of this machine',
+  },
   // Admin API.
   INVALID_REQUEST: {
     status: 400,
@@ -72,6 +108,11 @@ export const gatewayErrors = defineErrors({
     status: 404,
     what: (what: string) => `there is no ${what}`,
     fix: '`skerry ls` lists what there is',
+  },
+  REMOVING: {
+    status: 503,
+    what: (name: string) => `${name} is removed, but requests that it had still run`,
+    fix: 'ask again: they end by their deadline',
   },
   ARTIFACT_MISSING: {
     status: 400,

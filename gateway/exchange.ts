@@ -1,5 +1,9 @@
 /** The gateway's side of an Exchange: what a listener made, before and after it is routed. */
+import type { SkerryError } from '../errors/skerry-error.ts';
 import type { Exchange } from '../runtime/exchange.ts';
+import type { Limits } from '../runtime/workload/revision.ts';
+
+export type TransferLimits = Pick<Limits, 'maxRequestBytes' | 'maxResponseBytes'>;
 
 export interface GatewayExchange extends Exchange {
   /** Host without port, lower case. */
@@ -7,6 +11,10 @@ export interface GatewayExchange extends Exchange {
   /** Path without query, and the query with its `?` or '', byte for byte. */
   readonly path: string;
   readonly query: string;
-  /** Fixes what the workload sees: called once by the dispatcher, before a driver gets the exchange. */
-  route(target: string, prefix: string, deadline: number): void;
+  /** Why the listener itself gave up on the request after it was handed over, or null. */
+  readonly failure: SkerryError | null;
+  /**
+   * Fixes what the workload sees and what may pass: called once by the dispatcher, before a driver gets the exchange.
+   */
+  route(target: string, prefix: string, deadline: number, limits: TransferLimits): void;
 }

@@ -52,7 +52,12 @@ export interface InstanceStats {
   readonly failures: number;
   readonly inFlight: number;
   readonly cpuMs: number;
+  /** The most that one sandbox had, for Wasm; what is in use now, for the others. */
   readonly memoryBytes: number;
+  /** Requests for which a sandbox was made, those served by one that had served before, and the time of the making. */
+  readonly coldStarts: number;
+  readonly warmStarts: number;
+  readonly startMs: number;
 }
 
 export interface ExecStreams {

@@ -20,6 +20,7 @@ import {
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { patchesOf, stageCrate } from './stage-crate.mjs';
 
 const folder = fileURLToPath(new URL('../native/wasm/', import.meta.url));
 const library = join(folder, 'skerry-wasm.node');
@@ -30,8 +31,12 @@ const sha256 = (path) => createHash('sha256').update(readFileSync(path)).digest(
 
 /** Path within native/wasm → digest, of all that goes into the library. */
 function sources() {
-  const code = readdirSync(join(folder, 'src')).filter((name) => name.endsWith('.rs'));
-  const paths = ['Cargo.toml', 'Cargo.lock', 'build.rs', ...code.map((name) => `src/${name}`)];
+  const inside = (name) => {
+    const files = readdirSync(join(folder, name), { recursive: true, withFileTypes: true });
+    return files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name).slice(folder.length));
+  };
+  const code = ['src', 'wit'].filter((name) => existsSync(join(folder, name))).flatMap(inside);
+  const paths = ['Cargo.toml', 'Cargo.lock', 'build.rs', ...patchesOf(folder), ...code];
   return Object.fromEntries(paths.sort().map((path) => [path, sha256(join(folder, path))]));
 }
 
@@ -61,9 +66,17 @@ function targetFolder() {
   return join(cache, 'skerry', `target-${key.slice(0, 12)}`);
 }
 
-/** @type {(args: string[]) => void} */
-function cargo(args) {
-  const { status, error } = spawnSync('cargo', args, { cwd: folder, stdio: 'inherit' });
+/** Runs cargo over the staged crate with what it compiles in `target`. @type {(target: string, args: string[]) => void} */
+function cargo(target, args) {
+  let stage;
+  try {
+    stage = stageCrate(folder, target);
+  } catch (error) {
+    stop(`native/wasm cannot be made ready for cargo: ${error.message}`);
+  }
+  const [verb, ...rest] = args;
+  const options = [verb, '--release', '--offline', '--target-dir', target, ...rest];
+  const { status, error } = spawnSync('cargo', options, { cwd: stage, stdio: 'inherit' });
   if (error) stop(`cargo cannot be run: ${error.message}; install Rust with rustup`);
   if (status !== 0) process.exit(status ?? 1);
 }
@@ -105,7 +118,7 @@ function build() {
     if (!existsSync(join(target, 'release', 'deps'))) {
       process.stdout.write('building the native Wasm engine: some eight minutes on two cores the first time\n');
     }
-    cargo(['build', '--release', '--locked', '--target-dir', target]);
+    cargo(target, ['build']);
     mkdirSync(kept, { recursive: true });
     const name = process.platform === 'darwin' ? 'libskerry_wasm.dylib' : 'libskerry_wasm.so';
     place(join(target, 'release', name), before);
@@ -117,9 +130,9 @@ function build() {
 }
 
 if (process.argv.includes('--test')) {
-  cargo(['test', '--release', '--locked', '--target-dir', targetFolder()]);
+  cargo(targetFolder(), ['test']);
 } else if (process.argv.includes('--clippy')) {
-  cargo(['clippy', '--release', '--locked', '--all-targets', '--target-dir', targetFolder(), '--', '-D', 'warnings']);
+  cargo(targetFolder(), ['clippy', '--all-targets', '--', '-D', 'warnings']);
 } else {
   build();
 }

@@ -9,7 +9,8 @@ import { CONFIG_FLAGS, NodeConfig } from '../daemon/config-schema.ts';
 import { projectRoot } from '../errors/project-root.ts';
 import { makeAdminApp } from '../gateway/admin/app.ts';
 import type { AdminServices } from '../gateway/admin/services.ts';
-import { ApplyWorkload, ProjectFile } from '../runtime/workload/settings.ts';
+import { ApplyFile, ApplyRevision, ApplyWorkload } from '../runtime/workload/apply-file.ts';
+import { ProjectFile, RevisionSettings } from '../runtime/workload/settings.ts';
 
 const folder = join(projectRoot, 'docs', 'reference');
 
@@ -49,12 +50,51 @@ Settings of a workload, in the folder that \`skerry deploy FOLDER\` is given. Fl
 error that names the file, the line and the key. Editors can check it with [skerry-toml.schema.json](skerry-toml.schema.json).
 
 ${settingsTable(ProjectFile.shape)}
+`;
+}
 
-# The file of \`skerry apply\`
+function applyFile(): string {
+  const { name, source, image, revisions } = ApplyWorkload.shape;
+  const { image: component, traffic } = ApplyRevision.shape;
+  return `# The file of skerry apply
 
-YAML, TOML or JSON with a list \`workloads\`; each has a name, a source or an image, and the same settings.
+YAML, TOML or JSON with a list \`workloads\`, as \`skerry export\` writes it. \`skerry apply -f FILE\` brings the node to it,
+all of it or nothing; workloads that the file does not name stay as they are. An unknown key is an error that names the
+file, the line and the key. Editors can check it with [apply-file.schema.json](apply-file.schema.json).
 
-${settingsTable({ name: ApplyWorkload.shape.name, source: ApplyWorkload.shape.source, image: ApplyWorkload.shape.image })}
+\`\`\`yaml
+workloads:
+  - name: hello
+    source: ./hello.ts
+    memory: 64MiB
+\`\`\`
+
+Each workload has a name, one of \`source\`, \`image\` and \`revisions\`, and the settings of
+[skerry.toml](skerry-toml.md).
+
+${settingsTable({ name, source, image, revisions })}
+
+A workload that splits its traffic has \`revisions\`, each with a share. What the workload says goes for all of them;
+\`env\` is put together name by name.
+
+\`\`\`yaml
+workloads:
+  - name: hello
+    memory: 64MiB
+    revisions:
+      - traffic: 90
+        image: sha256:0f3a...
+      - traffic: 10
+        image: sha256:94c1...
+        memory: 128MiB
+\`\`\`
+
+${settingsTable({ traffic, image: component })}
+
+Beside these a revision may have ${Object.keys(RevisionSettings.shape)
+    .map((key) => `\`${key}\``)
+    .join(', ')}.
+Routes, \`queue\`, \`min\`, \`max\` and \`idle\` are the workload's own.
 `;
 }
 
@@ -71,6 +111,8 @@ const files: Record<string, string> = {
   'configuration.md': configuration(),
   'skerry-toml.md': projectFile(),
   'skerry-toml.schema.json': `${JSON.stringify(z.toJSONSchema(ProjectFile, { unrepresentable: 'any' }), null, 2)}\n`,
+  'apply-file.md': applyFile(),
+  'apply-file.schema.json': `${JSON.stringify(z.toJSONSchema(ApplyFile, { unrepresentable: 'any' }), null, 2)}\n`,
   'admin-api.openapi.json': openApi(),
 };
 

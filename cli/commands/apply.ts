@@ -3,14 +3,15 @@ import { dirname, extname, isAbsolute, join, relative } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { text as streamText } from '../../gateway/admin/client-stream.ts';
 import type { Plan, PlanRequest } from '../../gateway/admin/schemas.ts';
-import { ApplyFile, type ApplyWorkload, type WorkloadSettings } from '../../runtime/workload/settings.ts';
+import { ApplyFile, type ApplyRevision, type ApplyWorkload } from '../../runtime/workload/apply-file.ts';
+import { overlay } from '../../runtime/workload/settings.ts';
 import { makeArtifact } from '../artifact.ts';
 import type { Context } from '../context.ts';
+import { warningLines } from '../describe.ts';
 import { cliErrors } from '../errors.ts';
 import { printable } from '../printable.ts';
 import { type Progress, showProgress } from '../progress.ts';
 import { checkDocument, type Format, parseDocument, place, type SettingsDocument } from '../settings-document.ts';
-import { overlay } from '../settings-flags.ts';
 import { settle } from '../settle.ts';
 import { findSource, type Source, unreadable } from '../source.ts';
 import { palette, type Terminal, writeJson, writeLine } from '../terminal.ts';
@@ -77,9 +78,12 @@ function guessFormat(text: string): Format {
   return /^\s*\[\[\s*workloads\s*\]\]/m.test(text) ? 'toml' : 'yaml';
 }
 
+/** A workload says one of these. */
+const WHAT_TO_RUN = ['source', 'image', 'revisions'] as const;
+
 interface Found {
   readonly workload: ApplyWorkload;
-  /** None for an image that the node has. */
+  /** None for images that the node has. */
   readonly source: Source | undefined;
 }
 
@@ -95,10 +99,10 @@ async function findSources(document: SettingsDocument, workloads: readonly Apply
     };
     if (names.has(workload.name)) throw fault('name', 'value', `${workload.name} is there twice`, 'give it once');
     names.add(workload.name);
-    if (workload.source !== undefined && workload.image !== undefined) {
-      throw fault('image', 'key', 'goes with no source', 'leave out one of source and image');
-    }
-    if (workload.source === undefined && workload.image === undefined) {
+    const [what, another] = WHAT_TO_RUN.filter((key) => workload[key] !== undefined);
+    if (another !== undefined)
+      throw fault(another, 'key', `goes with no ${what}`, `leave out one of ${what} and ${another}`);
+    if (what === undefined) {
       throw fault(undefined, 'value', 'has neither source nor image', 'say what to run: source = a file or folder');
     }
     const source = await sourceOf(document, workload).catch((error: unknown) => {
@@ -126,14 +130,19 @@ async function resolveWorkload(
   source: Source | undefined,
   progress: Progress,
 ): Promise<Wanted> {
-  const { name, source: _path, image, ...said } = workload;
-  const settings: WorkloadSettings = source ? overlay(source.settings, said) : said;
-  if (!source) {
-    const digest = image as string;
-    return { name, artifact: { digest, mediaType: 'application/wasm' }, label: digest, settings };
+  const { name, source: _path, image, revisions, ...said } = workload;
+  if (source) {
+    const { artifact } = await makeArtifact(client, source, progress);
+    const revision = { artifact, label: source.label.slice(-256), percent: 100, settings: {} };
+    return { name, settings: overlay(source.settings, said), revisions: [revision] };
   }
-  const { artifact } = await makeArtifact(client, source, progress);
-  return { name, artifact, label: source.label.slice(-256), settings };
+  const shares = revisions ?? [{ image: image as string, traffic: 100 }];
+  return { name, settings: said, revisions: shares.map(stored) };
+}
+
+/** A revision of a component that the node has. */
+function stored({ image: digest, traffic: percent, ...settings }: ApplyRevision): Wanted['revisions'][number] {
+  return { artifact: { digest, mediaType: 'application/wasm' }, label: digest, percent, settings };
 }
 
 async function settleAll({ client }: Context, plan: Plan, progress: Progress): Promise<void> {
@@ -147,9 +156,10 @@ async function settleAll({ client }: Context, plan: Plan, progress: Progress): P
 function printPlan({ stdout, env }: Terminal, plan: Plan): void {
   const { good, warn, dim } = palette(stdout, env);
   const marks = { create: good('+ create   '), update: warn('~ update   '), unchanged: dim('= unchanged') };
-  for (const { name, action, details } of plan.changes) {
-    writeLine(stdout, `${marks[action]} ${name}`);
-    for (const detail of details) writeLine(stdout, `    ${printable(detail)}`);
+  for (const change of plan.changes) {
+    writeLine(stdout, `${marks[change.action]} ${change.name}`);
+    for (const detail of change.details) writeLine(stdout, `    ${printable(detail)}`);
+    for (const line of warningLines(change, warn)) writeLine(stdout, `    ${line}`);
   }
 }
 

@@ -1,10 +1,12 @@
 import type { WorkloadView } from '../../gateway/admin/schemas.ts';
+import { overlay } from '../../runtime/workload/settings.ts';
 import { makeArtifact } from '../artifact.ts';
 import type { Context } from '../context.ts';
+import { warningLines } from '../describe.ts';
 import { cliErrors } from '../errors.ts';
 import { printable } from '../printable.ts';
 import { type Progress, showProgress } from '../progress.ts';
-import { checkName, overlay, settingsFromFlags } from '../settings-flags.ts';
+import { checkName, settingsFromFlags } from '../settings-flags.ts';
 import { settle } from '../settle.ts';
 import { findSource } from '../source.ts';
 import { palette, writeJson, writeLine } from '../terminal.ts';
@@ -58,9 +60,10 @@ export function mainRevision(view: WorkloadView): string {
 }
 
 function printDeployed({ terminal }: Context, view: WorkloadView): void {
-  const { bold, good } = palette(terminal.stdout, terminal.env);
+  const { bold, good, warn } = palette(terminal.stdout, terminal.env);
   const { phase, message } = view.status;
   const state = phase === 'ready' || phase === 'idle' ? good(phase) : `${phase} (${printable(message)})`;
   writeLine(terminal.stdout, `${bold(view.name)} revision ${mainRevision(view)} is ${state}`);
   for (const url of view.urls) writeLine(terminal.stdout, `  ${printable(url)}`);
+  for (const line of warningLines(view, warn)) writeLine(terminal.stdout, `  ${line}`);
 }

@@ -1,39 +1,50 @@
-import { accessSync, constants, existsSync } from 'node:fs';
-import { arch, platform } from 'node:os';
-import { dirname } from 'node:path';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { Doctor, NodeView } from '../../gateway/admin/schemas.ts';
-import { dataFolder } from '../connection.ts';
 import type { Context } from '../context.ts';
 import { cliErrors } from '../errors.ts';
 import { printable } from '../printable.ts';
+import { showProgress } from '../progress.ts';
 import { type Cell, table } from '../table.ts';
 import { type Palette, palette, writeJson, writeLine } from '../terminal.ts';
 
-/** What this machine can run, how well, and what would help. Throws UNHEALTHY, or why the node could not be asked. */
+/**
+ * What this machine can run, how well, and what would help: told by the node, or found out here where none runs. Throws
+ * UNHEALTHY, NOT_EXAMINED, or why the node could not be asked.
+ */
 export async function doctor(context: Context): Promise<void> {
   const { client, terminal, json } = context;
   const colours = palette(terminal.stdout, terminal.env);
-  let report: Doctor;
-  let node: NodeView;
-  try {
-    [report, node] = await Promise.all([client.doctor(), client.node()]);
-  } catch (error) {
-    if (!(error instanceof SkerryError)) throw error;
-    const machine = describeMachine(context);
-    if (json) writeJson(terminal.stdout, { healthy: false, node: null, probes: [], machine, error: error.code });
-    else terminal.stdout.write(table([{ text: 'node', paint: colours.bold }, 'no answer'], Object.entries(machine)));
-    throw error;
-  }
+  const { report, node } = await askNode(context);
   if (json) writeJson(terminal.stdout, { ...report, node });
   else {
-    terminal.stdout.write(describeNode(node, colours));
+    const none: Cell = { text: `none is running at ${client.where}`, paint: colours.warn };
+    const head = node ? describeNode(node, colours) : table([{ text: 'node', paint: colours.bold }, none], []);
+    terminal.stdout.write(head);
     for (const probe of report.probes) terminal.stdout.write(`\n${describeProbe(probe, colours)}`);
-    if (report.healthy) writeLine(terminal.stdout, `\n${colours.good('The node is healthy.')}`);
+    const verdict = node ? 'The node is healthy.' : 'A node can run here: start it with `skerry up`.';
+    if (report.healthy) writeLine(terminal.stdout, `\n${colours.good(verdict)}`);
   }
   if (report.healthy) return;
-  const missing = report.probes.filter((probe) => !probe.available).map((probe) => probe.part);
-  throw cliErrors.UNHEALTHY(missing.length > 0 ? `not available: ${missing.join(', ')}` : 'see the report');
+  throw cliErrors.UNHEALTHY(node ? 'the node' : 'this machine', report.problems.join('; '));
+}
+
+async function askNode({ client, connection, terminal }: Context): Promise<{ report: Doctor; node: NodeView | null }> {
+  try {
+    const [report, node] = await Promise.all([client.doctor(), client.node()]);
+    return { report, node };
+  } catch (error) {
+    // Of another machine nothing can be told from here.
+    const here = error instanceof SkerryError && error.code === 'NODE_NOT_RUNNING' && !client.remote;
+    if (!here) throw error;
+  }
+  const progress = showProgress(terminal);
+  progress.step('Examining this machine');
+  try {
+    const { examineMachine } = await import('../examine-machine.ts');
+    return { report: await examineMachine(connection, terminal.env), node: null };
+  } finally {
+    progress.done();
+  }
 }
 
 function describeNode(node: NodeView, { bold, warn }: Palette): string {
@@ -55,25 +66,4 @@ function describeProbe({ part, available, provider, quality, advice }: Doctor['p
   if (quality) text += `  ${printable(quality)}\n`;
   for (const line of advice) text += `  ${c.warn('→')} ${printable(line)}\n`;
   return text;
-}
-
-/** What can be told without a node. */
-function describeMachine({ connection, terminal }: Context): Record<string, string> {
-  const folder = dataFolder(connection, terminal.env);
-  return {
-    'Node.js': `${process.version} on ${platform()} ${arch()}`,
-    'data folder': `${folder} (${folderState(folder)})`,
-    KVM: existsSync('/dev/kvm') ? '/dev/kvm is there' : 'no /dev/kvm',
-  };
-}
-
-function folderState(folder: string): string {
-  let nearest = folder;
-  while (!existsSync(nearest) && dirname(nearest) !== nearest) nearest = dirname(nearest);
-  try {
-    accessSync(nearest, constants.W_OK);
-  } catch {
-    return 'not writable';
-  }
-  return nearest === folder ? 'writable' : 'will be made';
 }

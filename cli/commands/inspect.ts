@@ -1,15 +1,16 @@
 import type { RevisionView, WorkloadView } from '../../gateway/admin/schemas.ts';
 import { formatBytes, formatDuration } from '../../runtime/workload/units.ts';
 import type { Context } from '../context.ts';
-import { phaseCell, timeText, trafficText } from '../describe.ts';
+import { phaseCell, timeText, trafficText, warningLines } from '../describe.ts';
 import { type Cell, table } from '../table.ts';
-import { type Palette, palette, writeJson } from '../terminal.ts';
+import { type Palette, palette, writeJson, writeLine } from '../terminal.ts';
 
 export async function inspect({ client, terminal, json }: Context, name: string): Promise<void> {
   const view = await client.workload(name);
   if (json) return writeJson(terminal.stdout, view);
   const colours = palette(terminal.stdout, terminal.env);
   terminal.stdout.write(specAndStatus(view, colours));
+  for (const line of warningLines(view, colours.warn)) writeLine(terminal.stdout, line);
   for (const revision of view.revisions) terminal.stdout.write(`\n${describeRevision(revision, view, colours)}`);
 }
 
@@ -67,7 +68,9 @@ function describeRevision(revision: RevisionView, view: WorkloadView, colours: P
     ['memory', formatBytes(limits.memoryBytes)],
     ['cpus', String(limits.cpuMillicores / 1000)],
     ['timeout', `${formatDuration(limits.timeoutMs)}, start ${formatDuration(limits.startTimeoutMs)}`],
+    ...(limits.cpuTimeMs === undefined ? [] : [['CPU time', formatDuration(limits.cpuTimeMs)]]),
     ['concurrency', String(limits.concurrency)],
+    ['largest bodies', `${formatBytes(limits.maxRequestBytes)}, answer ${formatBytes(limits.maxResponseBytes)}`],
     ['priority', String(revision.priority)],
     ['reuse', String(revision.reuse)],
     ['key-value quota', formatBytes(revision.keyvalueQuotaBytes)],

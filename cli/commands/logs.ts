@@ -1,7 +1,9 @@
+import type { AdminClient } from '../../gateway/admin/client.ts';
 import type { LogLine } from '../../gateway/admin/schemas.ts';
 import type { Context } from '../context.ts';
 import { cliErrors } from '../errors.ts';
 import { printable } from '../printable.ts';
+import { BundleMap, namesBundle, withSourcePlaces } from '../source-map.ts';
 import { type Palette, palette } from '../terminal.ts';
 
 export interface LogFlags {
@@ -27,10 +29,33 @@ export async function logs({ client, terminal, json }: Context, name: string, fl
     ...(follow ? { signal: terminal.interrupted() } : {}),
   };
   const colours = palette(terminal.stdout, terminal.env);
-  for await (const line of client.logs(name, options)) {
+  const inSource = sourcePlaces(client, name);
+  for await (const written of client.logs(name, options)) {
+    const line = namesBundle(written.text) ? await inSource(written) : written;
     const text = json ? JSON.stringify(line) : logText(line, colours);
     if (!terminal.stdout.write(`${text}\n`)) await drained(terminal.stdout);
   }
+}
+
+/**
+ * Tells stack frames by the files that the function was made from, with the source map of the line's revision; lines of a
+ * revision without one stay as they are.
+ */
+function sourcePlaces(client: AdminClient, name: string): (line: LogLine) => Promise<LogLine> {
+  const maps = new Map<string, Promise<BundleMap | null>>();
+  const read = async (revision: string) => {
+    try {
+      return new BundleMap(await client.sourceMap(name, revision));
+    } catch {
+      // It was built without one, or is no longer kept: what it wrote is shown all the same.
+      return null;
+    }
+  };
+  return async (line) => {
+    if (!maps.has(line.revision)) maps.set(line.revision, read(line.revision));
+    const map = await maps.get(line.revision);
+    return map ? { ...line, text: withSourcePlaces(line.text, map) } : line;
+  };
 }
 
 function logText(line: LogLine, colours: Palette): string {

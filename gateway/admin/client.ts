@@ -64,6 +64,8 @@ interface Ask {
 export class AdminClient {
   /** The socket or URL, as shown in errors. */
   readonly where: string;
+  /** Over TCP: perhaps of another machine. */
+  readonly remote: boolean;
   readonly #target: AdminTarget;
   readonly #base: URL;
 
@@ -71,6 +73,7 @@ export class AdminClient {
   constructor(target: AdminTarget) {
     this.#target = target;
     this.where = 'socket' in target ? target.socket : target.url;
+    this.remote = !('socket' in target);
     this.#base = 'socket' in target ? new URL('http://skerry/') : baseUrl(target.url);
   }
 
@@ -154,7 +157,7 @@ export class AdminClient {
   }
 
   /** Builds a component from an uploaded bundle; throws what the build failed with. */
-  async build(request: z.infer<typeof schemas.BuildRequest>, progress: (step: string) => void): Promise<Built> {
+  async build(request: schemas.BuildRequest, progress: (step: string) => void): Promise<Built> {
     const doing = 'a build';
     const answer = await this.#send({ method: 'POST', path: '/v1/builds', doing, ...jsonBody(request) });
     for await (const event of this.#ndjson(answer, schemas.BuildEvent, doing)) {
@@ -163,6 +166,13 @@ export class AdminClient {
       else return event;
     }
     throw clientErrors.CONNECTION_LOST(this.where, doing);
+  }
+
+  /** The source map (ECMA-426) that a revision was built with, as JSON; throws NOT_FOUND when it has none. */
+  async sourceMap(name: string, revision: string): Promise<string> {
+    const doing = 'reading a source map';
+    const path = `${workloadPath(name)}/revisions/${revision}/source-map`;
+    return this.#text(await this.#send({ method: 'GET', path, doing }), doing);
   }
 
   /** The last `tail` lines of the log; with `follow` goes on until the signal is aborted, which is a clean end. */

@@ -1,6 +1,13 @@
 /** What the admin API takes and gives; its OpenAPI document, its client and the CLI are made from these. */
 import { z } from '@hono/zod-openapi';
-import { SecretName, WorkloadName, WorkloadSettings } from '../../runtime/workload/settings.ts';
+import { ApplyFile } from '../../runtime/workload/apply-file.ts';
+import {
+  LIMITS,
+  RevisionSettings,
+  SecretName,
+  WorkloadName,
+  WorkloadSettings,
+} from '../../runtime/workload/settings.ts';
 
 export const Digest = z
   .string()
@@ -46,7 +53,7 @@ export const ScaleRequest = z
   .openapi('ScaleRequest');
 export const RollbackRequest = z.strictObject({ revision: z.string().optional() }).openapi('RollbackRequest');
 
-export const Phase = z.enum(['pending', 'progressing', 'ready', 'idle', 'parked', 'failed', 'removing']);
+export const Phase = z.enum(['pending', 'progressing', 'ready', 'idle', 'parked', 'failed']);
 export const RevisionPhase = z.enum(['cold', 'preparing', 'ready', 'draining', 'failed']);
 
 export const RevisionView = z
@@ -62,8 +69,11 @@ export const RevisionView = z
       memoryBytes: z.number(),
       cpuMillicores: z.number(),
       timeoutMs: z.number(),
+      cpuTimeMs: z.number().optional(),
       startTimeoutMs: z.number(),
       concurrency: z.number(),
+      maxRequestBytes: z.number(),
+      maxResponseBytes: z.number(),
     }),
     priority: z.number(),
     reuse: z.number(),
@@ -108,6 +118,7 @@ export const WorkloadView = z
       traffic: z.array(TrafficShare),
     }),
     urls: z.array(z.string()),
+    warnings: z.array(z.string()).describe("Where its routes and those of other workloads get in each other's way"),
     revisions: z.array(RevisionView).describe('Newest first'),
   })
   .openapi('Workload');
@@ -117,16 +128,24 @@ export const WorkloadList = z.object({ workloads: z.array(WorkloadView) }).opena
 
 export const PlanRequest = z
   .strictObject({
-    workloads: z
-      .array(
-        z.strictObject({
-          name: WorkloadName,
-          artifact: Artifact,
-          label: z.string().max(256),
-          settings: WorkloadSettings,
-        }),
-      )
-      .min(1),
+    workloads: z.array(
+      z.strictObject({
+        name: WorkloadName,
+        settings: WorkloadSettings.describe('Of the workload, and of each revision that does not say them itself'),
+        revisions: z
+          .array(
+            z.strictObject({
+              artifact: Artifact,
+              label: z.string().max(256),
+              percent: z.number().int().min(1).max(100).describe('Share of the traffic; they sum to 100'),
+              settings: RevisionSettings,
+            }),
+          )
+          .min(1)
+          .max(LIMITS.revisions)
+          .describe('Oldest first'),
+      }),
+    ),
     /** True: say what would change, change nothing. */
     dryRun: z.boolean(),
   })
@@ -141,6 +160,8 @@ export const Plan = z
         action: z.enum(['create', 'update', 'unchanged']),
         /** `memory: 64MiB -> 128MiB`, one a line. */
         details: z.array(z.string()),
+        /** As in the workload's view once it is changed. */
+        warnings: z.array(z.string()),
         generation: z.number().int(),
       }),
     ),
@@ -149,16 +170,20 @@ export const Plan = z
   .openapi('Plan');
 export type Plan = z.infer<typeof Plan>;
 
-export const Export = z
-  .object({
-    workloads: z.array(z.object({ name: WorkloadName, image: Digest }).and(WorkloadSettings)),
-  })
-  .openapi('Export');
+export const Export = z.object(ApplyFile.shape).openapi('Export');
 export type Export = z.infer<typeof Export>;
 
 export const BuildRequest = z
-  .strictObject({ language: z.enum(['javascript']), source: Digest, label: z.string().max(256) })
+  .strictObject({
+    language: z.enum(['javascript']),
+    source: Digest,
+    label: z.string().max(256),
+    sourceMap: Digest.optional().describe(
+      'Of an uploaded source map (ECMA-426) of the source, kept with what is built',
+    ),
+  })
   .openapi('BuildRequest');
+export type BuildRequest = z.infer<typeof BuildRequest>;
 /** One line of the NDJSON answer of a build; the last one is `done` or `failed`. */
 export const BuildEvent = z
   .discriminatedUnion('event', [
@@ -201,7 +226,13 @@ export const ProbeView = z
     advice: z.array(z.string()),
   })
   .openapi('Probe');
-export const Doctor = z.object({ healthy: z.boolean(), probes: z.array(ProbeView) }).openapi('Doctor');
+export const Doctor = z
+  .object({
+    healthy: z.boolean(),
+    problems: z.array(z.string()).describe('Why it is not healthy'),
+    probes: z.array(ProbeView),
+  })
+  .openapi('Doctor');
 export type Doctor = z.infer<typeof Doctor>;
 
 export const NodeView = z

@@ -1,10 +1,10 @@
-import type { ContentStore } from '../../images/store/index.ts';
+import type { ContentStore, VerifiedBlob } from '../../images/store/index.ts';
 import type { Driver } from '../../runtime/driver.ts';
 import type { WorkloadLogs } from '../../runtime/logs/workload-logs.ts';
 import type { SecretStore } from '../../runtime/secrets/secret-store.ts';
 import type { Isolation } from '../../runtime/workload/revision.ts';
 import type { Dispatcher } from '../dispatch.ts';
-import type { BuildEvent, Doctor, NodeView } from './schemas.ts';
+import type { BuildEvent, BuildRequest, Doctor, NodeView } from './schemas.ts';
 import type { ViewSources } from './views.ts';
 
 /** What the admin API stands on; the daemon puts it together. */
@@ -16,11 +16,12 @@ export interface AdminServices extends ViewSources {
   readonly dispatcher: Dispatcher;
   /** Makes a component of an uploaded bundle. Throws a SkerryError; `signal` ends it. */
   build(
-    source: string,
-    label: string,
+    request: BuildRequest,
     progress: (step: string) => void,
     signal: AbortSignal,
   ): Promise<Extract<BuildEvent, { event: 'done' }>>;
+  /** The source map that a component was built with, by its digest; null when there is none. */
+  sourceMap(component: string): Promise<VerifiedBlob | null>;
   /** In the text format of Prometheus. */
   metrics(): Promise<string>;
   node(): NodeView;

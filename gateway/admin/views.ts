@@ -8,6 +8,7 @@ import type { DesiredState } from '../../runtime/workload/desired-state.ts';
 import type { RevisionDocument, WorkloadDocument } from '../../runtime/workload/documents.ts';
 import { previewHost, routesOf } from '../../runtime/workload/routes.ts';
 import type { RevisionView, WorkloadView } from './schemas.ts';
+import { shadowingWarnings } from './shadowing-warnings.ts';
 
 export interface ViewSources {
   readonly desired: DesiredState;
@@ -74,6 +75,7 @@ export function workloadView(document: Document<WorkloadDocument>, sources: View
       ? { ...controller.status, traffic: [...controller.status.traffic] }
       : { observedGeneration: 0, phase: 'pending', message: '', traffic: [] },
     urls: [`${sources.gatewayUrl()}/${name}`],
+    warnings: shadowingWarnings(name, sources.desired.shadowings(name)),
     revisions: revisions.reverse(),
   };
 }

@@ -1,7 +1,7 @@
 import { defineErrors } from '../../errors/skerry-error.ts';
 
 export const buildErrors = defineErrors({
-  /** `problem` begins with `function.js:LINE:COLUMN: ` of the uploaded source where a place is known. */
+  /** `problem` begins with `function.js:LINE:COLUMN: ` of the uploaded source where a place is known, else with what the user calls it. */
   BUILD_FAILED: {
     status: 400,
     what: (problem: string) => problem,
@@ -9,23 +9,24 @@ export const buildErrors = defineErrors({
   },
   BUILD_NO_HANDLER: {
     status: 400,
-    what: () => 'the source has no HTTP handler: neither a default export with fetch nor a listener for "fetch"',
+    what: (label: string) =>
+      `${label} has no HTTP handler: neither a default export with fetch nor a listener for "fetch"`,
     fix: 'add `export default { fetch(request) { return new Response("hello") } }`',
   },
   BUILD_TIMEOUT: {
     status: 400,
-    what: (seconds: number) => `the top level of the source did not finish within ${seconds} s`,
+    what: (label: string, seconds: number) => `the top level of ${label} did not finish within ${seconds} s`,
     fix: 'move what takes long into the handler: the top level runs once, while the function is built',
   },
   BUILD_MEMORY: {
     status: 400,
-    what: (mebibytes: number) => `the top level of the source needs more than ${mebibytes} MiB of memory`,
+    what: (label: string, mebibytes: number) => `the top level of ${label} needs more than ${mebibytes} MiB of memory`,
     fix: 'move what takes much memory into the handler: the top level runs once, while the function is built',
   },
   BUILD_TOO_LARGE: {
     status: 400,
-    what: (mebibytes: number, limit: number) =>
-      `the built component has ${mebibytes} MiB, more than the ${limit} allowed`,
+    what: (label: string, mebibytes: number, limit: number) =>
+      `the component built from ${label} has ${mebibytes} MiB, more than the ${limit} allowed`,
     fix: 'keep less data at the top level of the source: all of it becomes part of the component',
   },
   BUILD_QUEUE_FULL: {

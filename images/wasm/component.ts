@@ -88,9 +88,7 @@ function walk(reader: BinaryReader, file: string): ComponentInfo {
   let handler: HttpHandler | null = null;
 
   while (!reader.done) {
-    const start = reader.position;
-    const id = reader.byte('a section');
-    const body = reader.window(reader.u32('the size of a section'), `the section`);
+    const { id, start, content: body } = reader.section();
     if (id > section.last) throw new MalformedBinary(`the section at byte ${start} has the unknown id ${id}`);
     if (id === section.import) {
       for (let left = body.u32('the number of imports'); left > 0; left--) {
@@ -125,7 +123,7 @@ function lenient<T>(read: () => T): T | undefined {
 }
 
 function readExternName(reader: BinaryReader): string {
-  const start = reader.position;
+  const start = reader.at;
   const kind = reader.byte('the name of an import or export');
   // 0x01 once marked names of interfaces, which are now told by their syntax; tools still accept both.
   if (kind > 0x01) throw new MalformedBinary(`the name at byte ${start} is of the unknown kind ${kind}`);
@@ -140,7 +138,7 @@ function readImport(reader: BinaryReader): string | null {
 
 function readExport(reader: BinaryReader): { name: string; sort: number } {
   const name = readExternName(reader);
-  const start = reader.position;
+  const start = reader.at;
   const of = reader.byte('the sort of an export');
   if (of > sort.instance) throw new MalformedBinary(`the export at byte ${start} is of the unknown sort ${of}`);
   if (of === sort.core) reader.byte('the core sort of an export');
@@ -153,7 +151,7 @@ function readExport(reader: BinaryReader): { name: string; sort: number } {
 
 function skipExternType(reader: BinaryReader): 'alias' | 'other' {
   const what = 'the type of an import or export';
-  const start = reader.position;
+  const start = reader.at;
   const kind = reader.byte(what);
   switch (kind) {
     case 0x00: // a core module: its sort again, then the index of its type

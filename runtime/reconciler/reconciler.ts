@@ -27,8 +27,8 @@ export class Reconciler implements SnapshotSource {
   /** Names whose reconciliation runs; true: it has to run again. */
   readonly #active = new Map<string, boolean>();
   readonly #timers = new Map<string, NodeJS.Timeout>();
-  /** Removed workloads whose last requests still run. */
-  readonly #leaving = new Set<Promise<void>>();
+  /** Removed workloads whose last requests still run, with their names. */
+  readonly #leaving = new Map<Promise<void>, string>();
   readonly #waiters = new Set<() => void>();
   readonly #starts: (() => void)[] = [];
   #starting = 0;
@@ -61,6 +61,12 @@ export class Reconciler implements SnapshotSource {
 
   controller(name: string): WorkloadController | undefined {
     return this.#controllers.get(name);
+  }
+
+  /** True when there is no such workload, and nothing of a removed one runs any more. */
+  gone(name: string): boolean {
+    if (this.#options.desired.get(name) || this.#controllers.has(name)) return false;
+    return ![...this.#leaving.values()].includes(name);
   }
 
   async wake(name: string, id: string): Promise<void> {
@@ -111,7 +117,7 @@ export class Reconciler implements SnapshotSource {
     if (this.#reaper) clearInterval(this.#reaper);
     for (const timer of this.#timers.values()) clearTimeout(timer);
     await Promise.all([...this.#controllers.values()].map((controller) => controller.close(graceMs)));
-    await Promise.all(this.#leaving);
+    await Promise.all(this.#leaving.keys());
   }
 
   #context(): ControllerContext {
@@ -170,8 +176,9 @@ export class Reconciler implements SnapshotSource {
     const leaving = controller.remove().then(() => {
       this.#leaving.delete(leaving);
       if (!this.#options.desired.get(name)) this.#options.onRemoved(name);
+      this.#tellWaiters();
     });
-    this.#leaving.add(leaving);
+    this.#leaving.set(leaving, name);
     this.#publish(name);
   }
 
@@ -204,6 +211,10 @@ export class Reconciler implements SnapshotSource {
     else workloads.delete(name);
     const changed = this.#setRoutes(name, served && controller ? routesOf(name, controller.routes) : []);
     this.#current = { workloads, routes: changed ? [...this.#routes.values()].flat() : this.#current.routes };
+    this.#tellWaiters();
+  }
+
+  #tellWaiters(): void {
     for (const check of [...this.#waiters]) check();
   }
 

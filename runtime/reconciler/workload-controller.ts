@@ -8,7 +8,7 @@ import type { Isolation, Revision } from '../workload/revision.ts';
 import { reconcilerErrors } from './errors.ts';
 import { RevisionRunner } from './revision-runner.ts';
 
-export type WorkloadPhase = 'pending' | 'progressing' | 'ready' | 'idle' | 'parked' | 'failed' | 'removing';
+export type WorkloadPhase = 'pending' | 'progressing' | 'ready' | 'idle' | 'parked' | 'failed';
 
 export interface WorkloadStatus {
   readonly observedGeneration: number;
@@ -204,7 +204,6 @@ export class WorkloadController {
 
   /** Ends everything of a removed workload; resolves when nothing of it runs any more. */
   async remove(): Promise<void> {
-    this.#phase = 'removing';
     this.#document = null;
     this.#traffic = [];
     for (const runner of this.#runners.values()) this.#stop(runner, true);

@@ -22,15 +22,21 @@ export interface Schema {
   readonly migrations: readonly Migration[];
 }
 
-/** Revisions say which secrets they get, where they may connect to, and how much they may store. */
-function addServices({ documents, put }: MigrationView): void {
-  const before = { secrets: [], allow: [], keyvalueQuotaBytes: 16 * 1024 * 1024 };
-  for (const { key, generation, value } of documents('revision/'))
-    put(key, generation, { ...before, ...(value as object) });
+/**
+ * 1 → 2: revisions say which secrets they get, where they may connect to, how much they may store, and how large the
+ * bodies of requests and answers may be.
+ */
+function addServicesAndTransferLimits({ documents, put }: MigrationView): void {
+  const services = { secrets: [], allow: [], keyvalueQuotaBytes: 16 * 1024 * 1024 };
+  const transfer = { maxRequestBytes: 2 ** 30, maxResponseBytes: 2 ** 30 };
+  for (const { key, generation, value } of documents('revision/')) {
+    const revision = value as { limits: Record<string, number> };
+    put(key, generation, { ...services, ...revision, limits: { ...transfer, ...revision.limits } });
+  }
 }
 
 /** The schema of this Skerry. A change of any document's shape raises the version and adds its step. */
-export const currentSchema: Schema = { version: 2, migrations: [{ from: 1, run: addServices }] };
+export const currentSchema: Schema = { version: 2, migrations: [{ from: 1, run: addServicesAndTransferLimits }] };
 
 export const documentPrefix = 'd/';
 export const schemaKey = 'm/schema';

@@ -21,12 +21,13 @@ import { workloadErrors } from './errors.ts';
 import { scaleOf } from './revision-of.ts';
 import { routeKey, routesOf } from './routes.ts';
 import { LIMITS, type WorkloadSettings } from './settings.ts';
-
-/** Revisions kept of a workload, beside those that have traffic. */
-const KEPT_REVISIONS = 10;
+import { type Shadowing, shadowingsOf } from './shadowing.ts';
 
 export interface Deploy {
-  readonly revision: RevisionDocument;
+  readonly name: string;
+  /** What gets the traffic, oldest first; the percentages sum to 100. */
+  readonly revisions: readonly { readonly revision: RevisionDocument; readonly percent: number }[];
+  /** Of the workload: routes, queue, scale. */
   readonly settings: WorkloadSettings;
   /** Refuse when the workload's generation is another one by now; 0: it must not exist. */
   readonly expectGeneration?: number | undefined;
@@ -38,6 +39,8 @@ export interface Change {
   readonly generation: number;
   readonly before: WorkloadDocument | null;
   readonly after: WorkloadDocument;
+  /** Of its routes or its default ones, as they are after the change. */
+  readonly shadowings: readonly Shadowing[];
 }
 
 type Workload = Document<WorkloadDocument>;
@@ -49,6 +52,8 @@ export class DesiredState {
   /** Who owns which route, by `routeKey`. */
   readonly #routes = new Map<string, string>();
   readonly #listeners = new Set<(names: string[]) => void>();
+  /** By the name of either workload; null until somebody asks. */
+  #shadowings: Map<string, Shadowing[]> | null = null;
   #turn: Promise<unknown> = Promise.resolve();
 
   /** `onCorrupt` is told of each damaged document; it is not served. */
@@ -104,19 +109,28 @@ export class DesiredState {
     this.#listeners.add(onChange);
   }
 
+  /** Where a route of this workload takes requests from another's default route, or the other way round. */
+  shadowings(name: string): readonly Shadowing[] {
+    this.#shadowings ??= shadowingsOf([...this.#workloads.values()].map((document) => document.value));
+    return this.#shadowings.get(name) ?? [];
+  }
+
   /** What `deploy` of these would change. Throws as it would. */
   plan(deploys: readonly Deploy[]): Change[] {
     const changes = deploys.map((deploy) => this.#change(deploy));
     this.#checkRoutes(changes);
-    for (const { revision } of deploys) this.#checkSecrets(revision);
-    return changes;
+    for (const { revision } of deploys.flatMap((deploy) => deploy.revisions)) this.#checkSecrets(revision);
+    const after = new Map([...this.#workloads].map(([name, document]) => [name, document.value]));
+    for (const change of changes) after.set(change.name, change.after);
+    const shadowings = shadowingsOf([...after.values()]);
+    return changes.map((change) => ({ ...change, shadowings: shadowings.get(change.name) ?? [] }));
   }
 
   /** Deploys all of these, or none. */
   deploy(deploys: readonly Deploy[]): Promise<Change[]> {
     return this.exclusively(async () => {
       const changes = this.plan(deploys);
-      const writes = changes.flatMap((change, i) => this.#writes(change, (deploys[i] as Deploy).revision));
+      const writes = changes.flatMap((change, i) => this.#writes(change, deploys[i] as Deploy));
       const generations = await this.#commit(writes);
       return changes.map((change) => ({ ...change, generation: generations.get(change.name) ?? change.generation }));
     });
@@ -137,9 +151,7 @@ export class DesiredState {
         revision: resolveRevision(value, share.revision),
         percent: share.percent,
       }));
-      const sum = traffic.reduce((total, share) => total + share.percent, 0);
-      const distinct = new Set(traffic.map((share) => share.revision)).size === traffic.length;
-      if (sum !== 100 || !distinct) throw workloadErrors.TRAFFIC_SUM(sum);
+      checkShares(name, traffic);
       return { ...value, traffic: traffic.filter((share) => share.percent > 0) };
     });
   }
@@ -182,8 +194,7 @@ export class DesiredState {
     return result;
   }
 
-  #change({ revision, settings, expectGeneration }: Deploy): Change {
-    const name = revision.workload;
+  #change({ name, revisions: wanted, settings, expectGeneration }: Deploy): Omit<Change, 'shadowings'> {
     const document = this.get(name);
     const found = document?.generation ?? 0;
     if (expectGeneration !== undefined && expectGeneration !== found) {
@@ -192,19 +203,21 @@ export class DesiredState {
     const before = document?.value ?? null;
     const scale = scaleOf(settings, before?.scale ?? null);
     checkScale(scale.min, scale.max);
+    const traffic = wanted.map(({ revision, percent }) => ({ revision: revision.id, percent }));
+    checkShares(name, traffic);
     const kept = before?.revisions ?? [];
-    // What has all the traffic already is not deployed anew: its place in the history stays.
-    const [share] = before?.traffic ?? [];
-    const current = share?.revision === revision.id && share.percent === 100;
-    const revisions = current ? kept : [...kept.filter((id) => id !== revision.id), revision.id];
+    // What has this traffic already is not deployed anew: its place in the history stays.
+    const current = before !== null && sameShares(before.traffic, traffic);
+    const ids = traffic.map((share) => share.revision);
+    const revisions = current ? kept : [...kept.filter((id) => !ids.includes(id)), ...ids];
     const after: WorkloadDocument = {
       name,
       createdAt: before?.createdAt ?? new Date().toISOString(),
       routes: [...new Set(settings.routes ?? [])],
       scale,
       queue: settings.queue ?? LIMITS.queue.default,
-      traffic: [{ revision: revision.id, percent: 100 }],
-      revisions: revisions.slice(-KEPT_REVISIONS),
+      traffic: current ? before.traffic : traffic,
+      revisions: revisions.slice(-LIMITS.revisions),
     };
     const same = before !== null && canonicalJson(before) === canonicalJson(after);
     return {
@@ -216,7 +229,7 @@ export class DesiredState {
     };
   }
 
-  #checkRoutes(changes: readonly Change[]): void {
+  #checkRoutes(changes: readonly Pick<Change, 'name' | 'after'>[]): void {
     const changing = new Set(changes.map((change) => change.name));
     const claimed = new Map<string, string>();
     for (const { name, after } of changes) {
@@ -236,12 +249,14 @@ export class DesiredState {
     }
   }
 
-  #writes(change: Change, revision: RevisionDocument): Write[] {
+  #writes(change: Change, { revisions }: Deploy): Write[] {
     if (change.action === 'unchanged') return [];
     const { name, before, after } = change;
     const writes: Write[] = [{ key: workloadKey(name), expect: change.generation, value: after }];
-    const key = revisionKey(name, revision.id);
-    if (!this.#store.get(key)) writes.push({ key, expect: 0, value: revision });
+    for (const { revision } of revisions) {
+      const key = revisionKey(name, revision.id);
+      if (!this.#store.get(key)) writes.push({ key, expect: 0, value: revision });
+    }
     for (const id of before?.revisions ?? []) {
       if (after.revisions.includes(id)) continue;
       const dropped = this.#store.get(revisionKey(name, id));
@@ -266,6 +281,7 @@ export class DesiredState {
   }
 
   #reload(name: string): void {
+    this.#shadowings = null;
     const before = this.#workloads.get(name);
     if (before) {
       this.#workloads.delete(name);
@@ -289,6 +305,23 @@ function checkScale(min: number, max: number): void {
   if (min > max) throw workloadErrors.SCALE_ORDER(min, max);
 }
 
+/** Throws TRAFFIC_SUM, REVISION_TWICE. */
+function checkShares(name: string, traffic: readonly TrafficShare[]): void {
+  const sum = traffic.reduce((total, share) => total + share.percent, 0);
+  if (sum !== 100) throw workloadErrors.TRAFFIC_SUM(sum);
+  const seen = new Set<string>();
+  for (const { revision } of traffic) {
+    if (seen.has(revision)) throw workloadErrors.REVISION_TWICE(name, revision);
+    seen.add(revision);
+  }
+}
+
+/** The same revisions with the same percentages, in any order. */
+function sameShares(one: readonly TrafficShare[], other: readonly TrafficShare[]): boolean {
+  const percents = new Map(one.map((share) => [share.revision, share.percent]));
+  return one.length === other.length && other.every((share) => percents.get(share.revision) === share.percent);
+}
+
 /** Throws NO_REVISION when no kept revision, or more than one, begins with `prefix`. */
 function resolveRevision(value: WorkloadDocument, prefix: string): string {
   const found = value.revisions.filter((id) => id.startsWith(prefix));
@@ -297,8 +330,11 @@ function resolveRevision(value: WorkloadDocument, prefix: string): string {
 }
 
 function previousRevision(value: WorkloadDocument): string {
-  const main = [...value.traffic].sort((a, b) => b.percent - a.percent)[0]?.revision ?? '';
-  const at = value.revisions.indexOf(main);
+  const most = Math.max(...value.traffic.map((share) => share.percent));
+  // Of those with equal shares the newest: it is the one that there is a way back from.
+  const at = Math.max(
+    ...value.traffic.filter((share) => share.percent === most).map((share) => value.revisions.indexOf(share.revision)),
+  );
   const previous = value.revisions[at - 1];
   if (at <= 0 || previous === undefined) throw workloadErrors.NO_PREVIOUS_REVISION(value.name);
   return previous;

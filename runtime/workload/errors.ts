@@ -35,7 +35,13 @@ export const workloadErrors = defineErrors({
   TRAFFIC_SUM: {
     status: 400,
     what: (sum: number) => `the traffic shares sum to ${sum} percent`,
-    fix: 'make them sum to 100, each revision named once',
+    fix: 'make them sum to 100',
+  },
+  REVISION_TWICE: {
+    status: 400,
+    what: (name: string, revision: string) =>
+      `the revision ${revision} of ${name} is given more than one share of the traffic`,
+    fix: 'give it once, with the sum of its shares',
   },
   SCALE_ORDER: {
     status: 400,

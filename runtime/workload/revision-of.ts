@@ -13,14 +13,18 @@ function parsed(parse: (text: string) => number | null, text: string | undefined
   return text === undefined ? fallback : (parse(text) as number);
 }
 
-function limitsOf(settings: WorkloadSettings, isolation: Isolation): Limits {
+/** What holds for an instance with these settings, set or not. */
+export function limitsOf(settings: WorkloadSettings, isolation: Isolation): Limits {
   const memory = isolation === 'wasm' ? LIMITS.memory.wasm : LIMITS.memory.other;
   return {
     memoryBytes: parsed(parseBytes, settings.memory, memory),
     cpuMillicores: Math.round((settings.cpus ?? LIMITS.cpus.default) * 1000),
     timeoutMs: parsed(parseDuration, settings.timeout, LIMITS.timeout.default),
+    ...(settings['cpu-time'] === undefined ? {} : { cpuTimeMs: parsed(parseDuration, settings['cpu-time'], 0) }),
     startTimeoutMs: parsed(parseDuration, settings['start-timeout'], LIMITS.startTimeout.default),
     concurrency: settings.concurrency ?? LIMITS.concurrency.default,
+    maxRequestBytes: parsed(parseBytes, settings['max-request'], LIMITS.transfer.default),
+    maxResponseBytes: parsed(parseBytes, settings['max-response'], LIMITS.transfer.default),
   };
 }
 

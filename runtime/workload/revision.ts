@@ -9,10 +9,15 @@ export interface Limits {
   readonly cpuMillicores: number;
   /** From the arrival of a request to the end of its answer, in milliseconds. */
   readonly timeoutMs: number;
+  /** CPU time that one request of a Wasm function may use, in milliseconds; left out: what fits before its deadline. */
+  readonly cpuTimeMs?: number;
   /** From the start of an instance to its readiness, in milliseconds. */
   readonly startTimeoutMs: number;
   /** Requests at once: for Wasm per revision on the node, for containers and VMs per instance. */
   readonly concurrency: number;
+  /** Largest body of a request and of an answer, in bytes. */
+  readonly maxRequestBytes: number;
+  readonly maxResponseBytes: number;
 }
 
 /** What a revision is made from: a blob in the node's content store. */

@@ -6,11 +6,17 @@ export function splitRoute(route: string): { host: string; path: string } {
   return { host: route.slice(0, slash), path: route.slice(slash) };
 }
 
+/** The routes that each workload has by itself. */
+export function defaultRoutes(name: string): { host: string; path: string } {
+  return { host: `${name}.localhost/*`, path: `/${name}/*` };
+}
+
 /** The default routes, then the workload's own. */
 export function routesOf(name: string, own: readonly string[]): RouteEntry[] {
+  const { host, path } = defaultRoutes(name);
   return [
-    { route: `${name}.localhost/*`, workload: name, stripPrefix: '' },
-    { route: `/${name}/*`, workload: name, stripPrefix: `/${name}` },
+    { route: host, workload: name, stripPrefix: '' },
+    { route: path, workload: name, stripPrefix: `/${name}` },
     ...own.map((route) => ({ route, workload: name, stripPrefix: '' })),
   ];
 }

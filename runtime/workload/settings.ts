@@ -13,10 +13,13 @@ export const LIMITS = {
   memory: { min: MiB, max: 64 * 1024 * MiB, wasm: 64 * MiB, other: 128 * MiB },
   cpus: { min: 0.01, max: 256, default: 0.5 },
   timeout: { min: 1, max: 24 * 3_600_000, default: 10_000 },
+  cpuTime: { min: 1, max: 24 * 3_600_000 },
   startTimeout: { min: 1, max: 3_600_000, default: 30_000 },
   concurrency: { min: 1, max: 10_000, default: 64 },
   priority: { min: 0, max: 9, default: 5 },
   queue: { min: 0, max: 100_000, default: 128 },
+  // Bodies stream, so that the largest costs no more memory than a small one: what this bounds is time and traffic.
+  transfer: { min: 0, max: 2 ** 40, default: 1024 * MiB },
   reuse: { min: 1, max: 1_000_000, default: 1 },
   instances: { max: 1000, defaultMin: 0, defaultMax: 10 },
   idle: { min: 100, max: 24 * 3_600_000, default: 60_000 },
@@ -25,6 +28,8 @@ export const LIMITS = {
   secrets: 64,
   allow: 256,
   keyvalueQuota: { min: 0, max: 16 * 1024 * MiB, default: 16 * MiB },
+  /** Kept of a workload, and between which its traffic can be split. */
+  revisions: 10,
 } as const;
 
 function bytesBetween(min: number, max: number) {
@@ -49,7 +54,7 @@ function durationBetween(min: number, max: number) {
   );
 }
 
-function wholeBetween(min: number, max: number) {
+export function wholeBetween(min: number, max: number) {
   const error = `must be a whole number from ${min} to ${max}`;
   return z.number({ error }).int({ error }).min(min, { error }).max(max, { error });
 }
@@ -105,6 +110,9 @@ export const WorkloadSettings = z.strictObject({
   timeout: durationBetween(LIMITS.timeout.min, LIMITS.timeout.max)
     .optional()
     .describe('From the arrival of a request to the end of its answer. Default 10s.'),
+  'cpu-time': durationBetween(LIMITS.cpuTime.min, LIMITS.cpuTime.max)
+    .optional()
+    .describe('CPU time that one request of a Wasm function may use. Default: as much as fits before its deadline.'),
   'start-timeout': durationBetween(LIMITS.startTimeout.min, LIMITS.startTimeout.max)
     .optional()
     .describe('From the start of an instance to its readiness. Default 30s.'),
@@ -114,6 +122,14 @@ export const WorkloadSettings = z.strictObject({
   queue: wholeBetween(LIMITS.queue.min, LIMITS.queue.max)
     .optional()
     .describe('Requests that may wait for a place; more are answered 429. Default 128.'),
+  'max-request': bytesBetween(LIMITS.transfer.min, LIMITS.transfer.max)
+    .optional()
+    .describe('Largest body of a request; a larger one is answered 413. Default 1GiB.'),
+  'max-response': bytesBetween(LIMITS.transfer.min, LIMITS.transfer.max)
+    .optional()
+    .describe(
+      'Largest body of an answer; a larger one is answered 500, or broken off once it has begun. Default 1GiB.',
+    ),
   priority: wholeBetween(LIMITS.priority.min, LIMITS.priority.max)
     .optional()
     .describe(
@@ -155,9 +171,7 @@ export const WorkloadSettings = z.strictObject({
     .describe('Routes beside the default ones (host NAME.localhost and path /NAME/*); their prefix is not stripped.'),
   reuse: wholeBetween(LIMITS.reuse.min, LIMITS.reuse.max)
     .optional()
-    .describe(
-      'Requests that one Wasm instance may serve before it is replaced. Default 1: a fresh one for each. (The wasmtime engine makes a fresh one always yet.)',
-    ),
+    .describe('Requests that one Wasm instance may serve before it is replaced. Default 1: a fresh one for each.'),
   min: wholeBetween(0, LIMITS.instances.max).optional().describe('Instances kept ready. Default 0: none when idle.'),
   max: wholeBetween(0, LIMITS.instances.max)
     .optional()
@@ -169,6 +183,17 @@ export const WorkloadSettings = z.strictObject({
     .describe('Time without a request after which instances above min are stopped. Default 60s.'),
 });
 export type WorkloadSettings = z.infer<typeof WorkloadSettings>;
+
+/** What a revision is made of beside its artifact: all but what the workload as a whole has. */
+export const RevisionSettings = WorkloadSettings.omit({ routes: true, queue: true, min: true, max: true, idle: true });
+export type RevisionSettings = z.infer<typeof RevisionSettings>;
+
+/** Settings with others laid over them: `env` name by name, every other setting as a whole. */
+export function overlay(base: WorkloadSettings, over: WorkloadSettings): WorkloadSettings {
+  const merged = { ...base, ...over };
+  if (base.env && over.env) merged.env = { ...base.env, ...over.env };
+  return merged;
+}
 
 /** `skerry.toml`: the settings, what to build, and the name. */
 export const ProjectFile = z.strictObject({
@@ -182,19 +207,3 @@ export const ProjectFile = z.strictObject({
   ...WorkloadSettings.shape,
 });
 export type ProjectFile = z.infer<typeof ProjectFile>;
-
-/** One workload in the file of `skerry apply`. */
-export const ApplyWorkload = z.strictObject({
-  name: WorkloadName,
-  source: z.string().optional().describe('A path as `skerry deploy` takes it, relative to this file.'),
-  image: z
-    .string()
-    .regex(/^sha256:[0-9a-f]{64}$/, { error: 'must be sha256: and 64 hex digits' })
-    .optional()
-    .describe("A component that is already in the node's own store, by digest (as `skerry export` writes it)."),
-  ...WorkloadSettings.shape,
-});
-export type ApplyWorkload = z.infer<typeof ApplyWorkload>;
-
-export const ApplyFile = z.strictObject({ workloads: z.array(ApplyWorkload).min(1) });
-export type ApplyFile = z.infer<typeof ApplyFile>;

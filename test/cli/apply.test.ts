@@ -16,6 +16,8 @@ interface Scene {
 
 const test = suite<Scene>('apply');
 
+const WARNING = 'its route /new/x takes requests from new, which has /new/* by default';
+
 /** A node where `old` is to be updated, and everything else is new. */
 const planning: Record<string, Handler> = {
   'POST /v1/artifacts': (request) => ({ digest: DIGEST, size: request.body.length }),
@@ -23,9 +25,15 @@ const planning: Record<string, Handler> = {
     const { workloads, dryRun }: PlanRequest = JSON.parse(request.body.toString());
     const changes = workloads.map(({ name }) => {
       if (name === 'old')
-        return { name, action: 'update', details: ['memory: 64MiB -> 96MiB', 'min: 0 -> 1'], generation: 1 };
-      if (name === 'same') return { name, action: 'unchanged', details: [], generation: 1 };
-      return { name, action: 'create', details: [], generation: 1 };
+        return {
+          name,
+          action: 'update',
+          details: ['memory: 64MiB -> 96MiB', 'min: 0 -> 1'],
+          warnings: [WARNING],
+          generation: 1,
+        };
+      if (name === 'same') return { name, action: 'unchanged', details: [], warnings: [], generation: 1 };
+      return { name, action: 'create', details: [], warnings: [], generation: 1 };
     });
     return { changes, applied: !dryRun };
   },
@@ -57,6 +65,11 @@ const plans = (node: FakeNode): PlanRequest[] => {
   return node.of('POST /v1/apply').map((request) => JSON.parse(request.body.toString()));
 };
 
+/** One revision of DIGEST, as a plan has it. */
+function revision(label: string, percent = 100, settings = {}): PlanRequest['workloads'][number]['revisions'][number] {
+  return { artifact: { digest: DIGEST, mediaType: 'application/wasm' }, label, percent, settings };
+}
+
 const YAML = `
 workloads:
   - name: new
@@ -81,6 +94,7 @@ test('says what it will change, field by field, then changes it and waits', asyn
 ~ update    old
     memory: 64MiB -> 96MiB
     min: 0 -> 1
+    warning: ${WARNING}
 = unchanged same
 Applied: 1 created, 1 updated, 1 unchanged
 `,
@@ -90,19 +104,9 @@ Applied: 1 created, 1 updated, 1 unchanged
     [true, false],
   );
   assert.equal(plans(node)[1]!.workloads, [
-    {
-      name: 'new',
-      artifact: { digest: DIGEST, mediaType: 'application/wasm' },
-      label: join(scene.folder, 'new.wasm'),
-      settings: { env: { MODE: 'test' } },
-    },
-    {
-      name: 'old',
-      artifact: { digest: DIGEST, mediaType: 'application/wasm' },
-      label: DIGEST,
-      settings: { memory: '96MiB', min: 1 },
-    },
-    { name: 'same', artifact: { digest: DIGEST, mediaType: 'application/wasm' }, label: DIGEST, settings: {} },
+    { name: 'new', settings: { env: { MODE: 'test' } }, revisions: [revision(join(scene.folder, 'new.wasm'))] },
+    { name: 'old', settings: { memory: '96MiB', min: 1 }, revisions: [revision(DIGEST)] },
+    { name: 'same', settings: {}, revisions: [revision(DIGEST)] },
   ]);
   assert.is(node.of('GET /v1/workloads/new/settled').length, 1);
   assert.is(node.of('GET /v1/workloads/same/settled').length, 0, 'what is unchanged is not waited for');
@@ -156,12 +160,15 @@ test('a source is a path from the folder of the file, and its skerry.toml goes b
 
 test('a fault of the file is told with file, line and column, and nothing is sent', async (scene) => {
   const node = await scene.node();
+  const only = (lines: string) => `workloads:\n  - name: a\n${lines}`;
+  const split = (...shares: number[]) =>
+    `    revisions: [${shares.map((traffic) => `{ traffic: ${traffic}, image: "${DIGEST}" }`).join(', ')}]\n`;
   const item = (lines: string) => `workloads:\n  - name: a\n    image: ${DIGEST}\n${lines}`;
   for (const [name, text, at, pattern] of [
     ['a.yaml', 'workloads: [\n', '2:1', /Flow sequence/],
     ['a.yaml', 'workloads:\n  - name: a\n   b: c\n', '3:1', /./],
     ['a.yaml', 'workloads: *gone\n', '1:1', /gone/],
-    ['a.yaml', 'workloads: []\n', '1:12', /workloads: must not be empty/],
+    ['a.yaml', item('    revisions: []\n'), '4:16', /workloads\[0\]\.revisions: must not be empty/],
     ['a.yaml', '', '1:1', /must be a table/],
     ['a.yaml', 'workload:\n  - name: a\n', '1:1', /workload/],
     ['a.yaml', item('    memroy: 64MiB\n'), '4:5', /workloads\[0\]\.memroy: is no known setting; did you mean memory/],
@@ -170,6 +177,26 @@ test('a fault of the file is told with file, line and column, and nothing is sen
     ['a.yaml', item(`  - name: a\n    image: ${DIGEST}\n`), '4:11', /workloads\[1\]\.name: a is there twice/],
     ['a.yaml', item('    source: x.ts\n'), '3:5', /workloads\[0\]\.image: goes with no source/],
     ['a.yaml', 'workloads:\n  - name: a\n', '2:5', /workloads\[0\]: has neither source nor image/],
+    ['a.yaml', item(split(90, 10)), '4:5', /workloads\[0\]\.revisions: goes with no image/],
+    [
+      'a.yaml',
+      only(split(90, 20)),
+      '3:16',
+      /workloads\[0\]\.revisions: must have traffic that adds up to 100, not 110/,
+    ],
+    ['a.yaml', only(split(100, 0)), '3:128', /workloads\[0\]\.revisions\[1\]\.traffic: must be a whole number from 1/],
+    [
+      'a.yaml',
+      only('    revisions: [{ traffic: 100 }]\n'),
+      '3:17',
+      /workloads\[0\]\.revisions\[0\]\.image: is missing/,
+    ],
+    [
+      'a.toml',
+      `[[workloads]]\nname = "a"\n[[workloads.revisions]]\ntraffic = 100\nimage = "${DIGEST}"\nmin = 1\n`,
+      '6:1',
+      /workloads\[0\]\.revisions\[0\]\.min: is no known setting; the keys here are traffic, image, isolation/,
+    ],
     [
       'a.yaml',
       'workloads:\n  - name: a\n    source: gone.ts\n',
@@ -211,6 +238,33 @@ test('a file that is missing, or of no known format, is one line', async (scene)
   assertFailure(await skerry(['apply', '-f', scene.file('a.txt', '')], options), 'FILE_FORMAT', 1, /\.yaml, \.yml/);
 });
 
+test('revisions that share the traffic are asked for as they stand, with what the workload says of them all', async (scene) => {
+  const node = await scene.node();
+  const text = `
+workloads:
+  - name: new
+    memory: 96MiB
+    env: { MODE: test }
+    min: 1
+    revisions:
+      - traffic: 90
+        image: ${DIGEST}
+      - traffic: 10
+        image: ${DIGEST}
+        memory: 128MiB
+        env: { MORE: logs }
+`;
+  const result = await skerry(['apply', '-f', scene.file('split.yaml', text)], { data: node.data });
+  assert.is(result.stderr, '');
+  assert.equal(plans(node)[1]!.workloads, [
+    {
+      name: 'new',
+      settings: { memory: '96MiB', env: { MODE: 'test' }, min: 1 },
+      revisions: [revision(DIGEST, 90), revision(DIGEST, 10, { memory: '128MiB', env: { MORE: 'logs' } })],
+    },
+  ]);
+});
+
 test('what the node refuses changes nothing', async (scene) => {
   const node = await scene.node({
     ...planning,
@@ -241,7 +295,10 @@ test('export writes YAML that says the same again', async (scene) => {
   const node = await scene.node({ ...planning, 'GET /v1/export': () => ({ workloads }) });
   const exported = await skerry(['export', 'a'], { data: node.data });
   assert.match(exported.stdout, /^workloads:\n {2}- name: a\n/);
-  assert.is(node.requests[0]!.url, '/v1/export?name=a');
+  assert.equal(
+    node.requests.map((request) => request.url),
+    ['/v1/export?name=a'],
+  );
   const path = scene.file('again.yaml', exported.stdout);
   await skerry(['apply', '-f', path, '--dry-run'], { data: node.data });
   const { name: _name, image: _image, ...settings } = workloads[0]!;

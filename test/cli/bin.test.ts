@@ -34,7 +34,10 @@ test('before anything is built it says in one line what to run', async ({ skerry
   assertFailure(await skerry('up'), 'NOT_SET_UP', 1, /npm start/);
 });
 
-test('up is the node, in this process; everything else is the command line', async ({ root, skerry }) => {
+test('up is the node, in this process, as is what doctor finds out without one; everything else is the command line', async ({
+  root,
+  skerry,
+}) => {
   install(root);
   const part = async (...args: string[]) => JSON.parse((await skerry(...args)).stdout);
   assert.equal(await part('up', '--listen', 'x:1'), ['daemon', 'up', '--listen', 'x:1']);
@@ -46,6 +49,7 @@ test('up is the node, in this process; everything else is the command line', asy
     '--listen',
     'x:1',
   ]);
+  assert.equal(await part('examine', '--data', '/d'), ['daemon', 'examine', '--data', '/d']);
   assert.equal(await part('up', '--help'), ['cli', 'up', '--help']);
   assert.equal(await part('--data', 'up', 'ls'), ['cli', '--data', 'up', 'ls']);
   assert.equal(await part('deploy', 'up'), ['cli', 'deploy', 'up']);

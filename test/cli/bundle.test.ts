@@ -110,6 +110,8 @@ test('the same files in another place give the same bytes, with nothing of the m
   assert.is(other.source, here.source);
   assert.not.match(here.source, folder);
   assert.not.match(here.source, 'sourceMappingURL');
+  assert.is(other.map, here.map);
+  assert.not.match(here.map, folder);
 });
 
 test('a syntax error is told with its file, line and column', async () => {
@@ -129,6 +131,17 @@ test('the file is named from where the user stands, however it was given', async
   await files({ 'src/index.ts': 'export default {' });
   assert.match((await failure(join(folder, 'src/index.ts'))).message, /^src\/index\.ts:1:17: /);
   assert.match((await failure('./index.ts', join(folder, 'src'))).message, /^index\.ts:1:17: /);
+});
+
+test('a file outside of where the user stands is named by its whole path', async () => {
+  await files({ 'src/index.ts': 'import "../lib/other.ts"; export default 1;', 'lib/other.ts': 'let 1;', 'a/b/x': '' });
+  for (const [entry, current, file] of [
+    ['index.ts', 'src', 'lib/other.ts'],
+    ['../../src/index.ts', 'a/b', 'lib/other.ts'],
+  ] as const) {
+    const { message } = await failure(entry, join(folder, current));
+    assert.ok(message.startsWith(`${join(folder, file)}:1:5: `), message);
+  }
 });
 
 test('an import that is not there is told with its place and what to do', async () => {
@@ -202,7 +215,11 @@ test('what the node says about the bundle is told with the place in the file tha
 test('what the node says about anything else is left as it is', async () => {
   await files({ 'index.ts': 'export default { fetch() {} };' });
   const made = await bundle('index.ts');
-  for (const error of [buildErrors.BUILD_TIMEOUT(15), buildErrors.BUILD_FAILED('no place'), new Error('x')]) {
+  for (const error of [
+    buildErrors.BUILD_TIMEOUT('index.ts', 15),
+    buildErrors.BUILD_FAILED('no place'),
+    new Error('x'),
+  ]) {
     assert.is(made.explain(error), error);
   }
 });

@@ -84,8 +84,7 @@ test('rm removes each of its workloads and waits until it is gone', async ({ sta
   const settled = (name: 'x' | 'y'): Handler => {
     return (_request, response) => {
       if (left[name]-- === 0) return problem(response, 404, 'NO_WORKLOAD', `there is no workload ${name}`);
-      const view = workloadOf(name);
-      return { ...view, status: { ...view.status, phase: 'removing' } };
+      return problem(response, 503, 'REMOVING', `${name} is removed, but requests that it had still run`);
     };
   };
   const gone: Handler = (_request, response) => void response.writeHead(204).end();

@@ -1,6 +1,6 @@
 import { appendFileSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { DeployRequest } from '../../gateway/admin/schemas.ts';
@@ -94,10 +94,14 @@ test('a TypeScript file is bundled, uploaded and built; what the build says is t
   assert.is(upload.headers['content-type'], 'text/javascript');
   assert.match(upload.body.toString(), /hi there/);
   assert.not.match(upload.body.toString(), /: Response =>/);
+  const map = node.of('POST /v1/artifacts')[1]!;
+  assert.is(map.headers['content-type'], 'application/json');
+  assert.equal(JSON.parse(map.body.toString()).sources, ['hello.ts']);
   assert.equal(JSON.parse(node.of('POST /v1/builds')[0]!.body.toString()), {
     language: 'javascript',
     source: DIGEST,
     label: path,
+    sourceMap: DIGEST,
   });
 });
 
@@ -128,7 +132,7 @@ test('a syntax error is told with file, line and column before anything is sent'
   const path = scene.file('broken.ts', 'export default {\n  fetch() { return new Response("x" }\n};\n');
   const result = await skerry(['deploy', path], { data: node.data });
   assert.is(result.status, 1);
-  assert.ok(result.stderr.startsWith(`${relative('', path)}:2:`), result.stderr);
+  assert.ok(result.stderr.startsWith(`${path}:2:`), result.stderr);
   assert.match(result.stderr, /^[^\n]+\[[A-Z_]+\]\n$/);
   assert.is(node.requests.length, 0);
 });

@@ -1,6 +1,7 @@
+import { build } from 'esbuild';
 import * as assert from 'uvu/assert';
 import { assertFailure, collect, skerry, spawnSkerry } from '../support/cli.ts';
-import { type Handler, problem, revisionOf, workloadOf } from '../support/fake-node.ts';
+import { type Handler, nodeView, problem, revisionOf, workloadOf } from '../support/fake-node.ts';
 import { fakeNodeSuite } from '../support/fake-node-suite.ts';
 
 const test = fakeNodeSuite('looking');
@@ -62,7 +63,7 @@ test('every command that prints a table prints one JSON document with --json', a
     'POST /v1/workloads/shop/rollback': () => workloadOf('shop'),
     'GET /v1/workloads/shop/settled': () => workloadOf('shop'),
     'GET /v1/export': () => ({ workloads: [] }),
-    'GET /v1/doctor': () => ({ healthy: true, probes: [] }),
+    'GET /v1/doctor': () => ({ healthy: true, problems: [], probes: [] }),
     'GET /v1/node': () => nodeView,
   });
   for (const line of [
@@ -159,6 +160,56 @@ test('logs shows time, request and stream, and no line can write to the terminal
   );
 });
 
+test('logs tells stack frames by the file, line and column that they were written in', async ({ start }) => {
+  const line = (revision: string, text: string) =>
+    `${JSON.stringify({ time: '2026-01-31T12:00:00.000Z', revision, requestId: 'r', stream: 'stderr', text })}\n`;
+  const { text: map } = (
+    await build({
+      stdin: {
+        contents: 'type A = string;\n\nexport const f = (a: A) => {\n  throw a;\n};\n',
+        loader: 'ts',
+        sourcefile: 'lib/f.ts',
+      },
+      outfile: 'function.js',
+      write: false,
+      sourcemap: 'external',
+    })
+  ).outputFiles[0]!;
+  const node = await start({
+    'GET /v1/workloads/x/logs': (_request, response) => {
+      const frames = [
+        'f@function.js:2:3',
+        'async*f@function.js:2:3, then',
+        '@entry.js:11:75',
+        'my-function.js:2:3',
+        'f@function.js:99999:1',
+      ];
+      for (const frame of frames) response.write(line('aaaa00000001', frame));
+      response.end(line('bbbb00000002', 'g@function.js:2:3'));
+    },
+    'GET /v1/workloads/x/revisions/aaaa00000001/source-map': (_request, response) => void response.end(map),
+  });
+  const { stdout, stderr } = await skerry(['logs', 'x'], { data: node.data });
+  assert.is(stderr, '');
+  assert.equal(
+    stdout
+      .trimEnd()
+      .split('\n')
+      .map((each) => each.replace(/^.* err {2}/, '')),
+    [
+      'f@lib/f.ts:4:3',
+      'async*f@lib/f.ts:4:3, then',
+      '@entry.js:11:75',
+      'my-function.js:2:3',
+      'f@function.js:99999:1',
+      'g@function.js:2:3',
+    ],
+  );
+  assert.is(node.of('GET /v1/workloads/x/revisions/aaaa00000001/source-map').length, 1, 'the map is read once');
+  const json = await skerry(['logs', 'x', '--json'], { data: node.data });
+  assert.is(JSON.parse(json.stdout.split('\n')[0]!).text, 'f@lib/f.ts:4:3');
+});
+
 test('log lines that arrive in pieces, inside a character too, come out whole', async ({ start }) => {
   const bytes = Buffer.from(`${JSON.stringify(record('größer 漢字'))}\n${JSON.stringify(record('zwei'))}\n`);
   const node = await start({
@@ -191,55 +242,6 @@ test('--tail takes a number of lines', async ({ start }) => {
     const result = await skerry(['logs', 'x', `--tail=${tail}`], { data: node.data });
     assertFailure(result, 'BAD_FLAG', 2, /--tail: must be a whole number/);
   }
-});
-
-const nodeView = {
-  version: '0.1.0',
-  pid: 1,
-  dataFolder: '/d',
-  engine: 'jco 1.35.0',
-  gateway: 'http://127.0.0.1:8080',
-  startedAt: '2026-01-31T12:00:00.000Z',
-  workloads: 2,
-  notices: ['no native engine'],
-};
-const probe = (part: string, available: boolean, advice: string[] = []) => {
-  return { part, available, provider: 'jco', quality: 'slow', advice };
-};
-
-test('doctor tells what the machine can run, how well, and what would help', async ({ start }) => {
-  const node = await start({
-    'GET /v1/node': () => nodeView,
-    'GET /v1/doctor': () => ({ healthy: true, probes: [probe('wasm', true, ['build the native engine'])] }),
-  });
-  const { status, stdout, stderr } = await skerry(['doctor'], { data: node.data });
-  assert.is(status, 0);
-  assert.is(stderr, '');
-  assert.match(stdout, /^engine +jco 1\.35\.0$/m);
-  assert.match(stdout, /^notice +no native engine$/m);
-  assert.match(stdout, /^wasm: available, jco\n {2}slow\n {2}→ build the native engine$/m);
-  assert.match(stdout, /healthy/);
-});
-
-test('doctor fails when the node is not healthy', async ({ start }) => {
-  const node = await start({
-    'GET /v1/node': () => nodeView,
-    'GET /v1/doctor': () => ({ healthy: false, probes: [probe('wasm', true), probe('disk', false)] }),
-  });
-  const result = await skerry(['doctor'], { data: node.data });
-  assertFailure(result, 'UNHEALTHY', 1, /not available: disk/);
-  assert.match(result.stdout, /^disk: not available/m);
-});
-
-test('doctor without a node says so, and what can be told without one', async ({ start }) => {
-  const node = await start({});
-  await node.close();
-  const result = await skerry(['doctor'], { data: node.data });
-  assertFailure(result, 'NODE_NOT_RUNNING', 1, /skerry up/);
-  assert.match(result.stdout, new RegExp(`data folder +${node.data} \\(will be made\\)`));
-  const json = await skerry(['doctor', '--json'], { data: node.data });
-  assert.is(JSON.parse(json.stdout).error, 'NODE_NOT_RUNNING');
-  assertFailure(json, 'NODE_NOT_RUNNING', 1, /skerry up/);
 });
 
 test('a workload that does not exist is one line', async ({ start }) => {

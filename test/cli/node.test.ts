@@ -160,6 +160,77 @@ test('export, remove and apply: everything is back, and a second apply finds not
   assert.match(await succeed(scene, 'apply', '-f', file), /unchanged hello/);
 });
 
+test('an export holds a split whole: apply finds nothing to do, and brings it back after a removal', async (scene) => {
+  const component = await guest('behaviours');
+  const deploy = (...flags: string[]) => succeed(scene, 'deploy', component, '--name', 'canary', ...flags);
+  const settings = ['--route', '/birds/*', '--queue', '7', '--min', '1', '--max', '3', '--idle', '90s', '--reuse', '2'];
+  await deploy(...settings, '--env', 'WHICH=old', '--cpus', '0.25');
+  await deploy(...settings, '--env', 'WHICH=unused');
+  await deploy(...settings, '--memory', '48MiB');
+  const kept = (await view(scene, 'canary')).revisions.map((revision) => revision.id);
+  const [latest, , oldest] = kept;
+  await succeed(scene, 'traffic', 'canary', `${latest}=10`, `${oldest}=90`);
+  const exported = await succeed(scene, 'export');
+  assert.match(exported, /^ {4}timeout: 10s\n/m, 'what both say alike stands once');
+  assert.match(exported, /^ {6}- traffic: 90\n {8}image: sha256:\w+\n {8}memory: 64MiB\n {8}cpus: 0\.25\n/m);
+  const file = write(scene, 'split.yaml', exported);
+  assert.match(await succeed(scene, 'apply', '-f', file), /^= unchanged canary\n= unchanged hello\nApplied: 0 cr/);
+  assert.equal(
+    (await view(scene, 'canary')).revisions.map(({ id }) => id),
+    kept,
+    'the history stays as it is',
+  );
+  const before = await view(scene, 'canary');
+  await succeed(scene, 'rm', 'canary');
+  assert.match(await succeed(scene, 'apply', '-f', file), /^\+ create {4}canary\n/);
+  const after = await view(scene, 'canary');
+  const sorted = ({ spec }: WorkloadView) => [...spec.traffic].sort((a, b) => a.percent - b.percent);
+  assert.equal(sorted(after), sorted(before));
+  assert.equal({ ...after.spec, traffic: [] }, { ...before.spec, traffic: [] });
+  assert.equal(
+    after.revisions.map(({ id, percent }) => [id, percent]),
+    [
+      [latest, 10],
+      [oldest, 90],
+    ],
+  );
+  assert.is(await succeed(scene, 'export'), exported);
+  const json = write(scene, 'split.json', await succeed(scene, 'export', 'canary', '--json'));
+  assert.match(await succeed(scene, 'apply', '-f', json), /^= unchanged canary\n/);
+  const wrong = write(scene, 'wrong.yaml', exported.replace('traffic: 10', 'traffic: 20'));
+  assertFailure(
+    await run(scene, 'apply', '-f', wrong),
+    'SETTING',
+    1,
+    /wrong\.yaml:\d+:\d+: workloads\[0\]\.revisions: must/,
+  );
+  await succeed(scene, 'rm', 'canary');
+});
+
+test('a stack in the log names the file, line and column that were written, also when only those have moved', async (scene) => {
+  const lib = (head: string) =>
+    `${head}type Name = string;\nexport const fail = (name: Name): never => {\n  throw new Error(name);\n};\n`;
+  write(scene, 'stack/lib/fail.ts', lib(''));
+  const main = write(
+    scene,
+    'stack/index.ts',
+    "import { fail } from './lib/fail.ts';\nexport default { fetch(): Response {\n  return fail('on purpose');\n} };\n",
+  );
+  const deploy = async () => JSON.parse(await succeed(scene, 'deploy', main, '--json')) as WorkloadView;
+  const before = await deploy();
+  const stack = async () => {
+    await run(scene, 'invoke', 'stack');
+    const lines = (await succeed(scene, 'logs', 'stack', '--tail', '20')).split('\n');
+    const at = lines.findLastIndex((line) => line.includes('Uncaught Error: on purpose'));
+    return lines.slice(at + 1, at + 3).map((line) => line.replace(/^.* err {2}/, ''));
+  };
+  assert.equal(await stack(), ['fail@lib/fail.ts:3:9', 'fetch@index.ts:3:10']);
+  write(scene, 'stack/lib/fail.ts', lib('// A comment,\n// and another one.\n'));
+  assert.is((await deploy()).generation, before.generation, 'the same bundle is the same revision');
+  assert.equal(await stack(), ['fail@lib/fail.ts:5:9', 'fetch@index.ts:3:10']);
+  await succeed(scene, 'rm', 'stack');
+});
+
 test('scaled to nothing it is parked, and says so; scaled up it answers', async (scene) => {
   assert.match(await succeed(scene, 'scale', 'hello', '--max', '0'), /^hello is parked/);
   assertFailure(await run(scene, 'invoke', 'hello'), 'PARKED', 22, /skerry scale/);
@@ -202,6 +273,26 @@ test('routes that clash name who has them', async (scene) => {
   assertFailure(clash, 'ROUTE_CLASH', 1, /\/shared\/\* belongs to first/);
   assert.is(await (await fetch(`${scene.gateway}/shared/x`)).text(), 'two GET /shared/x \n');
   await succeed(scene, 'rm', 'first');
+});
+
+test("a route within another workload's default route is deployed with a warning, and both say so", async (scene) => {
+  const component = await guest('behaviours');
+  const warning =
+    /^ {2}warning: its route \/hello\/hello takes requests from hello, which has \/hello\/\* by default$/m;
+  const args = ['deploy', component, '--name', 'cuckoo', '--route', '/hello/hello'];
+  assert.match(await succeed(scene, ...args), warning);
+  assert.is(await (await fetch(`${scene.gateway}/hello/hello`)).text(), 'hello', 'the most specific route wins');
+  assert.match(await succeed(scene, 'inspect', 'cuckoo'), /^warning: its route \/hello\/hello takes/m);
+  assert.match(
+    await succeed(scene, 'inspect', 'hello'),
+    /^warning: the route \/hello\/hello of cuckoo takes requests/m,
+  );
+  assert.is((await view(scene, 'hello')).warnings.length, 1);
+  const file = write(scene, 'warned.yaml', await succeed(scene, 'export', 'cuckoo'));
+  assert.match(await succeed(scene, 'apply', '-f', file), /unchanged cuckoo\n {4}warning: its route/);
+  assert.is(JSON.parse(await succeed(scene, 'apply', '-f', file, '--json')).changes[0].warnings.length, 1);
+  await succeed(scene, 'rm', 'cuckoo');
+  assert.equal((await view(scene, 'hello')).warnings, []);
 });
 
 test('deploy --watch: a save changes what the URL answers, Ctrl-C leaves it deployed', async (scene) => {
@@ -261,9 +352,9 @@ test('once the node has stopped, the command line says how to start it', async (
   const [code] = await once(scene.node, 'exit');
   assert.is(code, 0, scene.log());
   assertFailure(await run(scene, 'ls'), 'NODE_NOT_RUNNING', 1, /skerry up/);
-  const doctor = await run(scene, 'doctor');
-  assertFailure(doctor, 'NODE_NOT_RUNNING', 1, /skerry up/);
-  assert.match(doctor.stdout, /^data folder +.* \(writable\)$/m);
+  const doctor = await succeed(scene, 'doctor');
+  assert.match(doctor, /^node +none is running at /);
+  assert.match(doctor, /^data folder: available, .*\n {2}writable$/m);
 });
 
 test.run();

@@ -34,7 +34,7 @@ function handlers(built: string[]): Record<string, Handler> {
   let current = workloadOf('app');
   return {
     'POST /v1/artifacts': (request) => {
-      built.push(request.body.toString());
+      if (request.headers['content-type'] === 'text/javascript') built.push(request.body.toString());
       return { digest: `sha256:${hex(request.body)}`, size: request.body.length };
     },
     'POST /v1/builds': (request, response) => {

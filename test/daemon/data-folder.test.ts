@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -88,6 +89,22 @@ dataFolder('it is made for its owner alone, with a key, a version and the proces
   await data.close();
   await data.close();
   assert.is(existsSync(join(data.path, 'skerry.pid')), false);
+});
+
+dataFolder('of a start that failed nothing is left but what was there before', async ({ folder }) => {
+  mkdirSync(folder);
+  const data = await openDataFolder(join(folder, 'not', 'there', 'yet'));
+  mkdirSync(join(data.path, 'state'));
+  writeFileSync(join(data.path, 'state', 'data'), 'x');
+  await data.discard();
+  assert.equal(readdirSync(folder), []);
+  const other = await openDataFolder(join(folder, 'not', 'there', 'yet'));
+  writeFileSync(join(folder, 'not', 'mine'), 'x');
+  await other.discard();
+  assert.equal(readdirSync(join(folder, 'not')), ['mine'], 'what somebody else has put there stays');
+  await (await openDataFolder(join(folder, 'known'))).close();
+  await (await openDataFolder(join(folder, 'known'))).discard();
+  assert.ok(existsSync(join(folder, 'known', 'node.key')), 'a folder that was there is kept');
 });
 
 dataFolder('the key stays the same from start to start, and is another one in another folder', async ({ folder }) => {

@@ -1,9 +1,11 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { connect } from 'node:tls';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type KeyValueStore, openKeyValueStore } from '../../runtime/keyvalue/store.ts';
+import { makeCertificate, writeCertificate } from '../support/certificates.ts';
 import { guest } from '../support/guests.ts';
 import { header, RawConnection } from '../support/raw-http.ts';
 import { ask, discard, type ProcessOptions, spawnNode, startProcess, temporaryFolder } from '../support/test-node.ts';
@@ -59,6 +61,53 @@ test('a request that takes longer than the stop timeout is broken off, and the n
     connection.destroy();
   } finally {
     await discard(node);
+  }
+});
+
+test('a node without a usable certificate does not start, and says what is wrong with it', async () => {
+  const files = writeCertificate();
+  const args = ['--tls-cert', files.cert, '--tls-key', files.key];
+  try {
+    writeFileSync(files.key, makeCertificate().key);
+    rmSync(await failsToStart({ args }, 'TLS_MISMATCH', /key\.pem is not that of the certificate/), {
+      recursive: true,
+    });
+    rmSync(files.key);
+    rmSync(await failsToStart({ args }, 'TLS_UNREADABLE', /key\.pem cannot be read \(ENOENT\)/), { recursive: true });
+  } finally {
+    rmSync(files.folder, { recursive: true });
+  }
+});
+
+test('over TLS, SIGHUP has the node take a new certificate; a bad one is told, and the one before goes on', async () => {
+  const files = writeCertificate();
+  const node = await startProcess({ args: ['--tls-cert', files.cert, '--tls-key', files.key] });
+  const subject = async () => {
+    const socket = connect({ port: Number(new URL(node.url).port), rejectUnauthorized: false });
+    await new Promise<void>((resolve, reject) => socket.once('secureConnect', resolve).once('error', reject));
+    const { CN } = socket.getPeerCertificate().subject;
+    socket.destroy();
+    return CN;
+  };
+  try {
+    assert.match(node.url, /^https:/);
+    assert.is(await subject(), 'localhost');
+    writeFileSync(files.key, 'nonsense');
+    node.child.kill('SIGHUP');
+    while (!node.output.includes('TLS_INVALID'))
+      await new Promise((resolve) => node.child.stdout!.once('data', resolve));
+    assert.is(await subject(), 'localhost');
+    const next = makeCertificate({ name: 'next' });
+    writeFileSync(files.cert, next.cert);
+    writeFileSync(files.key, next.key);
+    node.child.kill('SIGHUP');
+    while (!node.output.includes('new certificate"')) {
+      await new Promise((resolve) => node.child.stdout!.once('data', resolve));
+    }
+    assert.is(await subject(), 'next');
+  } finally {
+    await discard(node);
+    rmSync(files.folder, { recursive: true });
   }
 });
 
@@ -175,6 +224,9 @@ test('a port in use is named, and the folder is free again', async () => {
     const env = { SKERRY_ADMIN_TOKEN: 'x'.repeat(16) };
     await failsToStart({ data, env, args: ['--admin', `127.0.0.1:${port}`] }, 'PORT_IN_USE', /admin API/);
     assert.not(existsSync(join(data, 'skerry.sock')));
+    const fresh = { data: join(data, 'new', 'folder'), args: ['--listen', `127.0.0.1:${port}`] };
+    await failsToStart(fresh, 'PORT_IN_USE', /gateway/);
+    assert.not(existsSync(join(data, 'new')), 'a folder that was made for this start is gone again');
     rmSync(data, { recursive: true });
   } finally {
     taken.close();

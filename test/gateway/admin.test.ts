@@ -39,6 +39,8 @@ function assertProblem(answer: Answer, status: number, code: string, detail?: Re
   if (detail) assert.match(problem.detail, detail);
 }
 
+const revisionOfFn = async () => (await node.admin.call('GET', '/v1/workloads/fn')).json().revisions[0];
+
 const withToken = (headers: Record<string, string> = {}) => ({ authorization: `Bearer ${TOKEN}`, ...headers });
 
 test('the socket is its owner alone, in a folder that is too', () => {
@@ -83,6 +85,9 @@ test('what is not there is a problem, on both listeners', async () => {
   assertProblem(await node.admin.call('PUT', '/v1/workloads/nobody/scale', { min: 1 }), 404, 'NO_WORKLOAD');
   assertProblem(await node.admin.call('POST', '/v1/workloads/nobody/rollback', {}), 404, 'NO_WORKLOAD');
   assertProblem(await node.admin.call('GET', '/v1/workloads/nobody/logs'), 404, 'NO_WORKLOAD');
+  for (const path of ['nobody/revisions/aaaa00000001', `fn/revisions/${(await revisionOfFn()).id}`]) {
+    assertProblem(await node.admin.call('GET', `/v1/workloads/${path}/source-map`), 404, 'NOT_FOUND', /source map/);
+  }
   assertProblem(await node.admin.call('GET', '/v1/workloads/nobody/invoke/'), 404, 'NO_WORKLOAD');
 });
 
@@ -190,6 +195,7 @@ test('the description of the API is valid OpenAPI 3.1 in which every route stand
     'get /v1/workloads',
     'get /v1/workloads/{name}',
     'get /v1/workloads/{name}/logs',
+    'get /v1/workloads/{name}/revisions/{revision}/source-map',
     'get /v1/workloads/{name}/settled',
     'post /v1/apply',
     'post /v1/artifacts',
@@ -340,14 +346,14 @@ test('garbage on the admin socket and port is answered or closed on, and the API
 test('apply says what it would do, does all of it, and export gives it back', async () => {
   const digest = await node.admin.upload(readFileSync(await guest('behaviours')));
   const artifact = { digest, mediaType: 'application/wasm' };
+  const revision = (label: string) => ({ artifact, label, percent: 100, settings: {} });
   const workloads = [
     {
       name: 'a',
-      artifact,
-      label: 'a',
       settings: { memory: '48MiB', routes: ['/only-a'], env: { A: 'b' }, idle: '5s' },
+      revisions: [revision('a')],
     },
-    { name: 'b', artifact, label: 'b', settings: { concurrency: 3, timeout: '1500ms' } },
+    { name: 'b', settings: { concurrency: 3, timeout: '1500ms' }, revisions: [revision('b')] },
   ];
   const dry = (await node.admin.call('POST', '/v1/apply', { workloads, dryRun: true })).json();
   assert.equal(
@@ -356,7 +362,7 @@ test('apply says what it would do, does all of it, and export gives it back', as
   );
   assert.is(dry.applied, false);
   assertProblem(await node.admin.call('GET', '/v1/workloads/a'), 404, 'NO_WORKLOAD');
-  const clash = [...workloads, { name: 'c', artifact, label: 'c', settings: { routes: ['/only-a'] } }];
+  const clash = [...workloads, { name: 'c', settings: { routes: ['/only-a'] }, revisions: [revision('c')] }];
   assertProblem(await node.admin.call('POST', '/v1/apply', { workloads: clash, dryRun: false }), 409, 'ROUTE_CLASH');
   assertProblem(await node.admin.call('GET', '/v1/workloads/a'), 404, 'NO_WORKLOAD');
   assertProblem(
@@ -372,9 +378,10 @@ test('apply says what it would do, does all of it, and export gives it back', as
   assert.is(exported.length, 2);
   const again = exported.map(({ name, image, ...settings }: { name: string; image: string }) => ({
     name,
-    artifact: { digest: image, mediaType: 'application/wasm' },
-    label: name,
     settings,
+    revisions: [
+      { artifact: { digest: image, mediaType: 'application/wasm' }, label: name, percent: 100, settings: {} },
+    ],
   }));
   const plan = (await node.admin.call('POST', '/v1/apply', { workloads: again, dryRun: true })).json();
   assert.equal(
@@ -384,6 +391,50 @@ test('apply says what it would do, does all of it, and export gives it back', as
       ['unchanged', []],
     ],
   );
+});
+
+test('an apply of revisions with shares says what each is, and one of them that cannot run changes nothing', async () => {
+  const mediaType = 'application/wasm';
+  const artifact = { digest: await node.admin.upload(readFileSync(await guest('behaviours'))), mediaType };
+  const broken = { digest: await node.admin.upload(Buffer.from('not wasm')), mediaType };
+  const apply = (second: object, percent: number) =>
+    node.admin.call('POST', '/v1/apply', {
+      workloads: [
+        {
+          name: 'canary',
+          settings: { memory: '48MiB' },
+          revisions: [
+            { artifact, label: 'old.wasm', percent: 100 - percent, settings: {} },
+            { label: 'new.wasm', percent, ...second },
+          ],
+        },
+      ],
+      dryRun: false,
+    });
+  assertProblem(await apply({ artifact: broken, settings: {} }, 10), 400, 'NOT_WASM', /new\.wasm/);
+  assertProblem(await apply({ artifact, settings: { min: 1 } }, 10), 400, 'INVALID_REQUEST', /settings: .*min/);
+  assertProblem(await apply({ artifact, settings: {} }, 10), 400, 'REVISION_TWICE', /canary/);
+  assertProblem(await apply({ artifact, settings: { memory: '64MiB' } }, 0), 400, 'INVALID_REQUEST', /percent/);
+  assertProblem(await node.admin.call('GET', '/v1/workloads/canary'), 404, 'NO_WORKLOAD');
+  const [change] = (await apply({ artifact, settings: { memory: '64MiB' } }, 10)).json().changes;
+  const { traffic } = (await node.admin.call('GET', '/v1/workloads/canary')).json().spec;
+  const [old, fresh] = traffic.map((share: { revision: string }) => share.revision);
+  assert.is(
+    change.details.filter((line: string) => line.includes('cpus')).length,
+    1,
+    'what both say alike stands once',
+  );
+  for (const line of [`${old} memory: 48MiB`, `${fresh} memory: 64MiB`, `traffic: ${old}=90 ${fresh}=10`]) {
+    assert.ok(change.details.includes(line), `${line} in ${change.details.join('\n')}`);
+  }
+  const [next] = (await apply({ artifact, settings: { memory: '96MiB' } }, 20)).json().changes;
+  assert.is(next.action, 'update');
+  const last = next.details[0].split(' ')[0];
+  assert.equal(next.details, [
+    `${last} memory: 48MiB -> 96MiB`,
+    `traffic: ${old}=90 ${fresh}=10 -> ${old}=80 ${last}=20`,
+  ]);
+  await node.admin.call('DELETE', '/v1/workloads/canary');
 });
 
 test('a workload shows its spec and status side by side, with nothing of it left when it is removed', async () => {
@@ -398,11 +449,28 @@ test('a workload shows its spec and status side by side, with nothing of it left
   assertProblem(await node.admin.call('GET', '/v1/workloads/gone'), 404, 'NO_WORKLOAD');
 });
 
+test('a removed workload is waited for until its last request is over', async () => {
+  await node.admin.deploy('slow');
+  const connection = await RawConnection.open(node.url);
+  await connection.write('POST /slow/echo HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhalf');
+  const inFlight = async () => (await node.admin.call('GET', '/v1/workloads/slow')).json().revisions[0].stats.inFlight;
+  while ((await inFlight()) === 0);
+  await node.admin.call('DELETE', '/v1/workloads/slow');
+  const settled = (timeoutMs: number) => node.admin.call('GET', `/v1/workloads/slow/settled?timeoutMs=${timeoutMs}`);
+  const gone = settled(60_000);
+  assertProblem(await settled(0), 503, 'REMOVING', /slow is removed/);
+  await connection.write('whole');
+  assert.is((await connection.response()).body.toString(), 'halfwhole');
+  assertProblem(await gone, 404, 'NO_WORKLOAD');
+  connection.destroy();
+});
+
 test('doctor and node tell what runs here', async () => {
   const doctor = (await node.admin.call('GET', '/v1/doctor')).json();
   assert.is(doctor.healthy, true);
   const parts = doctor.probes.map(({ part }: { part: string }) => part);
-  for (const part of ['wasm', 'container', 'vm', 'disk', 'memory']) assert.ok(parts.includes(part), part);
+  for (const part of ['wasm', 'container', 'vm', 'machine', 'disk', 'memory', 'cgroups', 'KVM'])
+    assert.ok(parts.includes(part), part);
   const view = (await node.admin.call('GET', '/v1/node')).json();
   assert.is(view.gateway, node.url);
   assert.is(view.pid, process.pid);

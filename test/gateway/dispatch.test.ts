@@ -42,12 +42,16 @@ test('the path that a workload sees is what the client wrote, without the prefix
     await sees('/cart/1', 'shop.example', '/cart/1', null);
   }));
 
-test('hosts are taken from where the client wrote them: case, port, IPv6, absolute-form targets', () =>
+test('hosts are taken from where the client wrote them: case, port, final dot, IPv6, absolute-form targets', () =>
   withPlane(async (plane) => {
     await plane.settledDeploy('one', '1', { routes: ['/shared/*'] }, mirror('one'));
     await plane.settledDeploy('two', '2', { routes: ['two.example/shared/*'] }, mirror('two'));
     assert.is((await ask(plane, '/shared/x', 'two.example')).name, 'two');
     assert.is((await ask(plane, '/shared/x', 'TWO.example:81')).name, 'two');
+    assert.is((await ask(plane, '/shared/x', 'two.example.')).name, 'two');
+    assert.is((await ask(plane, '/shared/x', 'two.example.:8080')).authority, 'two.example.:8080');
+    assert.is((await ask(plane, '/shared/x', 'two.example.:8080')).name, 'two');
+    assert.is((await ask(plane, '/', 'one.localhost.')).name, 'one');
     assert.is((await ask(plane, '/shared/x', '[::1]:8080')).name, 'one');
     assert.is((await ask(plane, '/shared/x', '[::1]')).authority, '[::1]');
     // The target's own authority wins over Host (RFC 9112, 3.2.2).

@@ -75,7 +75,8 @@ secrets('what export writes deploys the same revision again', async ({ node }) =
   const { name, image, ...again } = exported;
   assert.equal({ ...again, ...settings, allow: again.allow }, again);
   const artifact = { digest: image, mediaType: 'application/wasm' };
-  const workloads = [{ name, artifact, label: 'fn.wasm', settings: again }];
+  const revisions = [{ artifact, label: 'fn.wasm', percent: 100, settings: {} }];
+  const workloads = [{ name, revisions, settings: again }];
   const plan = await node.admin.call('POST', '/v1/apply', { workloads, dryRun: true });
   assert.is(plan.json().changes[0].action, 'unchanged');
 });

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { SkerryError } from '../../errors/skerry-error.ts';
 import { Dispatcher, type Outcome } from '../../gateway/dispatch.ts';
-import { listenHttp1 } from '../../gateway/listener/http1.ts';
+import type { GatewayExchange } from '../../gateway/exchange.ts';
+import { type Listener, type ListenOptions, listen } from '../../gateway/listener/listen.ts';
 import { answerOwn } from '../../gateway/own-paths.ts';
 import { Reconciler } from '../../runtime/reconciler/reconciler.ts';
 import { openStateStore, type StateStore } from '../../runtime/state/index.ts';
@@ -25,7 +26,7 @@ export class ControlPlane {
   readonly reconciler: Reconciler;
   readonly dispatcher: Dispatcher;
   readonly folder: string;
-  #listener: Awaited<ReturnType<typeof listenHttp1>> | null = null;
+  #listener: Listener | null = null;
 
   private constructor(store: StateStore, folder: string, desired: DesiredState) {
     this.store = store;
@@ -57,10 +58,13 @@ export class ControlPlane {
   }
 
   /** Starts the reconciler and the listener. */
-  async serve(): Promise<this> {
+  async serve(options: Pick<ListenOptions, 'certificate' | 'limits'> = {}): Promise<this> {
     this.reconciler.start();
-    const own = { dispatch: (exchange: never) => this.dispatcher.dispatch(exchange), own: answerOwn(this.dispatcher) };
-    this.#listener = await listenHttp1('127.0.0.1', 0, own);
+    const handlers = {
+      dispatch: (exchange: GatewayExchange) => this.dispatcher.dispatch(exchange),
+      own: answerOwn(this.dispatcher),
+    };
+    this.#listener = await listen({ host: '127.0.0.1', port: 0, handlers, ...options });
     return this;
   }
 
@@ -78,7 +82,7 @@ export class ControlPlane {
   ): Promise<Change> {
     const artifact = this.driver.define(bytes, guest);
     const revision = revisionOf(name, artifact, bytes, settings, OFFERED);
-    const [change] = await this.desired.deploy([{ revision, settings }]);
+    const [change] = await this.desired.deploy([{ name, revisions: [{ revision, percent: 100 }], settings }]);
     return change as Change;
   }
 
@@ -124,9 +128,16 @@ export class ControlPlane {
     });
   }
 
+  /** Stops the listener alone. */
+  async stopListening(graceMs: number): Promise<void> {
+    const listener = this.#listener;
+    this.#listener = null;
+    await listener?.close(graceMs);
+  }
+
   /** Stops it and keeps its state. */
   async stop(graceMs = 100): Promise<void> {
-    await this.#listener?.close(graceMs);
+    await this.stopListening(graceMs);
     await this.reconciler.close(graceMs);
     await this.store.close();
   }
@@ -138,8 +149,11 @@ export class ControlPlane {
 }
 
 /** Runs `work` over a control plane of its own. */
-export async function withPlane(work: (plane: ControlPlane) => Promise<void>): Promise<void> {
-  const plane = await (await ControlPlane.start()).serve();
+export async function withPlane(
+  work: (plane: ControlPlane) => Promise<void>,
+  options?: Parameters<ControlPlane['serve']>[0],
+): Promise<void> {
+  const plane = await (await ControlPlane.start()).serve(options);
   try {
     await work(plane);
   } finally {

@@ -25,6 +25,8 @@ export interface Answer {
   readonly headers: FlatHeaders;
   readonly body: Buffer;
   readonly trailers: FlatHeaders | null;
+  /** It was handed over in one call, so that a listener knows its length. */
+  readonly whole: boolean;
 }
 
 export interface TestExchange {
@@ -184,9 +186,9 @@ function makeReply(window: number) {
     received += chunk.byteLength;
     room -= chunk.byteLength;
   }
-  function finish(trailers: FlatHeaders | null): void {
+  function finish(trailers: FlatHeaders | null, whole: boolean): void {
     ended = true;
-    answered({ status, headers, body: Buffer.concat(chunks), trailers });
+    answered({ status, headers, body: Buffer.concat(chunks), trailers, whole });
   }
 
   const sink: ReplySink = {
@@ -203,7 +205,7 @@ function makeReply(window: number) {
     send(code, fields, body) {
       begin(code, fields);
       if (body) take(body);
-      finish(null);
+      finish(null, true);
     },
     start: begin,
     write(chunk) {
@@ -218,7 +220,7 @@ function makeReply(window: number) {
     },
     end(trailers) {
       if (!started || ended) throw new Error('end outside start and end');
-      finish(trailers);
+      finish(trailers, false);
     },
     abort(reason) {
       ended = true;

@@ -156,7 +156,8 @@ export class FakeInstance implements Instance {
   }
 
   stats(): InstanceStats {
-    return { requests: this.requests, failures: 0, inFlight: this.inFlight, cpuMs: this.requests, memoryBytes: 1024 };
+    const counts = { requests: this.requests, failures: 0, inFlight: this.inFlight, cpuMs: this.requests };
+    return { ...counts, memoryBytes: 1024, coldStarts: 1, warmStarts: 0, startMs: 1 };
   }
 
   async pause(): Promise<void> {}

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { RevisionView, WorkloadView } from '../../gateway/admin/schemas.ts';
+import type { NodeView, RevisionView, WorkloadView } from '../../gateway/admin/schemas.ts';
 
 export interface Recorded {
   readonly method: string;
@@ -89,7 +89,15 @@ export function revisionOf(id: string, changes: Partial<RevisionView> = {}): Rev
     isolation: 'wasm',
     decision: 'a component runs as wasm',
     artifact: { digest: DIGEST, mediaType: 'application/wasm' },
-    limits: { memoryBytes: 2 ** 26, cpuMillicores: 500, timeoutMs: 10_000, startTimeoutMs: 30_000, concurrency: 64 },
+    limits: {
+      memoryBytes: 2 ** 26,
+      cpuMillicores: 500,
+      timeoutMs: 10_000,
+      startTimeoutMs: 30_000,
+      concurrency: 64,
+      maxRequestBytes: 2 ** 30,
+      maxResponseBytes: 2 ** 30,
+    },
     priority: 5,
     reuse: 1,
     env: {},
@@ -118,10 +126,22 @@ export function workloadOf(name: string, changes: Partial<WorkloadView> = {}): W
     },
     status: { observedGeneration: 1, phase: 'ready', message: '', traffic },
     urls: [`http://127.0.0.1:8080/${name}`],
+    warnings: [],
     revisions: [revisionOf('aaaa00000001')],
     ...changes,
   };
 }
+
+export const nodeView: NodeView = {
+  version: '0.1.0',
+  pid: 1,
+  dataFolder: '/d',
+  engine: 'jco 1.35.0',
+  gateway: 'http://127.0.0.1:8080',
+  startedAt: '2026-01-31T12:00:00.000Z',
+  workloads: 2,
+  notices: ['no native engine'],
+};
 
 /** Handlers that take a deploy of `name`, as a node does that is ready at once. */
 export function deployable(name: string, view: WorkloadView = workloadOf(name)): Record<string, Handler> {

@@ -8,13 +8,14 @@ import type { AdminApp } from '../base-app.ts';
 import { type BuildEvent, BuildRequest, Stored } from '../schemas.ts';
 import { type AdminServices, MAX_ARTIFACT_BYTES } from '../services.ts';
 
-/** Largest bundle that is built from, in bytes. */
+/** Largest bundle that is built from, and largest source map, in bytes. */
 const MAX_SOURCE_BYTES = 32 * 2 ** 20;
 
 const putArtifact = createRoute({
   method: 'post',
   path: '/v1/artifacts',
-  description: 'Stores the raw body by its digest: a component, or a JavaScript bundle to build one from.',
+  description:
+    'Stores the raw body by its digest: a component, or a JavaScript bundle to build one from and its source map.',
   request: { query: z.object({ label: z.string().optional() }) },
   responses: { 201: { description: 'Stored', content: { 'application/json': { schema: Stored } } } },
 });
@@ -40,10 +41,11 @@ export function artifactRoutes(app: AdminApp, services: AdminServices): void {
 
   app.openapi(postBuild, async (c) => {
     const request = c.req.valid('json');
-    if (!(await services.blobs.has(request.source)))
-      throw gatewayErrors.ARTIFACT_MISSING(request.label, request.source);
-    const source = await services.blobs.open(request.source);
-    if (source.size > MAX_SOURCE_BYTES) throw gatewayErrors.TOO_LARGE(`${MAX_SOURCE_BYTES / 2 ** 20}MiB`);
+    for (const digest of [request.source, request.sourceMap ?? []].flat()) {
+      if (!(await services.blobs.has(digest))) throw gatewayErrors.ARTIFACT_MISSING(request.label, digest);
+      const { size } = await services.blobs.open(digest);
+      if (size > MAX_SOURCE_BYTES) throw gatewayErrors.TOO_LARGE(`${MAX_SOURCE_BYTES / 2 ** 20}MiB`);
+    }
     c.header('content-type', 'application/x-ndjson');
     return stream(c, async (out) => {
       const gone = new AbortController();
@@ -51,7 +53,7 @@ export function artifactRoutes(app: AdminApp, services: AdminServices): void {
       const say = (event: BuildEvent) => out.write(`${JSON.stringify(event)}\n`);
       try {
         const progress = (step: string) => void say({ event: 'progress', step });
-        await say(await services.build(request.source, request.label, progress, gone.signal));
+        await say(await services.build(request, progress, gone.signal));
       } catch (reason) {
         await say({ event: 'failed', problem: JSON.parse(problemBody(asSkerryError(reason), nextRequestId())) });
       }

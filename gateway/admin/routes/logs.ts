@@ -1,8 +1,11 @@
+import { readFile } from 'node:fs/promises';
 import { createRoute, z } from '@hono/zod-openapi';
 import { stream } from 'hono/streaming';
 import type { LogRecord } from '../../../runtime/logs/workload-logs.ts';
 import { WorkloadName } from '../../../runtime/workload/settings.ts';
+import { gatewayErrors } from '../../errors.ts';
 import type { AdminApp } from '../base-app.ts';
+import { RevisionId } from '../schemas.ts';
 import type { AdminServices } from '../services.ts';
 
 /** Lines kept for a follower that reads slower than the workload writes; then the oldest are left out. */
@@ -21,6 +24,17 @@ const getLogs = createRoute({
   },
   responses: {
     200: { description: 'NDJSON of LogLine', content: { 'application/x-ndjson': { schema: z.string() } } },
+  },
+});
+
+const getSourceMap = createRoute({
+  method: 'get',
+  path: '/v1/workloads/{name}/revisions/{revision}/source-map',
+  description:
+    'The source map (ECMA-426) that the revision was built with: tells `function.js:LINE:COLUMN` of its log.',
+  request: { params: z.object({ name: WorkloadName, revision: RevisionId }) },
+  responses: {
+    200: { description: 'The map', content: { 'application/json': { schema: z.string() } } },
   },
 });
 
@@ -66,6 +80,14 @@ class Backlog {
 }
 
 export function logRoutes(app: AdminApp, services: AdminServices): void {
+  app.openapi(getSourceMap, async (c) => {
+    const { name, revision: id } = c.req.valid('param');
+    const revision = services.desired.revision(name, id);
+    const map = revision && (await services.sourceMap(revision.artifact.digest));
+    if (!map) throw gatewayErrors.NOT_FOUND(`source map of revision ${id} of ${name}`);
+    return c.body(await readFile(map.path), 200, { 'content-type': 'application/json' }) as never;
+  });
+
   app.openapi(getLogs, async (c) => {
     const { name } = c.req.valid('param');
     const { follow, tail } = c.req.valid('query');

@@ -1,15 +1,14 @@
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { createRoute, z } from '@hono/zod-openapi';
-import type { Driver } from '../../../runtime/driver.ts';
 import type { FlatHeaders } from '../../../runtime/exchange.ts';
 import { reconcilerErrors } from '../../../runtime/reconciler/errors.ts';
-import type { Change, Deploy } from '../../../runtime/workload/desired-state.ts';
-import { revisionOf } from '../../../runtime/workload/revision-of.ts';
 import { WorkloadName } from '../../../runtime/workload/settings.ts';
 import { gatewayErrors } from '../../errors.ts';
-import { NodeExchange } from '../../listener/node-exchange.ts';
+import { makeFront } from '../../listener/front.ts';
+import { Http1Exchange } from '../../listener/http1-exchange.ts';
 import type { AdminApp } from '../base-app.ts';
-import { describeChange } from '../describe-change.ts';
+import { checkedDeploys } from '../checked-deploys.ts';
+import { exportWorkload } from '../export-workload.ts';
 import {
   DeployRequest,
   Export,
@@ -22,7 +21,6 @@ import {
   WorkloadView,
 } from '../schemas.ts';
 import type { AdminServices } from '../services.ts';
-import { settingsOf } from '../settings-of.ts';
 import { workloadView } from '../views.ts';
 
 /** A client that waits for a roll-out is answered after this long at the latest, in milliseconds. */
@@ -58,7 +56,9 @@ const routes = {
   settled: createRoute({
     method: 'get',
     path: '/v1/workloads/{name}/settled',
-    description: 'Answered when the node has brought the workload to this generation, or failed to, or at the timeout.',
+    description:
+      'Answered when the node has brought the workload to this generation, or failed to, or at the timeout. Of a removed ' +
+      'workload: 404 when nothing of it runs any more, 503 REMOVING at the timeout.',
     request: {
       params,
       query: z.object({
@@ -112,8 +112,9 @@ export function workloadRoutes(app: AdminApp, services: AdminServices): void {
 
   app.openapi(routes.deploy, async (c) => {
     const { name } = c.req.valid('param');
-    const request = c.req.valid('json');
-    await checkedDeploys(services, [{ name, ...request }], true);
+    const { artifact, label, settings, expectGeneration } = c.req.valid('json');
+    const revisions = [{ artifact, label, percent: 100, settings: {} }];
+    await checkedDeploys(services, [{ name, settings, revisions, expectGeneration }], true);
     return c.json(show(name), 200);
   });
 
@@ -126,11 +127,12 @@ export function workloadRoutes(app: AdminApp, services: AdminServices): void {
     const { name } = c.req.valid('param');
     const { generation, timeoutMs } = c.req.valid('query');
     const done = () => {
+      if (!desired.get(name)) return reconciler.gone(name);
       const status = reconciler.controller(name)?.status;
-      if (!desired.get(name)) return true;
       return status !== undefined && status.observedGeneration >= generation && status.phase !== 'progressing';
     };
     await reconciler.until(done, timeoutMs);
+    if (!desired.get(name) && !reconciler.gone(name)) throw gatewayErrors.REMOVING(name);
     return c.json(show(name), 200);
   });
 
@@ -162,11 +164,13 @@ export function workloadRoutes(app: AdminApp, services: AdminServices): void {
   app.openapi(routes.export, (c) => {
     const { name } = c.req.valid('query');
     const documents = name === undefined ? desired.list() : [desired.require(name)];
-    const workloads = documents.flatMap(({ value }) => {
-      const revision = desired.revision(value.name, value.traffic[0]?.revision ?? '');
-      if (!revision) return [];
-      return [{ name: value.name, image: revision.artifact.digest, ...settingsOf(value, revision) }];
-    });
+    const workloads = documents.map(({ value }) =>
+      exportWorkload(value, (id) => {
+        const revision = desired.revision(value.name, id);
+        if (!revision) throw reconcilerErrors.REVISION_MISSING(value.name, id);
+        return revision;
+      }),
+    );
     return c.json({ workloads }, 200);
   });
 
@@ -175,13 +179,16 @@ export function workloadRoutes(app: AdminApp, services: AdminServices): void {
     const name = c.req.param('name');
     desired.require(name);
     const { incoming, outgoing } = c.env;
-    const exchange = new NodeExchange(incoming, outgoing, 'http', invokeTarget(incoming.url as string));
+    const exchange = new Http1Exchange(incoming, outgoing, INVOKE_FRONT, invokeTarget(incoming.url as string));
     // Over TCP it is the node's own token, which is not for workloads.
     if (incoming.socket.remoteAddress !== undefined) dropHeader(exchange.headers, 'authorization');
     services.dispatcher.dispatchTo(name, exchange);
     return RESPONSE_ALREADY_SENT;
   });
 }
+
+/** Invocations are held to the same limits as what comes by the gateway. */
+const INVOKE_FRONT = makeFront('http');
 
 const INVOKE = /^\/v1\/workloads\/[^/]*\/invoke/;
 
@@ -193,48 +200,4 @@ function invokeTarget(url: string): string {
 
 function dropHeader(headers: FlatHeaders, name: string): void {
   for (let i = headers.length - 2; i >= 0; i -= 2) if (headers[i] === name) headers.splice(i, 2);
-}
-
-interface Wanted extends z.infer<typeof DeployRequest> {
-  readonly name: string;
-}
-
-type PlannedChange = Plan['changes'][number];
-
-/** Checks all of these, the cheap checks first, and deploys them unless `commit` is false. */
-async function checkedDeploys(
-  services: AdminServices,
-  wanted: readonly Wanted[],
-  commit: boolean,
-): Promise<PlannedChange[]> {
-  const { desired, drivers, blobs } = services;
-  const offered = new Set(drivers.keys());
-  const deploys: Deploy[] = [];
-  for (const { name, artifact, label, settings, expectGeneration } of wanted) {
-    if (deploys.some((other) => other.revision.workload === name)) {
-      throw gatewayErrors.INVALID_REQUEST(`the workload ${name} stands there twice`);
-    }
-    if (!(await blobs.has(artifact.digest))) throw gatewayErrors.ARTIFACT_MISSING(name, artifact.digest);
-    deploys.push({ revision: revisionOf(name, artifact, label, settings, offered), settings, expectGeneration });
-  }
-  const planned = desired.plan(deploys);
-  const before = new Map(planned.map((change) => [change.name, currentRevision(services, change)]));
-  for (const { revision } of deploys) {
-    const driver = drivers.get(revision.isolation) as Driver | undefined;
-    if (!driver) throw reconcilerErrors.DRIVER_MISSING(revision.workload, revision.isolation);
-    await driver.check(revision, revision.label, () => {});
-  }
-  const changes = commit ? await desired.deploy(deploys) : planned;
-  return changes.map((change, i) => ({
-    name: change.name,
-    action: change.action,
-    details: describeChange(change, before.get(change.name) ?? null, (deploys[i] as Deploy).revision),
-    generation: change.generation,
-  }));
-}
-
-/** The revision that has the traffic before a change. */
-function currentRevision(services: AdminServices, change: Change) {
-  const id = change.before?.traffic[0]?.revision;
-  return id === undefined ? null : services.desired.revision(change.name, id);
 }

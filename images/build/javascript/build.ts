@@ -16,6 +16,8 @@ export interface JavaScriptBuildOptions {
   readonly cacheFolder?: string | undefined;
   /** Ends the build, waiting or running. */
   readonly signal?: AbortSignal | undefined;
+  /** What the user calls the source, in errors. */
+  readonly label?: string | undefined;
   /** Told each step, as a short phrase. */
   readonly progress?: ((step: string) => void) | undefined;
   /** For the run of the source's top level, in milliseconds; 15,000 when left out. */
@@ -29,6 +31,8 @@ const defaultMemoryLimitBytes = 2 ** 30;
 /** A component of a function that keeps little is 13 MB, nearly all of it the engine. */
 const sizeLimitBytes = 64 * 2 ** 20;
 const mebibyte = 2 ** 20;
+
+const placed = /^function\.js:\d+:\d+: /;
 
 const childPath = join(projectRoot, 'dist', 'componentize-child.js');
 
@@ -105,7 +109,7 @@ async function runChild(request: BuildRequest, options: JavaScriptBuildOptions):
     const [code, signal] = await closed;
     if (options.signal?.aborted) throw buildErrors.BUILD_CANCELLED();
     if (answer?.type === 'built') return answer.path;
-    if (answer?.type === 'problem') throw asError(answer.problem, request);
+    if (answer?.type === 'problem') throw asError(answer.problem, request, options.label ?? 'the source');
     throw buildErrors.BUILDER_BROKEN(`its process ended (${signal ?? code})`).because(new Error(stderr));
   } finally {
     options.signal?.removeEventListener('abort', cancel);
@@ -122,18 +126,19 @@ function killGroup(child: ChildProcess): void {
   }
 }
 
-function asError(problem: BuildProblem, request: BuildRequest): Error {
+/** Where the problem has no place in the source, the source itself is named. */
+function asError(problem: BuildProblem, request: BuildRequest, label: string): Error {
   switch (problem.kind) {
     case 'failed':
-      return buildErrors.BUILD_FAILED(problem.problem);
+      return buildErrors.BUILD_FAILED(placed.test(problem.problem) ? problem.problem : `${label}: ${problem.problem}`);
     case 'no-handler':
-      return buildErrors.BUILD_NO_HANDLER();
+      return buildErrors.BUILD_NO_HANDLER(label);
     case 'timeout':
-      return buildErrors.BUILD_TIMEOUT(request.timeLimitMs / 1000);
+      return buildErrors.BUILD_TIMEOUT(label, request.timeLimitMs / 1000);
     case 'memory':
-      return buildErrors.BUILD_MEMORY(Math.round(request.memoryLimitBytes / mebibyte));
+      return buildErrors.BUILD_MEMORY(label, Math.round(request.memoryLimitBytes / mebibyte));
     case 'too-large':
-      return buildErrors.BUILD_TOO_LARGE(Math.ceil(problem.bytes / mebibyte), request.sizeLimitBytes / mebibyte);
+      return buildErrors.BUILD_TOO_LARGE(label, Math.ceil(problem.bytes / mebibyte), request.sizeLimitBytes / mebibyte);
     case 'broken':
       return buildErrors.BUILDER_BROKEN(problem.why);
   }

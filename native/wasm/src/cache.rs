@@ -21,10 +21,24 @@ pub struct Cache {
 
 /// What a look into the cache found.
 pub enum Found {
-    Component(Box<Component>),
+    Code(Verified),
     Nothing,
     /// There is a file, and it must not or cannot be loaded.
     Unusable(String),
+}
+
+/// Compiled code that this node wrote: its tag was checked. Kept open, so that it is the very file that was checked
+/// whatever its path names by now.
+pub struct Verified(File);
+
+impl Verified {
+    /// Maps the code into memory for an engine of the configuration that it was compiled for.
+    pub fn component(&self, engine: &Engine) -> wasmtime::Result<Component> {
+        let opened = format!("/proc/self/fd/{}", self.0.as_raw_fd());
+        // SAFETY: the content is what this node wrote: its tag was made with a key that only this node has. The folder
+        // is private to the node's user, so that nobody else writes to the file while it is mapped.
+        unsafe { Component::deserialize_file(engine, &opened) }
+    }
 }
 
 impl Cache {
@@ -38,7 +52,7 @@ impl Cache {
     }
 
     /// The code of the component with this digest (64 hex digits).
-    pub fn load(&self, engine: &Engine, digest: &str) -> Found {
+    pub fn find(&self, digest: &str) -> Found {
         let path = self.path(digest);
         let file = match open(&path) {
             Ok(file) => file,
@@ -46,17 +60,9 @@ impl Cache {
             Err(error) => return Found::Unusable(format!("{}: {error}", path.display())),
         };
         match self.verify(&file, &path, digest) {
-            Ok(true) => {}
-            Ok(false) => return Found::Unusable(format!("{}: its tag is not this node's", path.display())),
-            Err(error) => return Found::Unusable(format!("{}: {error}", path.display())),
-        }
-        // The very file that was verified, whatever the path names by now.
-        let opened = format!("/proc/self/fd/{}", file.as_raw_fd());
-        // SAFETY: the content is what this node wrote: its tag was made with a key that only this node has. The folder
-        // is private to the node's user, so that nobody else writes to the file while it is mapped.
-        match unsafe { Component::deserialize_file(engine, &opened) } {
-            Ok(component) => Found::Component(Box::new(component)),
-            Err(error) => Found::Unusable(format!("{}: {error:#}", path.display())),
+            Ok(true) => Found::Code(Verified(file)),
+            Ok(false) => Found::Unusable(format!("{}: its tag is not this node's", path.display())),
+            Err(error) => Found::Unusable(format!("{}: {error}", path.display())),
         }
     }
 

@@ -75,7 +75,7 @@ enum Open {
 impl Calls {
     /// Opens an outbound exchange, within what the function may have of them in one request.
     pub fn send(request: &Arc<Request>) -> Result<(Call, Arc<Exchange>), Error> {
-        let grant = request.function.grants.outbound;
+        let grant = request.function.settings.grants.outbound;
         let mut state = request.calls.lock();
         let refusal = if state.over {
             (Error::ConnectionTerminated, "the request is over".into())

@@ -8,8 +8,8 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 use std::{io, sync::OnceLock};
 
-use wasmtime::Engine;
-
+use crate::pools::Pools;
+use crate::queue::RunQueue;
 use crate::request::Request;
 
 /// The length of a time slice, and how late a deadline may be noticed. A turn of the run queue costs about 2 us, so
@@ -33,9 +33,9 @@ pub struct Clock {
 }
 
 impl Clock {
-    pub fn start(self: &Arc<Self>, engine: Engine) -> io::Result<JoinHandle<()>> {
+    pub fn start(self: &Arc<Self>, pools: Arc<Pools>, queue: Arc<RunQueue>) -> io::Result<JoinHandle<()>> {
         let clock = self.clone();
-        let handle = thread::Builder::new().name("skerry-clock".into()).spawn(move || clock.run(&engine))?;
+        let handle = thread::Builder::new().name("skerry-clock".into()).spawn(move || clock.run(&pools, &queue))?;
         let _ = self.thread.set(handle.thread().clone());
         Ok(handle)
     }
@@ -76,7 +76,7 @@ impl Clock {
         }
     }
 
-    fn run(&self, engine: &Engine) {
+    fn run(&self, pools: &Pools, queue: &RunQueue) {
         let mut idle = 0;
         while !self.closed.load(Ordering::SeqCst) {
             if self.running.load(Ordering::SeqCst) > 0 {
@@ -94,10 +94,11 @@ impl Clock {
                 continue;
             }
             thread::sleep(TICK);
-            engine.increment_epoch();
+            pools.tick();
+            queue.tick();
             self.expire(Instant::now());
         }
-        engine.increment_epoch();
+        pools.tick();
     }
 
     fn expire(&self, now: Instant) {

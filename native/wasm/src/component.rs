@@ -1,6 +1,5 @@
 //! From a component's file to code that can serve: compiled or taken from the cache, then linked.
 
-use std::sync::Arc;
 use std::{fs, io, thread};
 
 use wasmtime::component::Component;
@@ -8,9 +7,10 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use crate::cache::Found;
+use crate::code::{Code, Linked, Source};
 use crate::engine::Engine;
 use crate::failure::first_line;
-use crate::function::Code;
+use crate::pools::Pool;
 
 /// Why a component cannot be served. The codes are shared with runtime/drivers/wasm/wasmtime/failures.ts.
 #[derive(Debug)]
@@ -50,31 +50,29 @@ impl Refusal {
     }
 }
 
-/// Linked code, and what it needs from its start.
-pub struct Prepared {
-    pub code: Arc<Code>,
-    /// Bytes of its largest memory as it is instantiated.
-    pub initial_memory: u64,
-}
-
 /// Compiles the component unless the cache has it, and links it. Blocks: not for a thread that serves.
-pub fn prepare(engine: &Engine, digest: &str, path: &str) -> Result<Prepared, Refusal> {
-    let component = match engine.cache.load(&engine.wasmtime, digest) {
-        Found::Component(component) => *component,
-        Found::Nothing => compile(engine, digest, path)?,
-        Found::Unusable(why) => {
-            engine.outbox.warn(&format!("compiled code is not used and made again: {why}"));
-            compile(engine, digest, path)?
-        }
-    };
-    link(engine, &component)
+pub fn prepare(engine: &Engine, digest: &str, path: &str) -> Result<Code, Refusal> {
+    match engine.cache.find(digest) {
+        Found::Code(verified) => match Code::open(Source::File(verified), &engine.pools) {
+            // It is this node's, and cannot be read all the same.
+            Err(Refusal::Internal(why)) => {
+                engine.outbox.warn(&format!("compiled code of {digest} is made again: {why}"));
+                engine.cache.forget(digest)?;
+            }
+            opened => return opened,
+        },
+        Found::Nothing => {}
+        Found::Unusable(why) => engine.outbox.warn(&format!("compiled code is not used and made again: {why}")),
+    }
+    Code::open(compile(engine, digest, path)?, &engine.pools)
 }
 
-fn compile(engine: &Engine, digest: &str, path: &str) -> Result<Component, Refusal> {
+fn compile(engine: &Engine, digest: &str, path: &str) -> Result<Source, Refusal> {
     // One at a time: a second one would only take memory and CPU from the first.
     let _turn = engine.compiling.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Found::Component(component) = engine.cache.load(&engine.wasmtime, digest) {
-        return Ok(*component);
+    // The one before may have compiled the same.
+    if let Found::Code(verified) = engine.cache.find(digest) {
+        return Ok(Source::File(verified));
     }
     let wasm = fs::read(path).map_err(|error| Refusal::Unreadable(error.to_string()))?;
     match wasm.get(..8) {
@@ -82,7 +80,7 @@ fn compile(engine: &Engine, digest: &str, path: &str) -> Result<Component, Refus
         Some([0, b'a', b's', b'm', ..]) => {}
         _ => return Err(Refusal::NotWasm),
     }
-    let code = in_the_background(|| engine.wasmtime.precompile_component(&wasm))
+    let code = in_the_background(|| engine.pools.compiler().precompile_component(&wasm))
         .map_err(|error| Refusal::Internal(error.to_string()))?
         .map_err(|error| Refusal::Invalid(first_line(&format!("{error:#}"))))?;
     drop(wasm);
@@ -95,11 +93,10 @@ fn compile(engine: &Engine, digest: &str, path: &str) -> Result<Component, Refus
     }
     if let Err(error) = kept {
         engine.outbox.warn(&format!("compiled code could not be kept: {error}"));
-    } else if let Found::Component(component) = engine.cache.load(&engine.wasmtime, digest) {
-        return Ok(*component);
+    } else if let Found::Code(verified) = engine.cache.find(digest) {
+        return Ok(Source::File(verified));
     }
-    // SAFETY: compiled a moment ago by this engine.
-    unsafe { Component::deserialize(&engine.wasmtime, &code) }.map_err(|error| Refusal::Internal(format!("{error:#}")))
+    Ok(Source::Bytes(code))
 }
 
 /// Runs the compiler on as many threads as there are cores, at a low priority so that it yields to what is served.
@@ -118,21 +115,20 @@ fn lower_priority() {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
 }
 
-fn link(engine: &Engine, component: &Component) -> Result<Prepared, Refusal> {
+/// Links a component for a pool.
+pub fn link(pool: &Pool, component: &Component) -> Result<Linked, Refusal> {
     let exports: Vec<String> =
-        component.component_type().exports(&engine.wasmtime).map(|(name, _)| name.to_string()).collect();
+        component.component_type().exports(&pool.wasmtime).map(|(name, _)| name.to_string()).collect();
     let exported = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
-    let pre = engine.linker.instantiate_pre(component).map_err(|error| refused_import(&error))?;
-    let code = if exported("wasi:http/handler@0.3") {
-        ServicePre::new(pre).map(Code::P3)
+    let pre = pool.linker.instantiate_pre(component).map_err(|error| refused_import(&error))?;
+    let linked = if exported("wasi:http/handler@0.3") {
+        ServicePre::new(pre).map(Linked::P3)
     } else if exported("wasi:http/incoming-handler@0.2") {
-        ProxyPre::new(pre).map(Code::P2)
+        ProxyPre::new(pre).map(Linked::P2)
     } else {
         return Err(Refusal::NoHandler);
     };
-    let code = code.map_err(|error| Refusal::Invalid(first_line(&format!("{error:#}"))))?;
-    let pages = component.resources_required().and_then(|needs| needs.max_initial_memory_size).unwrap_or(0);
-    Ok(Prepared { code: Arc::new(code), initial_memory: pages.saturating_mul(64 << 10) })
+    linked.map_err(|error| Refusal::Invalid(first_line(&format!("{error:#}"))))
 }
 
 /// wasmtime names the import in backquotes.

@@ -1,8 +1,10 @@
-//! How wasmtime is set up: what guests may use, and the pool that their instances come from.
+//! How wasmtime is set up: what guests may use, and the pools that their instances come from.
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
-/// An engine and how many instances may live at once.
+use crate::pools::Class;
+
+/// An engine and how many instances may live in it at once.
 pub struct Opened {
     pub engine: Engine,
     pub places: usize,
@@ -10,33 +12,59 @@ pub struct Opened {
     pub warning: Option<String>,
 }
 
-/// Pool sizes to try, largest first. A place reserves 4 GiB of addresses for each memory (so that no memory access
-/// needs a bounds check) and costs nothing until it is used; 1,000 of them fit into the 128 TiB of x86-64 and of most
-/// arm64 kernels, 32 into the 512 GiB of an arm64 kernel with 39-bit addresses. A limit on the address space of the
-/// process (`ulimit -v`) can forbid all of them.
+/// Sizes of the pool without a bound by memory, largest first. A place reserves 4 GiB of addresses for each memory (so
+/// that no memory access needs a bounds check) and costs nothing until it is used; 1,000 of them fit into the 128 TiB
+/// of x86-64 and of most arm64 kernels, 32 into the 512 GiB of an arm64 kernel with 39-bit addresses. A limit on the
+/// address space of the process (`ulimit -v`) can forbid all of them.
 const PLACES: [u32; 4] = [1000, 250, 32, 8];
 /// Instances at once without a pool.
 const PLACES_WITHOUT_POOL: usize = 64;
 
-pub fn open() -> wasmtime::Result<Opened> {
+/// What every place of a class may keep in memory while nobody uses it, in bytes. A Rust guest writes about 1 MiB, a
+/// JavaScript guest 3 to 30.
+pub fn kept(class: Class) -> usize {
+    match class {
+        Class::Small => 2 << 20,
+        Class::Large => 32 << 20,
+        Class::Cold => 0,
+    }
+}
+
+/// The most places of a class, so that all that they keep together is at most a sixteenth (small) or an eighth (large)
+/// of the machine's memory.
+fn most_places(class: Class, memory: u64) -> u32 {
+    match class {
+        Class::Small => (memory / 16 / kept(class) as u64).clamp(16, 1000) as u32,
+        Class::Large => (memory / 8 / kept(class) as u64).clamp(4, 100) as u32,
+        Class::Cold => PLACES[0],
+    }
+}
+
+/// Opens the engine of a class with as many places as the machine allows; fails when it allows no pool at all.
+pub fn open(class: Class) -> wasmtime::Result<Opened> {
+    let most = most_places(class, physical_memory());
+    let fewer = PLACES.into_iter().filter(|&places| places < most);
     let mut refused = String::new();
-    for places in PLACES {
-        match Engine::new(&config(Some(places))) {
+    for places in [most].into_iter().chain(fewer) {
+        match Engine::new(&config(class, Some(places))) {
             Ok(engine) => {
-                let warning = (places != PLACES[0]).then(|| {
-                    format!("the pool of Wasm instances has {places} places instead of {}: {refused}", PLACES[0])
+                let warning = (places != most).then(|| {
+                    format!("the pool of Wasm instances ({class:?}) has {places} places instead of {most}: {refused}")
                 });
                 return Ok(Opened { engine, places: places as usize, warning });
             }
-            Err(error) => refused = format!("{:#}", error),
+            Err(error) => refused = format!("{error:#}"),
         }
     }
-    let engine = Engine::new(&config(None))?;
-    let warning = Some(format!("Wasm instances are made without a pool, which is slower: {refused}"));
-    Ok(Opened { engine, places: PLACES_WITHOUT_POOL, warning })
+    Err(wasmtime::Error::msg(refused))
 }
 
-fn config(places: Option<u32>) -> Config {
+/// Opens the engine of a class without a pool.
+pub fn open_without_pool(class: Class) -> wasmtime::Result<Opened> {
+    Ok(Opened { engine: Engine::new(&config(class, None))?, places: PLACES_WITHOUT_POOL, warning: None })
+}
+
+fn config(class: Class, places: Option<u32>) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -45,7 +73,7 @@ fn config(places: Option<u32>) -> Config {
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
     match places {
         Some(places) => {
-            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(places)));
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(class, places)));
         }
         // Addresses are short here: a memory takes what it uses and some room to grow, and its accesses are checked.
         None => {
@@ -55,7 +83,7 @@ fn config(places: Option<u32>) -> Config {
     config
 }
 
-fn pool(places: u32) -> PoolingAllocationConfig {
+fn pool(class: Class, places: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     // A component has one memory as a rule, and a handful of core instances and tables: its adapters have some too.
     // A component with more than that takes more than one place's share, and is refused when the pool has run out.
@@ -73,20 +101,24 @@ fn pool(places: u32) -> PoolingAllocationConfig {
     // guest its page faults: it halves the cost of a request. The kernel can name these pages since 6.7; before that
     // wasmtime would clear the whole of what is kept, so less is kept.
     let scan = PoolingAllocationConfig::is_pagemap_scan_available();
+    let kept = kept(class);
+    let (memory, table, stack) = match (kept, scan) {
+        (0, _) => (0, 0, 0),
+        (_, true) => (kept, 1 << 20, 256 << 10),
+        (_, false) => (512 << 10, 64 << 10, 256 << 10),
+    };
     pool.pagemap_scan(if scan { Enabled::Yes } else { Enabled::No })
-        .linear_memory_keep_resident(if scan { KEPT_PER_MEMORY } else { 512 << 10 })
-        .table_keep_resident(if scan { 1 << 20 } else { 64 << 10 })
-        .async_stack_keep_resident(256 << 10)
-        .max_unused_warm_slots(warm_slots(physical_memory()));
+        .linear_memory_keep_resident(memory)
+        .table_keep_resident(table)
+        .async_stack_keep_resident(stack)
+        // The number of places bounds what is kept; a place that served a component stays with it while it can.
+        .max_unused_warm_slots(places);
     pool
 }
 
-/// Above what a JavaScript guest writes; a Rust guest writes about 1 MiB, and no more than that is kept for it.
-const KEPT_PER_MEMORY: usize = 32 << 20;
-
-/// Slots that may keep their memory while nobody uses them: together at most an eighth of the machine's memory.
-fn warm_slots(memory: u64) -> u32 {
-    (memory / 8 / KEPT_PER_MEMORY as u64).clamp(4, 100) as u32
+/// Bytes that instances kept for reuse may have together: an eighth of the machine's memory.
+pub fn kept_for_reuse() -> usize {
+    (physical_memory() / 8) as usize
 }
 
 fn physical_memory() -> u64 {
@@ -101,16 +133,32 @@ mod tests {
 
     #[test]
     fn warm_memory_is_a_share_of_the_machine() {
-        assert_eq!(warm_slots(1 << 30), 4);
-        assert_eq!(warm_slots(4 << 30), 16);
-        assert_eq!(warm_slots(256 << 30), 100);
+        for (memory, small, large) in [(1 << 30, 32, 4), (4 << 30, 128, 16), (24 << 30, 768, 96), (1 << 38, 1000, 100)]
+        {
+            assert_eq!(most_places(Class::Small, memory), small);
+            assert_eq!(most_places(Class::Large, memory), large);
+        }
     }
 
     #[test]
     fn every_pool_size_is_a_valid_configuration() {
-        for places in PLACES {
-            Engine::new(&config(Some(places))).unwrap();
+        for class in [Class::Small, Class::Large, Class::Cold] {
+            for places in PLACES {
+                Engine::new(&config(class, Some(places))).unwrap();
+            }
+            Engine::new(&config(class, None)).unwrap();
         }
-        Engine::new(&config(None)).unwrap();
+    }
+
+    #[test]
+    fn code_of_one_class_is_code_of_every_class() {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let hash = |class| {
+            let mut hasher = DefaultHasher::new();
+            Engine::new(&config(class, Some(8))).unwrap().precompile_compatibility_hash().hash(&mut hasher);
+            hasher.finish()
+        };
+        assert_eq!(hash(Class::Small), hash(Class::Large));
+        assert_eq!(hash(Class::Small), hash(Class::Cold));
     }
 }

@@ -7,51 +7,44 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
 use tokio::runtime::Runtime;
-use tokio::sync::Semaphore;
-use wasmtime::component::Linker;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::component::{Prepared, Refusal, prepare};
+use crate::code::Code;
+use crate::component::{Refusal, prepare};
 use crate::config;
-use crate::function::Code;
-use crate::host::{self, Host};
+use crate::instance::KeptBytes;
 use crate::outbox::Outbox;
+use crate::pools::Pools;
 use crate::queue::{RunQueue, start_threads};
 
 pub struct Engine {
-    pub wasmtime: wasmtime::Engine,
-    pub linker: Linker<Host>,
+    pub pools: Arc<Pools>,
     pub queue: Arc<RunQueue>,
     pub clock: Arc<Clock>,
     pub outbox: Arc<Outbox>,
     pub cache: Cache,
-    /// Instances that may live at once.
-    pub places: Semaphore,
+    /// What instances that are kept for reuse have together.
+    pub kept: KeptBytes,
     /// Held by the one who compiles.
     pub compiling: Mutex<()>,
     /// Components in use by digest, so that functions with the same component share its code.
-    components: Mutex<HashMap<String, (Weak<Code>, u64)>>,
+    components: Mutex<HashMap<String, Weak<Code>>>,
     io: Mutex<Option<Runtime>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Engine {
     pub fn open(folder: PathBuf, key: [u8; 32], outbox: Arc<Outbox>) -> Result<Arc<Self>, String> {
-        let opened = config::open().map_err(|error| format!("{error:#}"))?;
-        if let Some(warning) = &opened.warning {
-            outbox.warn(warning);
-        }
-        let linker = host::linker(&opened.engine).map_err(|error| format!("{error:#}"))?;
-        let cache = Cache::open(folder, key, &opened.engine).map_err(|error| error.to_string())?;
+        let pools = Pools::open(|warning| outbox.warn(warning)).map_err(|error| format!("{error:#}"))?;
+        let cache = Cache::open(folder, key, pools.compiler()).map_err(|error| error.to_string())?;
         let engine = Arc::new(Engine {
-            wasmtime: opened.engine,
-            linker,
+            pools: Arc::new(pools),
             queue: Arc::default(),
             clock: Arc::default(),
             outbox,
             cache,
-            places: Semaphore::new(opened.places),
+            kept: KeptBytes::new(config::kept_for_reuse()),
             compiling: Mutex::default(),
             components: Mutex::default(),
             io: Mutex::default(),
@@ -70,10 +63,17 @@ impl Engine {
             .build()?;
         let count = thread::available_parallelism().map_or(1, usize::from).max(2);
         let mut threads = start_threads(&self.queue, count, io.handle())?;
-        threads.push(self.clock.start(self.wasmtime.clone())?);
+        threads.push(self.clock.start(self.pools.clone(), self.queue.clone())?);
         *lock(&self.threads) = threads;
         *lock(&self.io) = Some(io);
         Ok(())
+    }
+
+    /// Runs a short task on the thread of the sockets and timers.
+    pub fn spawn_io(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(io) = lock(&self.io).as_ref() {
+            io.spawn(task);
+        }
     }
 
     /// Runs a job that blocks on a thread where that is allowed.
@@ -84,29 +84,27 @@ impl Engine {
     }
 
     /// Linked code of a component, shared with whoever uses it already.
-    pub fn prepare(&self, digest: &str, path: &str) -> Result<Prepared, Refusal> {
-        if let Some(prepared) = self.shared(digest) {
-            return Ok(prepared);
+    pub fn prepare(&self, digest: &str, path: &str) -> Result<Arc<Code>, Refusal> {
+        if let Some(code) = self.shared(digest) {
+            return Ok(code);
         }
-        let prepared = prepare(self, digest, path)?;
+        let code = Arc::new(prepare(self, digest, path)?);
         if let Some(earlier) = self.shared(digest) {
             return Ok(earlier);
         }
         let mut components = lock(&self.components);
-        components.retain(|_, (code, _)| code.strong_count() > 0);
-        components.insert(digest.to_string(), (Arc::downgrade(&prepared.code), prepared.initial_memory));
-        Ok(prepared)
+        components.retain(|_, code| code.strong_count() > 0);
+        components.insert(digest.to_string(), Arc::downgrade(&code));
+        Ok(code)
     }
 
-    fn shared(&self, digest: &str) -> Option<Prepared> {
-        let components = lock(&self.components);
-        let (code, initial_memory) = components.get(digest)?;
-        Some(Prepared { code: code.upgrade()?, initial_memory: *initial_memory })
+    fn shared(&self, digest: &str) -> Option<Arc<Code>> {
+        lock(&self.components).get(digest)?.upgrade()
     }
 
     /// Ends the guests that run and the threads. Requests that were not over fail as stopped.
     pub fn close(&self) {
-        self.places.close();
+        self.pools.close();
         self.queue.close();
         self.clock.close();
         for thread in lock(&self.threads).drain(..) {

@@ -21,6 +21,8 @@ pub enum Failure {
     Full,
     /// A fault of the engine itself.
     Internal(String),
+    /// It used more CPU time than a request may.
+    Cpu,
 }
 
 impl Failure {
@@ -36,6 +38,7 @@ impl Failure {
             Failure::Stopped => 8,
             Failure::Full => 9,
             Failure::Internal(_) => 10,
+            Failure::Cpu => 11,
         }
     }
 

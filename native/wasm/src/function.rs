@@ -1,20 +1,24 @@
-//! A function: a component with the settings of one revision.
+//! A function: a component with the settings of one revision, its figures, and the instances that it keeps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
+use crate::code::Code;
+use crate::instance::Kept;
+use crate::pools::Class;
+use crate::shared::Crowd;
 use wasmtime_wasi_config::WasiConfigVariables;
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
-use wasmtime_wasi_http::p3::bindings::ServicePre;
 
-use crate::host::Host;
-
-/// A compiled component, linked: what only has to be done once for all functions that share it.
-pub enum Code {
-    /// Exports wasi:http/incoming-handler@0.2.x.
-    P2(ProxyPre<Host>),
-    /// Exports wasi:http/handler@0.3.x.
-    P3(ServicePre<Host>),
+pub struct Settings {
+    /// Bytes of all memories and tables of an instance together.
+    pub memory_limit: usize,
+    /// CPU time that one request may use.
+    pub cpu_limit: Option<Duration>,
+    /// Requests that one instance may serve.
+    pub reuse: u32,
+    pub env: Vec<(String, String)>,
+    pub grants: Grants,
 }
 
 /// What a function may use beyond its own memory.
@@ -36,31 +40,73 @@ pub struct Outbound {
 
 pub struct Function {
     pub code: Arc<Code>,
-    /// Bytes of all memories and tables of an instance together.
-    pub memory_limit: usize,
-    pub env: Vec<(String, String)>,
-    pub grants: Grants,
-    cpu: AtomicU64,
-    peak: AtomicUsize,
+    pub settings: Arc<Settings>,
+    pub figures: Figures,
+    /// Instances that wait for their next request.
+    pub kept: Kept,
+    /// Instances that serve several requests at once.
+    pub crowd: Crowd,
 }
 
 impl Function {
-    pub fn new(code: Arc<Code>, memory_limit: usize, env: Vec<(String, String)>, grants: Grants) -> Self {
-        Function { code, memory_limit, env, grants, cpu: AtomicU64::new(0), peak: AtomicUsize::new(0) }
+    pub fn new(code: Arc<Code>, settings: Settings) -> Self {
+        Function {
+            code,
+            settings: Arc::new(settings),
+            figures: Figures::default(),
+            kept: Kept::default(),
+            crowd: Crowd::default(),
+        }
     }
 
-    /// Adds CPU time of a guest thread, in nanoseconds.
+    /// The class of places that its instances take, by the most memory that it needed so far.
+    pub fn class(&self) -> Class {
+        let peak = self.figures.peak.load(Ordering::Relaxed);
+        Class::of(peak.max(self.code.initial_memory as usize))
+    }
+}
+
+/// What is counted of a function since it was loaded.
+#[derive(Default)]
+pub struct Figures {
+    /// CPU time of its guests in nanoseconds.
+    cpu: AtomicU64,
+    /// The most memory that one instance had, in bytes.
+    peak: AtomicUsize,
+    /// Instances made, and the time that this took in nanoseconds.
+    made: AtomicU64,
+    making: AtomicU64,
+    /// Requests served by an instance that had served before.
+    reused: AtomicU64,
+}
+
+impl Figures {
     pub fn add_cpu(&self, nanoseconds: u64) {
         self.cpu.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
-    /// Notes the peak of an instance's memory, in bytes.
     pub fn note_peak(&self, bytes: usize) {
         self.peak.fetch_max(bytes, Ordering::Relaxed);
     }
 
-    /// CPU time so far in nanoseconds, and the highest peak of memory in bytes.
-    pub fn stats(&self) -> (u64, usize) {
-        (self.cpu.load(Ordering::Relaxed), self.peak.load(Ordering::Relaxed))
+    pub fn note_made(&self, took: Duration) {
+        self.made.fetch_add(1, Ordering::Relaxed);
+        self.making.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    pub fn note_reused(&self) {
+        self.reused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// CPU time in ms, peak in bytes, instances made, time to make them in ms, requests in an instance used before.
+    pub fn list(&self) -> Vec<f64> {
+        let milliseconds = |value: &AtomicU64| value.load(Ordering::Relaxed) as f64 / 1e6;
+        vec![
+            milliseconds(&self.cpu),
+            self.peak.load(Ordering::Relaxed) as f64,
+            self.made.load(Ordering::Relaxed) as f64,
+            milliseconds(&self.making),
+            self.reused.load(Ordering::Relaxed) as f64,
+        ]
     }
 }

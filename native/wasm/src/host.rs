@@ -1,5 +1,6 @@
 //! What a guest finds around it: WASI with nothing granted, and the bounds on what it can make the host keep for it.
 
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wasmtime::component::{Linker, ResourceTable};
@@ -8,11 +9,12 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_config::WasiConfig;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::function::Function;
+use crate::function::Settings;
 use crate::limits::Limits;
 use crate::outgoing::Outgoing;
 use crate::output::Output;
 use crate::request::Request;
+use crate::shared::Shared;
 use crate::{keyvalue_draft, keyvalue_draft2, logging};
 
 /// Handles that one instance may hold. With `FIELDS` this bounds the host's memory for headers to 128 MiB.
@@ -23,9 +25,7 @@ const FIELDS: usize = 64 << 10;
 const CALL_BYTES: usize = 8 << 20;
 /// Random bytes that one call may ask for.
 const RANDOM_BYTES: u64 = 4 << 20;
-/// Ticks of the clock before a guest must let others run, see `clock::TICK`. The first slice is longer, so that most
-/// requests are never interrupted.
-const FIRST_SLICE: u64 = 2;
+/// Ticks of the clock in every time slice after the first.
 const SLICE: u64 = 1;
 
 pub struct Host {
@@ -33,9 +33,11 @@ pub struct Host {
     http: WasiHttpCtx,
     pub table: ResourceTable,
     outgoing: Outgoing,
-    function: Arc<Function>,
+    settings: Arc<Settings>,
     pub limits: Limits,
     pub current: Arc<Current>,
+    /// Set when the instance serves several requests at once.
+    pub shared: Option<Arc<Shared>>,
 }
 
 /// The request that an instance serves: none while it waits for its next one, and of several at once the last that
@@ -47,18 +49,27 @@ impl Current {
         self.lock().clone()
     }
 
+    pub fn set(&self, request: Option<Arc<Request>>) {
+        let before = mem::replace(&mut *self.lock(), request);
+        drop(before);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Request>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Host {
-    /// A store for one instance that serves `request`.
+    /// Ticks of the clock before a new guest must let others run, see `clock::TICK`: longer than the slices that
+    /// follow, so that most requests are never interrupted.
+    pub const FIRST_SLICE: u64 = 2;
+
+    /// A store for one instance that serves `request` first.
     pub fn store(engine: &Engine, request: &Arc<Request>) -> Store<Host> {
-        let function = &request.function;
+        let settings = &request.function.settings;
         let current = Arc::new(Current(Mutex::new(Some(request.clone()))));
         let mut wasi = WasiCtxBuilder::new();
-        wasi.envs(&function.env)
+        wasi.envs(&settings.env)
             .stdout(Output::stdout(current.clone()))
             .stderr(Output::stderr(current.clone()))
             .allow_tcp(false)
@@ -74,22 +85,30 @@ impl Host {
             http,
             table,
             outgoing: Outgoing::new(current.clone()),
-            function: function.clone(),
-            limits: Limits::new(function.memory_limit),
+            settings: settings.clone(),
+            limits: Limits::new(settings.memory_limit),
             current,
+            shared: None,
         };
         let mut store = Store::new(engine, host);
         store.limiter(|host| &mut host.limits);
         store.set_hostcall_fuel(CALL_BYTES);
-        store.set_epoch_deadline(FIRST_SLICE);
+        store.set_epoch_deadline(Self::FIRST_SLICE);
         // Runs inside the guest at the end of each slice, while it is instantiated too.
         store.epoch_deadline_callback(|context| {
-            let Some(request) = context.data().current.get() else { return Ok(UpdateDeadline::Interrupt) };
-            if request.must_end().is_some() {
-                return Ok(UpdateDeadline::Interrupt);
-            }
-            request.preempt();
-            Ok(UpdateDeadline::Yield(SLICE))
+            let host = context.data();
+            let must_end = match (&host.shared, host.current.get()) {
+                (Some(shared), _) => {
+                    shared.preempt();
+                    shared.is_stuck()
+                }
+                (None, Some(request)) => {
+                    request.preempt();
+                    request.must_end().is_some()
+                }
+                (None, None) => true,
+            };
+            Ok(if must_end { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(SLICE) })
         });
         store
     }
@@ -115,7 +134,7 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    wasmtime_wasi_config::add_to_linker(&mut linker, |host: &mut Host| WasiConfig::from(&host.function.grants.config))?;
+    wasmtime_wasi_config::add_to_linker(&mut linker, |host: &mut Host| WasiConfig::from(&host.settings.grants.config))?;
     keyvalue_draft::add_to_linker(&mut linker)?;
     keyvalue_draft2::add_to_linker(&mut linker)?;
     logging::add_to_linker(&mut linker)?;

@@ -6,6 +6,7 @@ mod body;
 mod cache;
 mod calls;
 mod clock;
+mod code;
 mod component;
 mod config;
 mod engine;
@@ -15,6 +16,7 @@ mod failure;
 mod function;
 mod head;
 mod host;
+mod instance;
 mod keyvalue;
 mod keyvalue_draft;
 mod keyvalue_draft2;
@@ -25,12 +27,14 @@ mod operands;
 mod outbox;
 mod outgoing;
 mod output;
+mod pools;
 mod queue;
 mod reply;
 mod request;
 mod serve;
 mod serve_p2;
 mod serve_p3;
+mod shared;
 mod task;
 
 use std::collections::HashMap;
@@ -46,10 +50,15 @@ use napi_derive::napi;
 use crate::body::{BodyStream, IncomingBody, Pushed, RequestBody};
 use crate::component::Refusal;
 use crate::engine::Engine;
-use crate::function::{Function, Grants, Outbound};
+use crate::function::{Figures, Function, Grants, Outbound, Settings};
 use crate::latin1::Latin1;
 use crate::outbox::{Event, Outbox, flag};
 use crate::request::Request;
+
+/// A request makes and frees some hundred small pieces of memory, on one thread for another: this allocator is made for
+/// that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The version of wasmtime, from the lock file that this library was built with.
 #[napi]
@@ -69,9 +78,17 @@ pub struct NativeEngine {
     requests: Mutex<Vec<Option<Arc<Request>>>>,
 }
 
-/// What a function may use beyond its own memory.
+/// The settings of a function, as JavaScript says them.
 #[napi(object)]
-pub struct GrantSettings {
+pub struct FunctionSettings {
+    /// Limit of an instance's memory, in bytes.
+    pub memory: f64,
+    /// Limit of the CPU time of one request, in milliseconds; 0 for none.
+    pub cpu: f64,
+    /// Requests that one instance may serve.
+    pub reuse: u32,
+    /// The environment, names and values in turn.
+    pub env: Vec<String>,
     /// What wasi:config tells it, names and values in turn.
     pub config: Vec<String>,
     /// Outbound requests of one request, in all and at once; 0 for none.
@@ -79,11 +96,17 @@ pub struct GrantSettings {
     pub outbound_at_once: u32,
 }
 
-impl From<GrantSettings> for Grants {
-    fn from(settings: GrantSettings) -> Self {
-        Grants {
-            config: pairs(settings.config).collect(),
-            outbound: Outbound { requests: settings.outbound_requests, at_once: settings.outbound_at_once },
+impl From<FunctionSettings> for Settings {
+    fn from(settings: FunctionSettings) -> Self {
+        Settings {
+            memory_limit: settings.memory as usize,
+            cpu_limit: (settings.cpu > 0.0).then(|| Duration::from_secs_f64(settings.cpu / 1000.0)),
+            reuse: settings.reuse,
+            env: pairs(settings.env).collect(),
+            grants: Grants {
+                config: pairs(settings.config).collect(),
+                outbound: Outbound { requests: settings.outbound_requests, at_once: settings.outbound_at_once },
+            },
         }
     }
 }
@@ -160,29 +183,16 @@ impl NativeEngine {
         self.job(ticket, move |engine| Ok(engine.cache.forget(&digest)?));
     }
 
-    /// Compiles and links a component, and makes it callable as the function `id`. `env` has names and values in turn; `memory` is the limit
-    /// in bytes; `grants` is what the function may use beyond its own memory.
-    #[allow(clippy::too_many_arguments, reason = "numbers and strings cross more cheaply than objects")]
+    /// Compiles and links a component, and makes it callable as the function `id`.
     #[napi(catch_unwind)]
-    pub fn load(
-        &self,
-        ticket: u32,
-        id: u32,
-        digest: String,
-        path: String,
-        memory: f64,
-        env: Vec<String>,
-        grants: GrantSettings,
-    ) {
+    pub fn load(&self, ticket: u32, id: u32, digest: String, path: String, settings: FunctionSettings) {
         let functions = self.functions.clone();
         self.job(ticket, move |engine| {
-            let prepared = engine.prepare(&digest, &path)?;
-            if prepared.initial_memory > memory as u64 {
-                return Err(Refusal::Memory(prepared.initial_memory));
+            let code = engine.prepare(&digest, &path)?;
+            if code.initial_memory > settings.memory as u64 {
+                return Err(Refusal::Memory(code.initial_memory));
             }
-            let env = pairs(env).collect();
-            let function = Function::new(prepared.code, memory as usize, env, grants.into());
-            lock(&functions).insert(id, Arc::new(function));
+            lock(&functions).insert(id, Arc::new(Function::new(code, settings.into())));
             Ok(())
         });
     }
@@ -190,7 +200,13 @@ impl NativeEngine {
     /// Forgets a function. Its code is freed when no other one shares it and its last request is over.
     #[napi(catch_unwind)]
     pub fn unload(&self, id: u32) {
-        lock(&self.functions).remove(&id);
+        let function = lock(&self.functions).remove(&id);
+        if let (Some(function), Some(engine)) = (function, lock(&self.engine).clone()) {
+            engine.clone().spawn_blocking(move || {
+                function.crowd.close();
+                function.kept.clear(&engine);
+            });
+        }
     }
 
     /// Starts a request under a slot that is free. `head` is packed as head.rs says, `fields` the number of its fields;
@@ -294,12 +310,17 @@ impl NativeEngine {
         }
     }
 
-    /// CPU time of a function's guests so far in milliseconds, and the most memory that one of them had, in bytes.
+    /// The figures of a function, see `Figures::list`.
     #[napi(catch_unwind)]
     pub fn stats(&self, id: u32) -> Vec<f64> {
         let function = lock(&self.functions).get(&id).cloned();
-        let (cpu, peak) = function.map_or((0, 0), |function| function.stats());
-        vec![cpu as f64 / 1e6, peak as f64]
+        function.map_or_else(|| Figures::default().list(), |function| function.figures.list())
+    }
+
+    /// Bytes of memory that places for instances keep while nobody uses them.
+    #[napi(catch_unwind)]
+    pub fn kept_bytes(&self) -> f64 {
+        lock(&self.engine).as_ref().map_or(0.0, |engine| engine.pools.kept_bytes() as f64)
     }
 
     /// Ends everything. Requests that are not over fail as stopped.

@@ -18,6 +18,11 @@ impl Limits {
         Limits { limit, used: 0, peak: 0, exceeded: false }
     }
 
+    /// What the instance has now, in bytes.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
     /// The most that the instance had at one time, in bytes.
     pub fn peak(&self) -> usize {
         self.peak

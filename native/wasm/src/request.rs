@@ -1,6 +1,6 @@
 //! One request while it runs: shared by the guest's task, the Node thread and the clock.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -30,7 +30,12 @@ pub struct Request {
     pub outbox: Arc<Outbox>,
     reply: Mutex<Reply>,
     stop: AtomicU8,
-    preempted: AtomicBool,
+    /// CPU time that it used so far in nanoseconds, up to its last turn.
+    cpu: AtomicU64,
+    /// It was put into the run queue.
+    begun: AtomicBool,
+    /// Time slices that it used up.
+    slices: AtomicU32,
     /// Wakes the task for what comes from outside the guest: a stop, or room for more of the answer.
     waker: AtomicWaker,
 }
@@ -59,7 +64,9 @@ impl Request {
             outbox,
             reply: Mutex::default(),
             stop: AtomicU8::new(RUN),
-            preempted: AtomicBool::new(false),
+            cpu: AtomicU64::new(0),
+            begun: AtomicBool::new(false),
+            slices: AtomicU32::new(0),
             waker: AtomicWaker::new(),
         })
     }
@@ -108,6 +115,7 @@ impl Request {
     /// Why the task must end now, if it must.
     pub fn must_end(&self) -> Option<Failure> {
         match self.stop.load(Ordering::Acquire) {
+            RUN if self.is_over_cpu() => Some(Failure::Cpu),
             RUN if Instant::now() < self.deadline => None,
             STOPPED => Some(Failure::Stopped),
             _ => Some(Failure::Deadline),
@@ -124,14 +132,30 @@ impl Request {
         self.waker.register(waker);
     }
 
-    /// Notes that the guest used up its time slice.
-    pub fn preempt(&self) {
-        self.preempted.store(true, Ordering::Relaxed);
+    /// Notes that the request was put into the run queue; true when it had been before.
+    pub fn begin(&self) -> bool {
+        self.begun.swap(true, Ordering::Relaxed)
     }
 
-    /// Did the guest use up its time slice since this was asked last?
-    pub fn take_preempted(&self) -> bool {
-        self.preempted.swap(false, Ordering::Relaxed)
+    /// Notes that the guest used up its time slice.
+    pub fn preempt(&self) {
+        self.slices.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Time slices that it used up.
+    pub fn slices(&self) -> u32 {
+        self.slices.load(Ordering::Relaxed)
+    }
+
+    /// Adds CPU time of one turn, in nanoseconds.
+    pub fn add_cpu(&self, nanoseconds: u64) {
+        self.cpu.fetch_add(nanoseconds, Ordering::Relaxed);
+        self.function.figures.add_cpu(nanoseconds);
+    }
+
+    fn is_over_cpu(&self) -> bool {
+        let limit = self.function.settings.cpu_limit;
+        limit.is_some_and(|limit| u128::from(self.cpu.load(Ordering::Relaxed)) > limit.as_nanos())
     }
 
     /// The last word on the request; a second call says nothing.

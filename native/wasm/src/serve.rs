@@ -7,28 +7,42 @@ use wasmtime::Store;
 use crate::body::IncomingBody;
 use crate::engine::Engine;
 use crate::failure::{Failure, ServeError, classify};
-use crate::function::Code;
 use crate::host::Host;
+use crate::instance::{Exports, Instance, Kept};
 use crate::request::Request;
 use crate::{serve_p2, serve_p3};
 
-/// Serves one request in a fresh instance.
+/// Serves one request, in a fresh instance or one that was kept.
 pub async fn serve(
     engine: Arc<Engine>,
     request: Arc<Request>,
     head: http::Request<IncomingBody>,
 ) -> Result<(), Failure> {
-    // Waits while every slot of the pool is taken; the deadline goes on.
-    let _place = engine.places.acquire().await.map_err(|_| Failure::Stopped)?;
-    let mut store = Host::store(&engine.wasmtime, &request);
-    let served = match &*request.function.code {
-        Code::P2(code) => serve_p2::serve(&mut store, code, head, &request).await,
-        Code::P3(code) => serve_p3::serve(&mut store, code, head, &request).await,
+    let function = request.function.clone();
+    let mut instance = match function.kept.take(&engine, &request) {
+        Some(instance) => instance,
+        None => match Instance::make(&engine, &request).await? {
+            Ok(instance) => instance,
+            Err(unmade) => {
+                let (store, error) = *unmade;
+                function.figures.note_peak(store.data().limits.peak());
+                return outcome(error.into(), &store, &request);
+            }
+        },
     };
-    request.function.note_peak(store.data().limits.peak());
-    let result = served.or_else(|error| outcome(error, &store, &request));
+    let served = match &instance.exports {
+        Exports::P2(proxy) => serve_p2::serve(&mut instance.store, proxy, head, &request).await,
+        Exports::P3(service) => serve_p3::serve(&mut instance.store, service, head, &request).await,
+    };
+    function.figures.note_peak(instance.store.data().limits.peak());
+    let whole = served.is_ok();
+    let result = served.or_else(|error| outcome(error, &instance.store, &request));
     // Said before the store is dropped: the client need not wait for the instance to be taken down.
     request.finish(result.clone());
+    // One that failed, or was left by an exit, may be in any state.
+    if whole {
+        Kept::put(&engine, &function, instance);
+    }
     result
 }
 

@@ -8,7 +8,7 @@ use std::task::Poll;
 use http_body::Body;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiHttpView;
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
@@ -19,11 +19,10 @@ use crate::request::Request;
 
 pub async fn serve(
     store: &mut Store<Host>,
-    code: &ProxyPre<Host>,
+    proxy: &Proxy,
     head: http::Request<IncomingBody>,
     request: &Arc<Request>,
 ) -> Result<(), ServeError> {
-    let proxy = code.instantiate_async(&mut *store).await?;
     let https = head.uri().scheme() == Some(&http::uri::Scheme::HTTPS);
     let scheme = if https { Scheme::Https } else { Scheme::Http };
     let incoming = store.data_mut().http().new_incoming_request(scheme, head)?;

@@ -11,8 +11,10 @@ use async_task::WithInfo;
 use crate::body::IncomingBody;
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::queue::Runner;
 use crate::request::Request;
 use crate::serve;
+use crate::shared::{self, Crowd, Job, Shared};
 
 type Work = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
@@ -24,20 +26,79 @@ struct Task {
     watched: bool,
 }
 
-/// Puts a request into the run queue.
+/// Puts a request into the run queue, or hands it to an instance that serves several at once.
 pub fn spawn(engine: &Arc<Engine>, request: Arc<Request>, head: http::Request<IncomingBody>) {
     engine.clock.begin();
+    let function = &request.function;
+    if function.settings.reuse > 1 && function.code.is_concurrent() {
+        let function = function.clone();
+        return Crowd::serve(engine, &function, Job { request, head });
+    }
     let task = Task {
         work: Some(Box::pin(serve::serve(engine.clone(), request.clone(), head))),
         engine: engine.clone(),
         request: request.clone(),
         watched: false,
     };
+    schedule(engine, Runner::Alone(request), task);
+}
+
+/// Puts an instance that serves several requests at once into the run queue.
+pub fn spawn_shared(engine: &Arc<Engine>, shared: Arc<Shared>) {
+    let work: Work = Box::pin(shared::live(engine.clone(), shared.clone()));
+    let task = SharedTask { work: Some(work), engine: engine.clone(), shared: shared.clone() };
+    schedule(engine, Runner::Shared(shared), task);
+}
+
+fn schedule(engine: &Engine, runner: Runner, task: impl Future<Output = ()> + Send + 'static) {
     let queue = engine.queue.clone();
     let schedule = WithInfo::from(move |turn, _| queue.push(turn));
-    let (turn, handle) = async_task::Builder::new().metadata(request).spawn(move |_| task, schedule);
+    let (turn, handle) = async_task::Builder::new().metadata(runner).spawn(move |_| task, schedule);
     handle.detach();
     turn.schedule();
+}
+
+/// A shared instance as a task: panics stop here too.
+struct SharedTask {
+    /// None once it has ended.
+    work: Option<Work>,
+    engine: Arc<Engine>,
+    shared: Arc<Shared>,
+}
+
+impl Future for SharedTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let task = &mut *self;
+        let Some(work) = task.work.as_mut() else { return Poll::Ready(()) };
+        let slices = task.shared.slices();
+        task.shared.turn_begins();
+        match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => {
+                task.shared.turn_over(task.shared.slices() > slices);
+                return Poll::Pending;
+            }
+            Ok(Poll::Ready(Ok(()))) => task.end(&Failure::Stopped),
+            Ok(Poll::Ready(Err(failure))) => task.end(&failure),
+            Err(panic) => task.end(&Failure::Internal(message(panic.as_ref()))),
+        }
+        Poll::Ready(())
+    }
+}
+
+impl SharedTask {
+    fn end(&mut self, failure: &Failure) {
+        let Some(work) = self.work.take() else { return };
+        self.shared.end(&self.engine, failure);
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(work)));
+    }
+}
+
+impl Drop for SharedTask {
+    fn drop(&mut self) {
+        self.end(&Failure::Stopped);
+    }
 }
 
 impl Future for Task {

@@ -87,8 +87,14 @@ export const wasmErrors = defineErrors({
   },
   FUNCTION_EXITED: {
     status: 500,
-    what: (status: string) => `the function exited (${status}) before it answered`,
+    what: (status: string) => `the function exited with status ${status} before its answer was complete`,
     fix: 'see why in its log with `skerry logs`; a function answers and returns, and does not exit',
+  },
+  // Without the exception's message: that was not written for those who send requests.
+  FUNCTION_THREW: {
+    status: 500,
+    what: () => 'the function threw an exception that nothing caught',
+    fix: 'see the exception and its stack in the log with `skerry logs`',
   },
   FUNCTION_NO_ANSWER: {
     status: 500,
@@ -109,6 +115,11 @@ export const wasmErrors = defineErrors({
     status: 500,
     what: (limit: string) => `the function went past its memory limit of ${limit}`,
     fix: 'raise --memory, or make it use less',
+  },
+  FUNCTION_CPU: {
+    status: 500,
+    what: () => 'the function used more CPU time than one request may',
+    fix: 'raise --cpu-time, or make it compute less',
   },
   FUNCTION_DEADLINE: {
     status: 504,

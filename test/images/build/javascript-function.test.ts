@@ -10,6 +10,7 @@ import type { SkerryError } from '../../../errors/skerry-error.ts';
 import type { EngineOptions, WasmEngine, WasmFunction } from '../../../runtime/drivers/wasm/engine.ts';
 import { openJcoEngine } from '../../../runtime/drivers/wasm/jco/index.ts';
 import { openWasmtimeEngine, wasmtimeAvailable } from '../../../runtime/drivers/wasm/wasmtime/index.ts';
+import { idle } from '../../runtime/drivers/wasm/conformance/bench.ts';
 import { type Answer, type ExchangeInit, headerValues, makeExchange } from '../../support/exchange.ts';
 import { componentFile } from '../../support/guests.ts';
 import { javaScriptComponent } from '../../support/javascript.ts';
@@ -17,6 +18,7 @@ import { noServices } from '../../support/services.ts';
 
 const source = `
 import { getEnvironment } from 'wasi:cli/environment@0.2.10';
+import { exit } from 'wasi:cli/exit@0.2.10';
 const random = Math.random;
 const atTopLevel = random();
 const bytes = (text) => new TextEncoder().encode(text);
@@ -51,6 +53,11 @@ const routes = {
   '/throws': () => { throw new TypeError('no good'); },
   '/rejects': async () => { await sleep(1); throw 'just text'; },
   '/nothing': () => undefined,
+  '/exits': () => exit({ tag: 'err' }),
+  '/buffers': () => { const all = []; for (;;) all.push(new Uint8Array(1 << 20).fill(1)); },
+  '/objects': async () => { await sleep(1); const all = []; for (;;) all.push({ text: 'x'.repeat(1000) + all.length }); },
+  '/spared': () => { try { return new Response(new Uint8Array(1 << 30)); } catch (error) { return new Response('too much'); } },
+  '/fetch': () => fetch('http://127.0.0.1:1/').catch((error) => new Response(error.name + ': ' + error.message)),
   '/breaks': () => stream({
     async start(controller) { controller.enqueue(bytes('half')); await sleep(50); controller.error(new Error('the rest is lost')); },
   }),
@@ -83,6 +90,8 @@ function functions(name: string, openEngine: (options: EngineOptions) => Promise
         timeoutMs: 10_000,
         startTimeoutMs: 30_000,
         concurrency: 64,
+        maxRequestBytes: 2 ** 30,
+        maxResponseBytes: 2 ** 30,
       },
       env: { GREETING: 'hello' },
       ...noServices(),
@@ -193,7 +202,7 @@ function functions(name: string, openEngine: (options: EngineOptions) => Promise
     assert.match(String(answer?.body.toString('hex')), /^ba7816bf/);
   });
 
-  test('a failure before the answer is an error of the function, told in its log with the place', async () => {
+  test('an exception that nothing caught has a code of its own, and is told in the log alone, with the place', async () => {
     const cases = [
       ['/throws', 'Uncaught TypeError: no good'],
       ['/rejects', 'Uncaught just text'],
@@ -204,7 +213,9 @@ function functions(name: string, openEngine: (options: EngineOptions) => Promise
       printed = '';
       const { answer, error } = await ask(target);
       assert.is(answer, null, target);
+      assert.is(error?.code, 'FUNCTION_THREW', target);
       assert.is(error?.status, 500, target);
+      assert.is(error?.what, 'the function threw an exception that nothing caught', target);
       await said(expected);
     }
     printed = '';
@@ -212,11 +223,43 @@ function functions(name: string, openEngine: (options: EngineOptions) => Promise
     await said('function.js:');
   });
 
+  test('memory taken without end is told as that, and one that can do without goes on', async () => {
+    for (const target of ['/buffers', '/objects']) {
+      const { error } = await ask(target);
+      assert.is(error?.code, 'FUNCTION_MEMORY', target);
+      assert.match(error!.what, /64 MiB/);
+    }
+    assert.is(await text('/spared'), 'too much');
+  });
+
+  test('an exit without an exception is an exit', async () => {
+    assert.is((await ask('/exits')).error?.code, 'FUNCTION_EXITED');
+  });
+
+  test('a fetch is refused as a network error', async () => {
+    assert.is(await text('/fetch'), 'TypeError: NetworkError when attempting to fetch resource');
+  });
+
+  test('HEAD is answered without a body, whatever the client does when it has the head', async () => {
+    for (const target of ['/stream', '/url', '/breaks', '/print']) {
+      printed = '';
+      const { exchange, answer, abort } = makeExchange({ method: 'HEAD', target, deadlineMs: 60_000 });
+      const handled = fn.handle(exchange);
+      const { status, body } = await answer;
+      abort();
+      await handled;
+      assert.is(status, 200, target);
+      assert.is(body.length, 0, target);
+      await idle(fn);
+      assert.not(printed.includes('trap'), printed);
+    }
+  });
+
   test('a failure in the middle of a body never looks like its end', async () => {
     for (const target of ['/breaks', '/pull-breaks', '/text-piece']) {
       const { answer, error } = await ask(target);
       assert.is(answer, null, target);
-      assert.ok(error, target);
+      assert.is(error?.code, 'FUNCTION_THREW', target);
     }
   });
 

@@ -102,15 +102,24 @@ test('a fault at the top level is told with its line and column', async () => {
   }
 });
 
-test('a source that serves nothing is refused', async () => {
+test('a source that serves nothing is refused by its name', async () => {
   for (const source of ['', 'export default { answer: 42 }', 'export const fetch = () => {}']) {
-    assert.is((await failure(source)).code, 'BUILD_NO_HANDLER', source);
+    const error = await failure(source, { label: 'shop.ts' });
+    assert.is(error.code, 'BUILD_NO_HANDLER', source);
+    assert.match(error.message, /^shop\.ts has no HTTP handler/);
   }
+});
+
+test('a fault that has no place in the source names the source', async () => {
+  const { message } = await failure('throw "just text";', { label: 'shop.ts' });
+  assert.match(message, /^shop\.ts: .*just text/);
 });
 
 test('a top level without end is ended by the time limit, and leaves nothing behind', async () => {
   const before = await readdir(cacheFolder);
-  assert.is((await failure('while (true) {}', { timeLimitMs: 500 })).code, 'BUILD_TIMEOUT');
+  const error = await failure('while (true) {}', { timeLimitMs: 500, label: 'shop.ts' });
+  assert.is(error.code, 'BUILD_TIMEOUT');
+  assert.match(error.message, /^the top level of shop\.ts did not finish within 0\.5 s/);
   assert.is((await failure('for (;;) console.log("x".repeat(10000))', { timeLimitMs: 500 })).code, 'BUILD_TIMEOUT');
   assert.equal(await processesWith(join(cacheFolder, 'build-')), []);
   assert.equal(await readdir(cacheFolder), before);

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Authority, makeAuthority } from '../../support/certificates.ts';
+import { type Authority, makeAuthority } from '../../support/authority.ts';
 import { type ClientInit, egressClient, type Failed, listen, send, soon } from '../../support/egress.ts';
 import { headerValues, makeExchange } from '../../support/exchange.ts';
 

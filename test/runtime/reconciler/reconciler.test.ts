@@ -107,9 +107,11 @@ test('a removed workload stops answering at once, and its requests in flight com
     await plane.desired.remove('hello');
     assert.is((await plane.get('/hello')).status, 404);
     assert.is(plane.removed.length, 0);
+    assert.not(plane.reconciler.gone('hello'), 'its request still runs');
     working.open();
     assert.is((await answer).text, 'finished');
-    await plane.driver.until(() => plane.removed.length === 1);
+    await plane.reconciler.until(() => plane.reconciler.gone('hello'), 20_000);
+    assert.ok(plane.reconciler.gone('hello'));
     assert.equal(plane.removed, ['hello']);
     assert.is(plane.driver.instances[0]!.brokenOff, 0);
     assert.is(plane.driver.times('release'), 1);

@@ -34,7 +34,7 @@ secrets.before.each(async (context) => {
   context.deploy = async (name, settings) => {
     const artifact = { digest: digestOf(Buffer.from(name)), mediaType: 'application/wasm' };
     const revision = revisionOf(name, artifact, name, settings, new Set(['wasm'] as const));
-    await desired.deploy([{ revision, settings }]);
+    await desired.deploy([{ name, revisions: [{ revision, percent: 100 }], settings }]);
     return revision;
   };
 });

@@ -102,9 +102,10 @@ migration('a folder too old for any step is refused', async ({ folder }) => {
   assert.is((await errorOf(folder, { version: 3, migrations: [] })).code, 'STATE_TOO_OLD');
 });
 
-migration('a revision from before there were secrets and allow-lists gets none of them', async ({ folder }) => {
+migration('a revision from before gets no secrets, no allow-list, and the default limits', async ({ folder }) => {
   const first = await openStateStore(join(folder, 'v1'), { schema: { version: 1, migrations: [] } });
-  const document = { id: 'aaaa00000001', workload: 'a', env: { A: '1' } };
+  const limits = { memoryBytes: 1, cpuMillicores: 2, timeoutMs: 3, startTimeoutMs: 4, concurrency: 5 };
+  const document = { id: 'aaaa00000001', workload: 'a', env: { A: '1' }, limits };
   await first.commit([
     { key: 'revision/a/aaaa00000001', expect: 0, value: document },
     { key: 'workload/a', expect: 0, value: { name: 'a' } },
@@ -112,7 +113,9 @@ migration('a revision from before there were secrets and allow-lists gets none o
   await first.close();
   const store = await openStateStore(join(folder, 'v1'));
   const { value, generation } = store.get('revision/a/aaaa00000001')!;
-  assert.equal(value, { ...document, secrets: [], allow: [], keyvalueQuotaBytes: 16 * 2 ** 20 });
+  const services = { secrets: [], allow: [], keyvalueQuotaBytes: 16 * 2 ** 20 };
+  const transfer = { maxRequestBytes: 2 ** 30, maxResponseBytes: 2 ** 30 };
+  assert.equal(value, { ...document, ...services, limits: { ...limits, ...transfer } });
   assert.is(generation, 1);
   assert.equal(store.get('workload/a')?.value, { name: 'a' });
   await store.close();

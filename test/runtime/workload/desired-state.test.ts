@@ -14,9 +14,20 @@ import type { WorkloadSettings } from '../../../runtime/workload/settings.ts';
 const OFFERED = new Set(['wasm'] as const);
 const noneCorrupt = (key: string) => assert.unreachable(`${key} is damaged`);
 
-function deployOf(name: string, content: string, settings: WorkloadSettings = {}, expectGeneration?: number): Deploy {
+function contentOf(name: string, content: string, settings: WorkloadSettings = {}) {
   const artifact = { digest: digestOf(Buffer.from(content)), mediaType: 'application/wasm' };
-  return { revision: revisionOf(name, artifact, content, settings, OFFERED), settings, expectGeneration };
+  return revisionOf(name, artifact, content, settings, OFFERED);
+}
+
+function deployOf(name: string, content: string, settings: WorkloadSettings = {}, expectGeneration?: number) {
+  const revision = contentOf(name, content, settings);
+  return { name, revision, revisions: [{ revision, percent: 100 }], settings, expectGeneration };
+}
+
+/** Content and percent of each revision that shares the traffic. */
+function splitOf(name: string, ...shares: [string, number][]): Deploy {
+  const revisions = shares.map(([content, percent]) => ({ revision: contentOf(name, content), percent }));
+  return { name, revisions, settings: {} };
 }
 
 /** Runs `work` over a store on disk; `reopen` is the state as the node finds it at its next start. */
@@ -140,7 +151,7 @@ test('traffic is split in whole percents that sum to 100, each revision named on
     ]);
     const before = desired.require('hello').generation;
     await refused('TRAFFIC_SUM', () => desired.traffic('hello', [{ revision: a, percent: 90 }]));
-    await refused('TRAFFIC_SUM', () =>
+    await refused('REVISION_TWICE', () =>
       desired.traffic('hello', [
         { revision: a, percent: 50 },
         { revision: a, percent: 50 },
@@ -153,6 +164,41 @@ test('traffic is split in whole percents that sum to 100, each revision named on
       { revision: b, percent: 0 },
     ]);
     assert.equal(desired.require('hello').value.traffic, [{ revision: a, percent: 100 }]);
+  }));
+
+test('revisions that share the traffic are deployed in one change, and the same again changes nothing', () =>
+  withState(async (desired) => {
+    const [v1, v2, v3] = ['v1', 'v2', 'v3'].map((content) => contentOf('hello', content).id) as [
+      string,
+      string,
+      string,
+    ];
+    const now = () => desired.require('hello').value;
+    const actions = async (deploy: Deploy) => (await desired.deploy([deploy])).map(({ action }) => action);
+    assert.equal(await actions(splitOf('hello', ['v1', 90], ['v2', 10])), ['create']);
+    assert.equal(now().revisions, [v1, v2]);
+    assert.equal(now().traffic, [
+      { revision: v1, percent: 90 },
+      { revision: v2, percent: 10 },
+    ]);
+    assert.ok(desired.revision('hello', v1) && desired.revision('hello', v2));
+    assert.equal(await actions(splitOf('hello', ['v1', 90], ['v2', 10])), ['unchanged']);
+    assert.equal(await actions(splitOf('hello', ['v2', 10], ['v1', 90])), ['unchanged'], 'in any order');
+    assert.equal(await actions(splitOf('hello', ['v2', 90], ['v3', 10])), ['update']);
+    assert.equal(now().revisions, [v1, v2, v3]);
+    await desired.rollback('hello', undefined);
+    assert.equal(now().traffic, [{ revision: v1, percent: 100 }]);
+    await desired.deploy([splitOf('hello', ['v2', 50], ['v3', 50])]);
+    await desired.rollback('hello', undefined);
+    assert.equal(now().traffic, [{ revision: v2, percent: 100 }], 'of equal shares it goes back from the newest');
+  }));
+
+test('shares that sum to another number than 100, or a revision given twice, change nothing', () =>
+  withState(async (desired) => {
+    await refused('TRAFFIC_SUM', () => desired.deploy([splitOf('hello', ['v1', 90], ['v2', 20])]));
+    const twice = await refused('REVISION_TWICE', () => desired.deploy([splitOf('hello', ['v1', 50], ['v1', 50])]));
+    assert.match(twice.what, new RegExp(`${contentOf('hello', 'v1').id} of hello`));
+    assert.is(desired.get('hello'), null);
   }));
 
 test('a scale keeps what it does not name and refuses a minimum above the maximum', () =>
@@ -228,6 +274,29 @@ test('a route may pass from one workload to another in one change, whichever of 
     await refused('ROUTE_CLASH', () => desired.deploy([deployOf('third', 'v1', { routes: ['/api/*'] })]));
     await desired.deploy([deployOf('new', 'v1'), deployOf('old', 'v1', { routes: ['/api/*'] })]);
     await refused('ROUTE_CLASH', () => desired.deploy([deployOf('third', 'v1', { routes: ['/api/*'] })]));
+  }));
+
+test("a route within another workload's default route is accepted and told, whichever of them comes first", () =>
+  withState(async (desired) => {
+    const told = (name: string) =>
+      desired.shadowings(name).map(({ route, owner, shadowed, of }) => `${route} of ${owner} in ${shadowed} of ${of}`);
+    const routes = ['/b/x', 'b.localhost/y/*', 'other.example/b/*', '/a/own', '/bb/x', '/*', 'b.example/*', '/none/x'];
+    const [first] = await desired.deploy([deployOf('a', 'v1', { routes })]);
+    assert.equal(first!.shadowings, []);
+    const [second] = await desired.deploy([deployOf('b', 'v1')]);
+    const expected = [
+      '/b/x of a in /b/* of b',
+      'b.localhost/y/* of a in b.localhost/* of b',
+      'other.example/b/* of a in /b/* of b',
+    ];
+    assert.equal(told('a'), expected);
+    assert.equal(told('b'), expected);
+    assert.equal(second!.shadowings, desired.shadowings('b'));
+    const [planned] = desired.plan([deployOf('c', 'v1', { routes: ['/b/x/y'] })]);
+    assert.is(planned!.shadowings[0]!.of, 'b');
+    assert.equal(told('c'), [], 'it was only planned');
+    await desired.remove('b');
+    assert.equal(told('a'), []);
   }));
 
 test('a file of many workloads is deployed whole or not at all', () =>

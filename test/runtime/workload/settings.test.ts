@@ -1,8 +1,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { ApplyFile } from '../../../runtime/workload/apply-file.ts';
 import { revisionId } from '../../../runtime/workload/documents.ts';
 import { revisionOf } from '../../../runtime/workload/revision-of.ts';
-import { ApplyFile, Route, WorkloadName, WorkloadSettings } from '../../../runtime/workload/settings.ts';
+import { Route, WorkloadName, WorkloadSettings } from '../../../runtime/workload/settings.ts';
 import { formatBytes, formatDuration, parseBytes, parseDuration } from '../../../runtime/workload/units.ts';
 
 const artifact = { digest: `sha256:${'a'.repeat(64)}`, mediaType: 'application/wasm' };
@@ -46,6 +47,8 @@ test('limits out of range and unknown keys are refused, and the key is named', (
     concurrency: [0, 10_001, 1.5],
     priority: [-1, 10],
     queue: [-1],
+    'max-request': ['-1', '2TiB', 'all'],
+    'max-response': ['-1', '2TiB', 'all'],
     reuse: [0],
     min: [-1, 1001],
     idle: ['1ms'],
@@ -63,7 +66,22 @@ test('limits out of range and unknown keys are refused, and the key is named', (
       assert.match(JSON.stringify(result.error?.issues), key);
     }
   }
-  assert.not(ApplyFile.safeParse({ workloads: [] }).success);
+});
+
+test('a file for apply names its workloads, and the shares of a split add up to 100', () => {
+  const image = artifact.digest;
+  const split = (...shares: number[]) => {
+    const revisions = shares.map((traffic) => ({ image, traffic }));
+    return ApplyFile.safeParse({ workloads: [{ name: 'a', revisions }] }).success;
+  };
+  assert.ok(split(100));
+  assert.ok(split(90, 10));
+  assert.ok(split(...Array<number>(10).fill(10)));
+  for (const shares of [[], [90], [60, 50], [100, 0], [50.5, 49.5], [110, -10], Array<number>(11).fill(10)]) {
+    assert.not(split(...shares), shares.join(' '));
+  }
+  assert.ok(ApplyFile.safeParse({ workloads: [] }).success, 'an export of an empty node');
+  assert.not(ApplyFile.safeParse({}).success);
 });
 
 test('every workload has limits, set or not', () => {
@@ -73,16 +91,28 @@ test('every workload has limits, set or not', () => {
     timeoutMs: 10_000,
     startTimeoutMs: 30_000,
     concurrency: 64,
+    maxRequestBytes: 2 ** 30,
+    maxResponseBytes: 2 ** 30,
   });
   assert.is(of({}).priority, 5);
   assert.is(of({}).reuse, 1);
-  const set = of({ memory: '1.5MiB', cpus: 0.25, timeout: '1500ms', 'start-timeout': '2m', concurrency: 1 });
+  const set = of({
+    memory: '1.5MiB',
+    cpus: 0.25,
+    timeout: '1500ms',
+    'start-timeout': '2m',
+    concurrency: 1,
+    'max-request': '0B',
+    'max-response': '5GiB',
+  });
   assert.equal(set.limits, {
     memoryBytes: 1.5 * 2 ** 20,
     cpuMillicores: 250,
     timeoutMs: 1500,
     startTimeoutMs: 120_000,
     concurrency: 1,
+    maxRequestBytes: 0,
+    maxResponseBytes: 5 * 2 ** 30,
   });
 });
 

@@ -1,23 +1,30 @@
 /**
- * Transpiled components on disk. What is loaded will run in the node's process, so each file carries an HMAC-SHA256 made
+ * Transpiled components on disk, and which component uses which. What is loaded will run in the node's process, so each file carries an HMAC-SHA256 made
  * with a key that only this node knows; a file without a right one is as good as none.
  *
  * A file: magic, the length of the header (4 bytes, little endian), the header (JSON), the parts in its order, the tag.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { open, readFile, rename, rm } from 'node:fs/promises';
+import { open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Transpiled, TranspiledModule } from './transpiled.ts';
 
-const magic = Buffer.from('skerry-jco-1\n');
+const magic = Buffer.from('skerry-jco-2\n');
 const tagBytes = 32;
 /** So much is authenticated between two turns of the event loop: about 5 ms. */
 const slice = 4 * 1024 * 1024;
+
+const noteEnding = '.use';
+
+function noteOf(digest: string): string {
+  return `${digest.replace(':', '-')}${noteEnding}`;
+}
 
 interface Header {
   /** What the file was made from and by; the file's name is no proof of that. */
   readonly key: string;
   readonly glueBytes: number;
+  readonly shared: boolean;
   readonly modules: (Omit<TranspiledModule, 'bytes'> & { readonly bytes: number })[];
 }
 
@@ -56,6 +63,7 @@ export class TranspileCache {
     const header: Header = {
       key,
       glueBytes: glue.byteLength,
+      shared: transpiled.shared,
       modules: transpiled.modules.map((module) => ({ ...module, bytes: module.bytes.byteLength })),
     };
     const json = Buffer.from(JSON.stringify(header));
@@ -85,8 +93,26 @@ export class TranspileCache {
     }
   }
 
-  async remove(file: string): Promise<void> {
-    await rm(join(this.#folder, file), { force: true });
+  /** Notes that a component uses a file. A note is believed for nothing but when the file may go. */
+  async use(digest: string, file: string): Promise<void> {
+    const note = noteOf(digest);
+    if ((await this.#noted(note)) !== file) await writeFile(join(this.#folder, note), file, { mode: 0o600 });
+  }
+
+  /** Removes the note of a component, and its file when no other component uses that. */
+  async forget(digest: string): Promise<void> {
+    const note = noteOf(digest);
+    const file = await this.#noted(note);
+    if (file === null) return;
+    await rm(join(this.#folder, note), { force: true });
+    const notes = (await readdir(this.#folder)).filter((name) => name.endsWith(noteEnding));
+    const used = await Promise.all(notes.map((other) => this.#noted(other)));
+    if (!used.includes(file)) await rm(join(this.#folder, file), { force: true });
+  }
+
+  async #noted(note: string): Promise<string | null> {
+    const file = await readFile(join(this.#folder, note), 'utf8').catch(() => '');
+    return /^[\w-]+\.jco$/.test(file) ? file : null;
   }
 
   async #tag(parts: readonly Uint8Array[]): Promise<Buffer> {
@@ -113,5 +139,6 @@ function parse(content: Buffer, key: string): Transpiled | null {
     return content.subarray(at - bytes, at);
   };
   const glue = take(header.glueBytes).toString('utf8');
-  return { glue, modules: header.modules.map((module) => ({ ...module, bytes: take(module.bytes) })) };
+  const modules = header.modules.map((module) => ({ ...module, bytes: take(module.bytes) }));
+  return { glue, modules, shared: header.shared };
 }

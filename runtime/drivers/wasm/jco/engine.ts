@@ -4,15 +4,17 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { projectRoot } from '../../../../errors/project-root.ts';
+import { componentShape } from '../../../../images/wasm/component-shape.ts';
 import type { ComponentFile, EngineOptions, FunctionSettings, WasmEngine, WasmFunction } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
 import { formatBytes } from '../format-bytes.ts';
 import { TranspileCache } from './cache.ts';
 import { JcoFunction } from './function.ts';
+import { assemble } from './loaded.ts';
 import { Pool } from './pool.ts';
 import type { CodeMessage } from './protocol.ts';
 import { transpileComponent } from './transpile.ts';
-import type { Transpiled } from './transpiled.ts';
+import type { LoadedComponent, LoadedModule } from './transpiled.ts';
 import { shimVersion } from './wasi/imports.ts';
 import { type HeldModule, InitialMemoryError, limitMemory } from './wasm-limits.ts';
 
@@ -28,11 +30,12 @@ export async function openJcoEngine(options: EngineOptions): Promise<WasmEngine>
   return new JcoEngine(options);
 }
 
-type Modules = CodeMessage['modules'];
+/** How long a component's transpiled form is kept after it was asked for, in milliseconds. */
+const keptFor = 5000;
 
 /** What functions of one component and one memory limit share; goes when the last of them is closed. */
 interface Loaded {
-  readonly code: Promise<{ readonly glue: string; readonly modules: Modules }>;
+  readonly code: Promise<{ readonly glue: string; readonly modules: CodeMessage['modules'] }>;
   users: number;
 }
 
@@ -43,8 +46,8 @@ class JcoEngine implements WasmEngine {
   readonly #pool = new Pool();
   readonly #jco = jcoVersion();
   readonly #loaded = new Map<string, Loaded>();
-  /** Components being compiled now, so that none is compiled twice at once. */
-  readonly #compiling = new Map<string, Promise<Transpiled>>();
+  /** Components transpiled now or just before, so that none is twice at once. */
+  readonly #transpiling = new Map<string, Promise<LoadedComponent>>();
   readonly #functions = new Set<JcoFunction>();
   #codes = 0;
 
@@ -92,7 +95,7 @@ class JcoEngine implements WasmEngine {
   }
 
   async forget(digest: string): Promise<void> {
-    await this.#cache.remove(fileOf(digest));
+    await this.#cache.forget(digest);
   }
 
   async close(): Promise<void> {
@@ -102,32 +105,49 @@ class JcoEngine implements WasmEngine {
 
   /** The core modules, held to the memory limit and compiled; V8 does the latter off this thread. */
   async #compileLimited(component: ComponentFile, label: string, memoryBytes: number) {
-    const transpiled = await this.#transpiled(component, label);
-    return { glue: transpiled.glue, modules: await compileModules(transpiled, label, memoryBytes) };
+    const { glue, modules } = await this.#transpiled(component, label);
+    return { glue, modules: await compileModules(modules, label, memoryBytes) };
   }
 
   /** The component's transpiled form, from the cache or made now. */
-  #transpiled(component: ComponentFile, label: string): Promise<Transpiled> {
-    let made = this.#compiling.get(component.digest);
+  #transpiled(component: ComponentFile, label: string): Promise<LoadedComponent> {
+    let made = this.#transpiling.get(component.digest);
     if (!made) {
-      made = this.#make(component, label).finally(() => this.#compiling.delete(component.digest));
-      this.#compiling.set(component.digest, made);
+      made = this.#make(component, label);
+      this.#transpiling.set(component.digest, made);
+      const forget = () => this.#transpiling.delete(component.digest);
+      // A deploy asks for it several times in a row.
+      made.then(() => setTimeout(forget, keptFor).unref(), forget);
     }
     return made;
   }
 
-  async #make(component: ComponentFile, label: string): Promise<Transpiled> {
-    const file = fileOf(component.digest);
-    const key = `${component.digest} jco ${this.#jco} shims ${shimVersion}`;
-    const cached = await this.#cache.load(file, key);
-    if (cached) return cached;
-    const transpiled = await transpileComponent(label, await readFile(component.path));
-    await this.#cache.store(file, key, transpiled);
-    return transpiled;
+  async #make(component: ComponentFile, label: string): Promise<LoadedComponent> {
+    const bytes = await readFile(component.path);
+    const shape = componentShape(bytes);
+    const version = `jco ${this.#jco} shims ${shimVersion}`;
+    const own = component.digest.replace(':', '-');
+    const common = shape && `shape-${shape.digest}`;
+    for (const name of common ? [common, own] : []) {
+      const cached = await this.#cache.load(`${name}.jco`, `${name} ${version}`);
+      if (!cached) continue;
+      await this.#cache.use(component.digest, `${name}.jco`);
+      return assemble(cached, shape!, label);
+    }
+    const transpiled = await transpileComponent(label, bytes);
+    if (!shape) throw wasmErrors.COMPONENT_INVALID(label, 'its sections cannot be told apart');
+    const name = transpiled.shared ? common! : own;
+    await this.#cache.store(`${name}.jco`, `${name} ${version}`, transpiled);
+    await this.#cache.use(component.digest, `${name}.jco`);
+    return assemble(transpiled, shape, label);
   }
 }
 
-async function compileModules({ modules }: Transpiled, label: string, memoryBytes: number): Promise<Modules> {
+async function compileModules(
+  modules: readonly LoadedModule[],
+  label: string,
+  memoryBytes: number,
+): Promise<CodeMessage['modules']> {
   let limited: HeldModule[];
   try {
     limited = limitMemory(modules, memoryBytes);
@@ -136,15 +156,12 @@ async function compileModules({ modules }: Transpiled, label: string, memoryByte
     throw wasmErrors.MEMORY_BELOW_INITIAL(label, formatBytes(error.needed), formatBytes(memoryBytes));
   }
   return Promise.all(
-    modules.map(async ({ name, instances }, i) => {
+    modules.map(async ({ name, instances, data }, i) => {
       const { bytes, memory } = limited[i]!;
-      return { name, instances, memory, module: await WebAssembly.compile(bytes) };
+      const [module, filler] = await Promise.all([WebAssembly.compile(bytes), data && WebAssembly.compile(data)]);
+      return { name, instances, memory, module, data: filler };
     }),
   );
-}
-
-function fileOf(digest: string): string {
-  return `${digest.replace(':', '-')}.jco`;
 }
 
 function nameOf({ digest }: ComponentFile): string {

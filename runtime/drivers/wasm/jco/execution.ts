@@ -2,6 +2,8 @@
 import type { SkerryError } from '../../../../errors/skerry-error.ts';
 import type { Exchange, FlatHeaders } from '../../../exchange.ts';
 import { wasmErrors } from '../errors.ts';
+import { formatBytes } from '../format-bytes.ts';
+import { LastWords } from '../last-words.ts';
 import type { GuestWorker, Job } from './guest-worker.ts';
 import type { Pool } from './pool.ts';
 import {
@@ -21,16 +23,29 @@ const leaveGrace = 100;
  * end at once, and then their place is free when the caller hears of it.
  */
 const lingerTime = 5;
+/**
+ * How long a guest's answer is held back while the guest neither waits nor ends, in milliseconds: what is complete by then
+ * goes out whole, with its length, and a guest that fails by then is told as that.
+ */
+const holdTime = 20;
 /** How long a small body is waited for before the guest starts without it, in milliseconds. */
 const gatherTime = 5;
 
 export interface ExecutionOwner {
   output(stream: 'stdout' | 'stderr', data: Uint8Array): void;
   done(message: DoneMessage | null): void;
-  readonly memoryLimit: string;
+  readonly memoryBytes: number;
 }
 
-type AnswerMessage = Extract<FromWorker, { kind: 'answer' }>;
+/** An answer that nobody has seen yet, as far as the guest has given it. */
+interface HeldAnswer {
+  readonly status: number;
+  readonly headers: FlatHeaders;
+  readonly pieces: Uint8Array[];
+  bytes: number;
+  /** Set when that is all. */
+  end: { readonly trailers: FlatHeaders | null } | null;
+}
 
 export class Execution implements Job {
   readonly code: CodeMessage;
@@ -44,10 +59,12 @@ export class Execution implements Job {
   #worker: GuestWorker | null = null;
   /** The worker has no more part in it. */
   #over = false;
+  readonly #lastWords = new LastWords();
   readonly #deadline: NodeJS.Timeout;
   #grace: NodeJS.Timeout | null = null;
   #gather: NodeJS.Timeout | null = null;
   #linger: NodeJS.Timeout | null = null;
+  #hold: NodeJS.Timeout | null = null;
   #submitted = false;
 
   // The request's body: what came before the worker took it, and what the worker has not read.
@@ -58,8 +75,8 @@ export class Execution implements Job {
   #bodyEnd: 'open' | 'whole' | 'broken' | 'none' = 'none';
   #trailers: FlatHeaders | null = null;
 
-  // The answer: a head that waits for what may follow at once, and pieces that wait for the client.
-  #held: AnswerMessage | null = null;
+  // The answer: what is held back for what may follow at once, and pieces that wait for the client.
+  #held: HeldAnswer | null = null;
   #pieces: Uint8Array[] = [];
   #full: number | null = null;
   #finish: { trailers: FlatHeaders | null } | null = null;
@@ -178,10 +195,12 @@ export class Execution implements Job {
       case 'answer':
         return this.#answer(message);
       case 'piece':
-        this.#startHeld();
-        return this.#write(message.data);
+        return this.#piece(message.data);
       case 'finish':
-        return this.#finished(message.data, message.trailers);
+        if (message.data) this.#piece(message.data);
+        return this.#end(message.trailers);
+      case 'waits':
+        return this.#release();
       case 'informational':
         if (!this.#settled) this.#exchange.reply.informational(message.status, message.headers);
         return;
@@ -190,6 +209,7 @@ export class Execution implements Job {
       case 'unread':
         return this.#exchange.body?.cancel();
       case 'output':
+        this.#lastWords.hear(message.stream, message.data);
         return this.#owner.output(message.stream, message.data);
       case 'done':
         return this.#done(message);
@@ -199,23 +219,30 @@ export class Execution implements Job {
   #done(message: DoneMessage): void {
     this.#workerOver(message);
     if (message.failure && !this.#finish) {
-      this.#startHeld();
-      return this.#settle(this.#explain(message.failure));
+      this.#dropHeld();
+      // The client has gone: nobody waits for an answer, and a guest that cannot give it has not failed.
+      return this.#settle(this.#exchange.aborted ? null : this.#explain(message.failure));
     }
+    this.#release();
     // The answer is complete, or on its way out; or the client has gone and nobody waits for one.
     if (this.#exchange.aborted || this.#exchange.reply.ended) this.#settle(null);
   }
 
   #explain({ code, why }: Failure): SkerryError {
     if (code === 'FUNCTION_NO_ANSWER') return wasmErrors.FUNCTION_NO_ANSWER();
-    if (code === 'FUNCTION_MEMORY') return wasmErrors.FUNCTION_MEMORY(this.#owner.memoryLimit);
+    if (code === 'FUNCTION_MEMORY') return this.#outOfMemory();
+    if (code === 'FUNCTION_EXITED') return this.#lastWords.explain(why, this.#owner.memoryBytes);
     return wasmErrors[code](why);
+  }
+
+  #outOfMemory(): SkerryError {
+    return wasmErrors.FUNCTION_MEMORY(formatBytes(this.#owner.memoryBytes));
   }
 
   lost(outOfMemory: boolean, reason: Error): void {
     this.#workerOver(null);
-    if (outOfMemory) return this.#settle(wasmErrors.FUNCTION_MEMORY(this.#owner.memoryLimit).because(reason));
-    this.#settle(wasmErrors.FUNCTION_TRAPPED('its thread ended').because(reason));
+    const error = outOfMemory ? this.#outOfMemory() : wasmErrors.FUNCTION_TRAPPED('its thread ended');
+    this.#settle(error.because(reason));
   }
 
   #workerOver(message: DoneMessage | null): void {
@@ -229,40 +256,50 @@ export class Execution implements Job {
 
   // The answer.
 
-  #answer(message: AnswerMessage): void {
+  #answer(message: Extract<FromWorker, { kind: 'answer' }>): void {
     if (this.#settled) return;
-    const { reply } = this.#exchange;
-    if (message.end && !message.trailers) {
-      this.#finish = { trailers: null };
-      reply.send(message.status, message.headers, message.data);
-      return this.#complete();
-    }
-    this.#held = message;
-    if (message.end) return this.#finished(null, message.trailers);
-    // The end is often right behind: then the answer can go out whole, with its length.
-    setImmediate(() => this.#startHeld());
+    const { status, headers, data, end, trailers } = message;
+    this.#held = { status, headers, pieces: [], bytes: 0, end: end ? { trailers } : null };
+    this.#hold = setTimeout(() => this.#release(), holdTime);
+    if (data) this.#piece(data);
   }
 
-  #startHeld(): void {
-    const held = this.#held;
-    this.#held = null;
-    if (!held || this.#settled || this.#exchange.reply.ended) return;
-    this.#exchange.reply.start(held.status, held.headers);
-    if (held.data) this.#write(held.data);
+  #piece(data: Uint8Array): void {
+    if (!this.#held) return this.#write(data);
+    this.#held.pieces.push(data);
+    this.#held.bytes += data.byteLength;
+    if (this.#held.bytes > smallBody) this.#release();
   }
 
-  #finished(data: Uint8Array | null, trailers: FlatHeaders | null): void {
-    const held = this.#held;
-    if (held && !data && !trailers && !this.#settled) {
-      this.#held = null;
-      this.#finish = { trailers };
-      this.#exchange.reply.send(held.status, held.headers, held.data);
-      return this.#complete();
+  /** The guest has given all of its answer. */
+  #end(trailers: FlatHeaders | null): void {
+    if (this.#held) {
+      this.#held.end = { trailers };
+      return;
     }
-    this.#startHeld();
-    if (data) this.#write(data);
     this.#finish = { trailers };
     this.#endWhenWritten();
+  }
+
+  /** Lets go what was held back: whole when it is all there, and else what there is of it. */
+  #release(): void {
+    const held = this.#held;
+    this.#dropHeld();
+    const { reply } = this.#exchange;
+    if (!held || this.#settled || reply.ended) return;
+    this.#finish = held.end;
+    if (held.end && !held.end.trailers) {
+      reply.send(held.status, held.headers, whole(held.pieces));
+      return this.#complete();
+    }
+    reply.start(held.status, held.headers);
+    for (const piece of held.pieces) this.#write(piece);
+    this.#endWhenWritten();
+  }
+
+  #dropHeld(): void {
+    if (this.#hold) clearTimeout(this.#hold);
+    this.#held = null;
   }
 
   #write(data: Uint8Array): void {
@@ -314,7 +351,8 @@ export class Execution implements Job {
   #abandon(error: SkerryError | null): void {
     if (!this.#submitted || !this.#worker) this.#pool.withdraw(this);
     const worker = this.#over ? null : this.#worker;
-    if (worker && !this.#settled) this.#startHeld();
+    // A whole answer is one, even if its guest did not end in time; a part is better told as a failure.
+    if (this.#held?.end) this.#release();
     this.#workerOver(null);
     if (worker) this.#pool.kill(worker);
     this.#settle(this.#exchange.reply.ended ? null : error);
@@ -323,6 +361,7 @@ export class Execution implements Job {
   #settle(error: SkerryError | null): void {
     if (this.#settled) return;
     this.#settled = true;
+    this.#dropHeld();
     if (this.#gather) clearTimeout(this.#gather);
     if (this.#linger) clearTimeout(this.#linger);
     // A guest may go on after its answer, until the deadline.
@@ -331,4 +370,8 @@ export class Execution implements Job {
     if (error) this.#reject(error);
     else this.#resolve();
   }
+}
+
+function whole(pieces: readonly Uint8Array[]): Uint8Array | null {
+  return pieces.length > 1 ? Buffer.concat(pieces) : (pieces[0] ?? null);
 }

@@ -4,7 +4,6 @@ import type { InstanceStats } from '../../../driver.ts';
 import type { Exchange } from '../../../exchange.ts';
 import type { FunctionSettings, WasmFunction } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
-import { formatBytes } from '../format-bytes.ts';
 import { Execution, type ExecutionOwner } from './execution.ts';
 import type { Pool } from './pool.ts';
 import type { CodeMessage } from './protocol.ts';
@@ -34,7 +33,7 @@ export class JcoFunction implements WasmFunction {
     if (exchange.aborted) return;
     this.#requests++;
     const owner: ExecutionOwner = {
-      memoryLimit: formatBytes(this.#settings.limits.memoryBytes),
+      memoryBytes: this.#settings.limits.memoryBytes,
       output: (stream, data) => this.#settings.output({ stream, requestId: exchange.id, data }),
       done: (message) => {
         this.#running.delete(execution);
@@ -61,6 +60,9 @@ export class JcoFunction implements WasmFunction {
       cpuMs: this.#cpuMs,
       // An instance takes what the one before it took; when none runs, that is what the next will take.
       memoryBytes: Math.max(1, this.#running.size) * this.#lastMemory,
+      coldStarts: this.#requests,
+      warmStarts: 0,
+      startMs: 0,
     };
   }
 

@@ -13,7 +13,7 @@ import { IncomingRequest } from './wasi/http-incoming.ts';
 import { ResponseOutparam } from './wasi/http-response.ts';
 import { imports } from './wasi/imports.ts';
 import { RequestBody } from './wasi/request-body.ts';
-import { failedGrows, hostMemory, hostModule, startFunction } from './wasm-instrument.ts';
+import { failedGrows, hostMemory, hostModule, knownPages, startFunction } from './wasm-instrument.ts';
 
 type Handler = { handle(request: IncomingRequest, out: ResponseOutparam): void };
 
@@ -60,15 +60,17 @@ export class Instance {
     this.#handler = exports[name ?? 'incomingHandler'] as Handler;
   }
 
-  #instantiate({ module, memory: kind }: CodeModule, imports: WebAssembly.Imports = {}, memories: MemoryPool) {
-    let all = imports;
-    if (kind) {
-      const memory = memories.take(kind);
+  #instantiate({ module, data, memory: kind }: CodeModule, imports: WebAssembly.Imports = {}, memories: MemoryPool) {
+    const memory = kind && memories.take(kind);
+    const given = memory ? { [hostModule]: { [hostMemory]: memory } } : {};
+    if (kind && memory) {
       this.#given.push({ kind, memory });
       this.#memories.push(memory);
-      all = { ...imports, [hostModule]: { [hostMemory]: memory } };
     }
-    const instance = new WebAssembly.Instance(module, all);
+    const instance = new WebAssembly.Instance(module, { ...imports, ...given });
+    const pages = instance.exports[knownPages];
+    if (kind && pages instanceof WebAssembly.Global) pages.value = kind.initial;
+    if (data) new WebAssembly.Instance(data, given);
     const grows = instance.exports[failedGrows];
     if (grows instanceof WebAssembly.Global) this.#failedGrows.push(grows);
     for (const value of Object.values(instance.exports)) {
@@ -144,7 +146,7 @@ export function serve(channel: Channel, code: Code, message: RunMessage, memorie
 function unanswered(run: CurrentRun): Failure | null {
   if (!run.answer.given) return { code: 'FUNCTION_NO_ANSWER', why: '' };
   if (!run.answer.complete && !run.gone) {
-    return { code: 'FUNCTION_BAD_ANSWER', why: 'it returned before its body was finished' };
+    return { code: 'FUNCTION_BAD_ANSWER', why: 'its body was never finished' };
   }
   return null;
 }
@@ -157,8 +159,11 @@ function explain(run: CurrentRun, error: unknown, wantedMemory: boolean): Failur
     return known.failure;
   }
   const why = trapMessage(error);
-  const stack = error instanceof Error && typeof error.stack === 'string' ? wasmFrames(error.stack) : '';
-  run.output.print('stderr', new TextEncoder().encode(`trap: ${why}\n${stack}`));
+  // A guest that cannot write because its client has left has done nothing wrong: many give up by a trap.
+  if (!run.gone) {
+    const stack = error instanceof Error && typeof error.stack === 'string' ? wasmFrames(error.stack) : '';
+    run.output.print('stderr', new TextEncoder().encode(`trap: ${why}\n${stack}`));
+  }
   return { code: wantedMemory ? 'FUNCTION_MEMORY' : 'FUNCTION_TRAPPED', why };
 }
 

@@ -43,6 +43,8 @@ export interface RequestHead {
 export interface CodeModule {
   readonly name: string;
   readonly module: WebAssembly.Module;
+  /** Fills the memory of an instance, before anything in it runs; null when `module` does that itself. */
+  readonly data: WebAssembly.Module | null;
   /** So many instances of it make one of the component. */
   readonly instances: number;
   /** The memory that each imports from the host, in pages of 64 KiB. */
@@ -81,7 +83,7 @@ export type ToWorker =
   | { readonly kind: 'end'; readonly run: number; readonly trailers: FlatHeaders | null }
   | { readonly kind: 'broken'; readonly run: number };
 
-/** Why a run failed, as a row of the error table and its arguments. */
+/** Why a run failed, as a row of the error table and its argument (of FUNCTION_EXITED the status). */
 export interface Failure {
   readonly code:
     | 'FUNCTION_TRAPPED'
@@ -124,6 +126,8 @@ export type FromWorker =
       readonly data: Uint8Array | null;
       readonly trailers: FlatHeaders | null;
     }
+  /** The guest waits for something: what it has given of its answer goes out now. At most once a run. */
+  | { readonly kind: 'waits'; readonly run: number }
   /** So many bytes of the request's body were read by the guest. */
   | { readonly kind: 'read'; readonly run: number; readonly bytes: number }
   /** The guest wants no more of the request's body. */

@@ -1,7 +1,8 @@
 /** A thread that transpiles one component and ends: jco works for seconds on a large one and must not hold up the node. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { transpile } from '@bytecodealliance/jco';
-import { componentNames, preamble } from './component-names.ts';
+import { inspectComponent } from '../../../../images/wasm/component.ts';
+import { componentShape } from '../../../../images/wasm/component-shape.ts';
 import { asScript } from './glue.ts';
 import { guard } from './glue-guards.ts';
 import { slim } from './glue-slim.ts';
@@ -29,35 +30,38 @@ async function run(component: Uint8Array): Promise<Transpiled> {
   checkImports(code, imports);
   const cores = Object.entries(files).filter(([name]) => name.endsWith('.wasm'));
   for (const [, bytes] of cores) checkNames(bytes);
-  const modules = instrumentAll(cores.map(([, bytes]) => bytes)).map(({ bytes, memory }, i) => {
+  const own = componentShape(component)?.modules ?? [];
+  const places = cores.map(([, bytes]) => own.findIndex((module) => Buffer.compare(module.bytes, bytes) === 0));
+  const instrumented = instrumentAll(
+    cores.map(([, bytes], i) => ({ bytes, detach: places[i] !== -1 && own[places[i]!]!.memory !== null })),
+  );
+  const modules = instrumented.map(({ bytes, memory, detached }, i) => {
     const name = cores[i]![0];
-    return { name, bytes, memory, instances: countInstances(code, name) };
+    return { name, bytes, instances: countInstances(code, name), memory, place: detached ? places[i]! : null };
   });
-  return { glue: asScript(guard(slim(code).code)), modules };
+  const apart = new Set(modules.map((module) => module.place));
+  const shared = own.every(({ data, memory }, i) => apart.has(i) || (data === null && memory === null));
+  return { glue: asScript(guard(slim(code).code)), modules, shared };
 }
 
 function checkSurface(component: Uint8Array): void {
-  const kind = preamble(component);
-  if (kind === 'other') throw new Refused({ code: 'NOT_WASM' });
-  if (kind === 'core-module') throw new Refused({ code: 'CORE_MODULE' });
-  let names: ReturnType<typeof componentNames>;
-  try {
-    names = componentNames(component);
-  } catch (error) {
-    throw new Refused({ code: 'COMPONENT_INVALID', why: (error as Error).message });
+  const found = inspectComponent(component, 'component');
+  if (!found.ok) {
+    if (found.problem === 'not-wasm') throw new Refused({ code: 'NOT_WASM' });
+    if (found.problem === 'core-module') throw new Refused({ code: 'CORE_MODULE' });
+    throw new Refused({ code: 'COMPONENT_INVALID', why: found.why });
   }
+  const { imports, exports, handler } = found.info;
   const p3 = /^wasi:[a-z-]+\/[a-z-]+@0\.3\./;
-  if ([...names.imports, ...names.exports].some((name) => p3.test(name)))
-    throw new Refused({ code: 'ENGINE_LACKS_P3' });
-  const missing = names.imports.filter((name) => !isOffered(name));
+  if ([...imports, ...exports].some((name) => p3.test(name))) throw new Refused({ code: 'ENGINE_LACKS_P3' });
+  const missing = imports.filter((name) => !isOffered(name));
   if (missing.length > 0) throw new Refused({ code: 'IMPORT_NOT_OFFERED', why: missing.map(printable).join(', ') });
-  if (!names.exports.some((name) => /^wasi:http\/incoming-handler@0\.2\.\d+$/.test(name))) {
-    throw new Refused({ code: 'NO_HTTP_HANDLER' });
-  }
+  if (handler !== 'p2') throw new Refused({ code: 'NO_HTTP_HANDLER' });
 }
 
+/** What has a shim here; a name may carry the series of its version alone. */
 function isOffered(name: string): boolean {
-  const match = /^(wasi:[a-z-]+\/[a-z-]+)@0\.2\.\d+$/.exec(name);
+  const match = /^(wasi:[a-z-]+\/[a-z-]+)@0\.2(?:\.\d+)?$/.exec(name);
   return match !== null && Object.hasOwn(offered, match[1]!);
 }
 

@@ -1,5 +1,5 @@
 /** Steps over the instructions of a function body (core specification, section 5.4), as many kinds as this V8 knows. */
-import type { BinaryReader } from './binary-reader.ts';
+import type { BinaryReader } from '../../../../images/wasm/binary-reader.ts';
 
 /** An instruction, or an encoding, that is not known here. */
 export class UnknownInstruction extends Error {}
@@ -23,47 +23,49 @@ for (let op = 0x28; op <= 0x3e; op++) immediates[op] = memory;
 
 export const memorySize = 0x3f;
 export const memoryGrow = 0x40;
+/** Opcodes of two parts, as `skipInstruction` tells them. */
+export const memoryInit = 0xfc_08;
+export const dataDrop = 0xfc_09;
+export const tableGrow = 0xfc_0f;
 
-/** Steps over one instruction and tells its opcode (its first byte). */
+const bulkPrefix = 0xfc;
+
+/** Steps over one instruction and tells its opcode: its first byte, for bulk operations with the second part behind it. */
 export function skipInstruction(reader: BinaryReader): number {
   const op = reader.byte();
   switch (immediates[op]) {
     case none:
       break;
     case one:
-      skipNumber(reader);
+      reader.skipInteger();
       break;
     case two:
-      skipNumber(reader);
-      skipNumber(reader);
+      reader.skipInteger();
+      reader.skipInteger();
       break;
     case memory:
       skipMemoryArgument(reader);
       break;
     default:
+      if (op === bulkPrefix) return (bulkPrefix << 8) | skipBulk(reader);
       skipOther(reader, op);
   }
   return op;
 }
 
-/** A LEB128 number of any size and sign. */
-function skipNumber(reader: BinaryReader): void {
-  while (reader.byte() >= 0x80);
-}
-
 function skipMemoryArgument(reader: BinaryReader): void {
-  const align = reader.number();
-  if (align & 0x40) skipNumber(reader);
-  skipNumber(reader);
+  const align = reader.u32();
+  if (align & 0x40) reader.skipInteger();
+  reader.skipInteger();
 }
 
 function skipOther(reader: BinaryReader, op: number): void {
   switch (op) {
     case 0x0e:
-      for (let left = reader.number() + 1; left > 0; left--) skipNumber(reader);
+      for (let left = reader.u32() + 1; left > 0; left--) reader.skipInteger();
       return;
     case 0x1c:
-      for (let left = reader.number(); left > 0; left--) skipValueType(reader);
+      for (let left = reader.u32(); left > 0; left--) skipValueType(reader);
       return;
     case 0x1f:
       return skipTryTable(reader);
@@ -71,12 +73,10 @@ function skipOther(reader: BinaryReader, op: number): void {
       return reader.skip(4);
     case 0x44:
       return reader.skip(8);
-    case 0xfc:
-      return skipBulk(reader, reader.number());
     case 0xfd:
-      return skipVector(reader, reader.number());
+      return skipVector(reader, reader.u32());
     case 0xfe:
-      return skipAtomic(reader, reader.number());
+      return skipAtomic(reader, reader.u32());
     default:
       throw new UnknownInstruction(`opcode ${op}`);
   }
@@ -84,25 +84,27 @@ function skipOther(reader: BinaryReader, op: number): void {
 
 export function skipValueType(reader: BinaryReader): void {
   const type = reader.byte();
-  if (type === 0x63 || type === 0x64) skipNumber(reader);
+  if (type === 0x63 || type === 0x64) reader.skipInteger();
   else if (type < 0x40 || type > 0x7f) throw new UnknownInstruction(`value type ${type}`);
 }
 
 function skipTryTable(reader: BinaryReader): void {
-  skipNumber(reader);
-  for (let left = reader.number(); left > 0; left--) {
+  reader.skipInteger();
+  for (let left = reader.u32(); left > 0; left--) {
     // catch and catch_ref name a tag; catch_all and catch_all_ref do not.
-    if (reader.byte() < 2) skipNumber(reader);
-    skipNumber(reader);
+    if (reader.byte() < 2) reader.skipInteger();
+    reader.skipInteger();
   }
 }
 
 /** Saturating conversions; memory and table operations with one or two indices. */
-function skipBulk(reader: BinaryReader, op: number): void {
-  if (op <= 7) return;
+function skipBulk(reader: BinaryReader): number {
+  const op = reader.u32();
+  if (op <= 7) return op;
   if (op > 17) throw new UnknownInstruction(`opcode 0xfc ${op}`);
-  skipNumber(reader);
-  if (op === 8 || op === 10 || op === 12 || op === 14) skipNumber(reader);
+  reader.skipInteger();
+  if (op === 8 || op === 10 || op === 12 || op === 14) reader.skipInteger();
+  return op;
 }
 
 function skipVector(reader: BinaryReader, op: number): void {

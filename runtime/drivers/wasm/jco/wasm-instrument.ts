@@ -3,58 +3,56 @@
  * - The memory that it defines becomes one that it imports. A new memory for each request is costly (V8 reserves 10 GB of
  *   addresses for it, and frees it by its garbage collection only), so that the host clears one and gives it again. The
  *   size that the guest sees is then kept in a global, since a memory cannot shrink.
- * - `memory.grow` that fails is counted in a global: a trap after one is a matter of memory, and the memory's size alone
+ * - What such a memory holds at the start goes into a module of its own, and its size is told by the host, so that modules
+ *   which differ in these alone become one: V8 compiles it once, and what it has learned about its code serves them all.
+ * - `memory.grow` or `table.grow` that fails is counted in a global: a trap after one is a matter of memory, and the memory's size alone
  *   does not tell (a guest may have asked for far more than was left).
  * - The start function becomes an export which the host calls at once, so that the counter can be read when it traps.
  */
-import { BinaryReader, leb } from './binary-reader.ts';
-import { memoryGrow, memorySize, skipInstruction, skipValueType, UnknownInstruction } from './wasm-instructions.ts';
+import { BinaryReader, leb } from '../../../../images/wasm/binary-reader.ts';
+import { type MemorySize, section, usualMemory } from '../../../../images/wasm/core-sections.ts';
+import { codeHas, replaceSizing } from './wasm-code.ts';
 import {
-  append,
-  count,
-  countImports,
-  joinModule,
-  nameBytes,
-  readLimits,
-  type Sections,
-  section,
-  splitModule,
-} from './wasm-sections.ts';
+  dataDrop,
+  memoryGrow,
+  memoryInit,
+  memorySize,
+  skipValueType,
+  UnknownInstruction,
+} from './wasm-instructions.ts';
+import { append, count, countImports, joinModule, nameBytes, type Sections, splitModule } from './wasm-sections.ts';
 
 /** Names of what is added to a module's imports and exports. */
 export const hostModule = 'skerry:host';
 export const hostMemory = 'memory';
 export const failedGrows = 'skerry:failed-grows';
 export const startFunction = 'skerry:start';
-
-/** A memory that the host gives, in pages of 64 KiB. */
-export interface GivenMemory {
-  readonly initial: number;
-  /** What the module itself sets, 65536 when it sets none. */
-  readonly maximum: number;
-}
+/** The size that the guest sees, in pages; the host sets it before anything runs. */
+export const knownPages = 'skerry:pages';
 
 export interface Instrumented {
   readonly bytes: Uint8Array;
-  readonly memory: GivenMemory | null;
+  readonly memory: MemorySize | null;
+  /** Its data section is not in it any more: `dataModule` makes a module of that. */
+  readonly detached: boolean;
 }
 
 /**
  * Rewrites all core modules of a component. A memory that a module shares with another which asks for its size, or grows
  * it, stays with its module: the two would disagree about its size.
  */
-export function instrumentAll(modules: readonly Uint8Array[]): Instrumented[] {
-  const give = !modules.some(sizesForeignMemory);
-  return modules.map((module) => instrument(module, give));
+export function instrumentAll(modules: readonly { bytes: Uint8Array; detach: boolean }[]): Instrumented[] {
+  const give = !modules.some(({ bytes }) => sizesForeignMemory(bytes));
+  return modules.map(({ bytes, detach }) => instrument(bytes, give, detach));
 }
 
-/** One module; the module itself when there is nothing to change. */
-export function instrument(module: Uint8Array, giveMemory: boolean): Instrumented {
+/** One module; the module itself when there is nothing to change. `detach`: its data may be taken out. */
+export function instrument(module: Uint8Array, giveMemory: boolean, detach = false): Instrumented {
   try {
-    return rewrite(module, giveMemory);
+    return rewrite(module, giveMemory, detach);
   } catch (error) {
     // A kind of module that is newer than this: it runs as it is, and its failures are told less well.
-    if (error instanceof UnknownInstruction) return { bytes: module, memory: null };
+    if (error instanceof UnknownInstruction) return { bytes: module, memory: null, detached: false };
     throw error;
   }
 }
@@ -63,37 +61,45 @@ function sizesForeignMemory(module: Uint8Array): boolean {
   try {
     const { content } = splitModule(module);
     if (countImports(content.get(section.import)).memories === 0) return false;
-    return replaceSizing(content.get(section.code) ?? Uint8Array.of(0), [], []) !== null;
+    return codeHas(content.get(section.code) ?? Uint8Array.of(0), [memoryGrow, memorySize]);
   } catch (error) {
     if (error instanceof UnknownInstruction) return true;
     throw error;
   }
 }
 
-function rewrite(module: Uint8Array, giveMemory: boolean): Instrumented {
+function rewrite(module: Uint8Array, giveMemory: boolean, detach: boolean): Instrumented {
   const sections = splitModule(module);
   const { content } = sections;
   const memory = giveMemory ? givenMemory(sections) : null;
+  const detached = memory !== null && detach && detachData(sections);
   const imported = countImports(content.get(section.import));
   const exported: number[][] = [];
   const code = content.get(section.code);
   const type = count(checkedTypes(content.get(section.type)));
-  const probe = imported.functions + count(content.get(section.function));
+  const grow = imported.functions + count(content.get(section.function));
+  const tableGrown = grow + 1;
   const failed = imported.globals + count(content.get(section.global));
   const pages = failed + 1;
+  const hasMemory = content.has(section.memory) || imported.memories > 0;
   const size = memory ? [0x23, ...leb(pages)] : [memorySize, 0];
-  const sized = code && replaceSizing(code, [0x10, ...leb(probe)], size);
+  const replacements = { grow: call(grow), size, afterTableGrow: call(tableGrown) };
+  const sized = code && replaceSizing(code, replacements);
   if (sized) {
     append(content, section.type, [0x60, 1, 0x7f, 1, 0x7f]);
-    append(content, section.function, leb(type));
+    for (let more = 0; more < 2; more++) append(content, section.function, leb(type));
     append(content, section.global, [0x7f, 1, 0x41, 0, 0x0b]);
-    if (memory) append(content, section.global, [0x7f, 1, 0x41, ...signedLeb(memory.initial), 0x0b]);
+    if (memory) {
+      append(content, section.global, [0x7f, 1, 0x41, 0, 0x0b]);
+      exported.push([...nameBytes(knownPages), 3, ...leb(pages)]);
+    }
     content.set(section.code, sized);
-    append(content, section.code, memory ? givenGrow(leb(failed), leb(pages)) : ownGrow(leb(failed)));
+    append(content, section.code, memory ? givenGrow(leb(failed), leb(pages)) : ownGrow(leb(failed), hasMemory));
+    append(content, section.code, grown(leb(failed)));
     exported.push([...nameBytes(failedGrows), 3, ...leb(failed)]);
   }
   if (memory) {
-    const type = [2, 0, ...leb(memory.initial)];
+    const type = [2, 0, 0];
     append(content, section.import, [...nameBytes(hostModule), ...nameBytes(hostMemory), ...type]);
     content.delete(section.memory);
   }
@@ -103,78 +109,45 @@ function rewrite(module: Uint8Array, giveMemory: boolean): Instrumented {
     exported.push([...nameBytes(startFunction), 0, ...start]);
   }
   for (const entry of exported) append(content, section.export, entry);
-  if (exported.length === 0 && !memory) return { bytes: module, memory: null };
-  return { bytes: joinModule(sections), memory };
+  if (exported.length === 0 && !memory) return { bytes: module, memory: null, detached };
+  return { bytes: joinModule(sections), memory, detached };
 }
 
 /** The one memory that the module defines, when it is of the usual kind. */
-function givenMemory({ content }: Sections): GivenMemory | null {
+function givenMemory({ content }: Sections): MemorySize | null {
   const own = content.get(section.memory);
-  if (!own || count(own) !== 1 || countImports(content.get(section.import)).memories > 0) return null;
-  const reader = new BinaryReader(own);
-  reader.number();
-  const { flags, minimum, maximum } = readLimits(reader);
-  return flags > 1 ? null : { initial: minimum, maximum: maximum ?? 65_536 };
+  if (!own || countImports(content.get(section.import)).memories > 0) return null;
+  return usualMemory(own);
+}
+
+/** Takes the data section out when nothing else in the module names it, and it can stand by itself. */
+function detachData({ content }: Sections): boolean {
+  const data = content.get(section.data);
+  if (data) {
+    const code = content.get(section.code);
+    if ((code && codeHas(code, [memoryInit, dataDrop])) || !WebAssembly.validate(dataModule(data))) return false;
+  }
+  content.delete(section.data);
+  content.delete(section.dataCount);
+  return true;
+}
+
+/** A module that writes the segments of a data section into the memory that it is given. */
+export function dataModule(data: Uint8Array): Uint8Array {
+  const content = new Map([[section.data as number, data]]);
+  append(content, section.import, [...nameBytes(hostModule), ...nameBytes(hostMemory), 2, 0, 0]);
+  return joinModule({ content, custom: [] });
 }
 
 /** Types must be one each: in a recursive group the count of entries is not that of types. */
 function checkedTypes(content: Uint8Array | undefined): Uint8Array | undefined {
   if (!content) return content;
   const reader = new BinaryReader(content);
-  for (let left = reader.number(); left > 0; left--) {
+  for (let left = reader.u32(); left > 0; left--) {
     if (reader.byte() !== 0x60) throw new UnknownInstruction('a type that is not a function');
-    for (let half = 0; half < 2; half++) for (let types = reader.number(); types > 0; types--) skipValueType(reader);
+    for (let half = 0; half < 2; half++) for (let types = reader.u32(); types > 0; types--) skipValueType(reader);
   }
   return content;
-}
-
-/** The code section with other instructions for `memory.grow` and `memory.size`, or null when there is neither. */
-function replaceSizing(code: Uint8Array, grow: readonly number[], size: readonly number[]): Uint8Array | null {
-  const instead = new Map([
-    [memoryGrow, Uint8Array.from(grow)],
-    [memorySize, Uint8Array.from(size)],
-  ]);
-  const pieces: Uint8Array[] = [];
-  const reader = new BinaryReader(code);
-  let copied = 0;
-  for (let left = reader.number(); left > 0; left--) {
-    const start = reader.at;
-    const length = reader.number();
-    const from = reader.at;
-    const body = new BinaryReader(code, from, from + length);
-    reader.skip(length);
-    const places = sizingPlaces(body);
-    if (places.length === 0) continue;
-    const inside: Uint8Array[] = [];
-    let at = from;
-    for (const { op, place, end } of places) {
-      inside.push(code.subarray(at, place), instead.get(op)!);
-      at = end;
-    }
-    inside.push(code.subarray(at, from + length));
-    const bytes = inside.reduce((sum, piece) => sum + piece.byteLength, 0);
-    pieces.push(code.subarray(copied, start), Uint8Array.from(leb(bytes)), ...inside);
-    copied = from + length;
-  }
-  if (pieces.length === 0) return null;
-  return Buffer.concat([...pieces, code.subarray(copied)]);
-}
-
-/** Where a function's body has `memory.grow` or `memory.size`. */
-function sizingPlaces(body: BinaryReader): { op: number; place: number; end: number }[] {
-  const places: { op: number; place: number; end: number }[] = [];
-  for (let left = body.number(); left > 0; left--) {
-    body.number();
-    skipValueType(body);
-  }
-  while (!body.done) {
-    const place = body.at;
-    const op = skipInstruction(body);
-    if (op !== memoryGrow && op !== memorySize) continue;
-    if (body.bytes[place + 1] !== 0) throw new UnknownInstruction('a second memory');
-    places.push({ op, place, end: body.at });
-  }
-  return places;
 }
 
 const i32 = 0x7f;
@@ -183,12 +156,20 @@ const minusOne = [0x41, 0x7f];
 /** Counts a failure and goes on. */
 const failure = (failed: readonly number[]) => [0x23, ...failed, 0x41, 1, 0x6a, 0x24, ...failed];
 
-/** Grows the module's own memory; the counter goes up when that fails. */
-function ownGrow(failed: readonly number[]): number[] {
+const call = (index: number) => [0x10, ...leb(index)];
+
+/** Grows the module's own memory, if it has one; the counter goes up when that fails. */
+function ownGrow(failed: readonly number[], hasMemory: boolean): number[] {
+  if (!hasMemory) return sizedBody([0, 0x00, 0x0b]);
   return sizedBody([
     ...[0, 0x20, 0, memoryGrow, 0, 0x22, 0, ...minusOne, 0x46, 0x04, 0x40],
     ...[...failure(failed), 0x0b, 0x20, 0, 0x0b],
   ]);
+}
+
+/** Passes on what `table.grow` gave; the counter goes up when it failed. */
+function grown(failed: readonly number[]): number[] {
+  return sizedBody([0, 0x20, 0, ...minusOne, 0x46, 0x04, 0x40, ...failure(failed), 0x0b, 0x20, 0, 0x0b]);
 }
 
 /**
@@ -210,12 +191,4 @@ function givenGrow(failed: readonly number[], pages: readonly number[]): number[
 
 function sizedBody(body: readonly number[]): number[] {
   return [...leb(body.length), ...body];
-}
-
-/** A number of pages as the operand of `i32.const`, which is signed. */
-function signedLeb(value: number): number[] {
-  const bytes = leb(value);
-  const last = bytes.length - 1;
-  if (bytes[last]! & 0x40) return [...bytes.slice(0, last), bytes[last]! | 0x80, 0];
-  return bytes;
 }

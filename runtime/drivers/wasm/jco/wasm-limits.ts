@@ -2,7 +2,7 @@
  * Holds a component to its memory limit: rewrites the maximum of every memory and table of its core modules, so that all
  * of them together can never take more. A worker's own limit does not count WebAssembly memory.
  */
-import { BinaryReader, leb } from './binary-reader.ts';
+import { BinaryReader, leb } from '../../../../images/wasm/binary-reader.ts';
 
 const page = 65_536;
 /** What one element of a table costs V8: the entry itself and its dispatch data (signature, target, instance). */
@@ -107,7 +107,7 @@ function sections(bytes: Uint8Array, instances: number): Section[] {
     if (id !== tableSection && id !== memorySection) continue;
     const from = content.at;
     const limits: Limits[] = [];
-    for (let left = content.number(); left > 0; left--) {
+    for (let left = content.u32(); left > 0; left--) {
       if (id === memorySection) limits.push(readLimits(content, page, instances));
       else limits.push(readTable(content, instances));
     }
@@ -125,7 +125,7 @@ function readTable(reader: BinaryReader, instances: number): Limits {
     type = reader.byte();
   }
   // (ref null ht) and (ref ht) carry a heap type.
-  if (type === 0x63 || type === 0x64) reader.number();
+  if (type === 0x63 || type === 0x64) reader.skipInteger();
   const limits = readLimits(reader, elementBytes, instances);
   if (filled) throw new RangeError('a table with an initial value');
   return limits;
@@ -136,9 +136,9 @@ function readLimits(reader: BinaryReader, unit: number, instances: number): Limi
   const flags = reader.byte();
   // 1: has a maximum, 2: shared, 4: 64-bit. Others are proposals that V8 does not have.
   if (flags > 7) throw new RangeError(`limits of an unknown kind (${flags})`);
-  const minimum = reader.number();
+  const minimum = reader.u64();
   const highest = unit === page ? 65_536 : 10_000_000;
-  const maximum = flags & 1 ? Math.min(reader.number(), highest) : highest;
+  const maximum = flags & 1 ? Math.min(reader.u64(), highest) : highest;
   return { unit, instances, minimum, maximum: Math.max(maximum, minimum), from, to: reader.at, flags };
 }
 

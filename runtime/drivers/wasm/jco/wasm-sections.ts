@@ -1,17 +1,6 @@
 /** A core module as its sections (core specification, section 5.5), to be changed and put together again. */
-import { BinaryReader, leb } from './binary-reader.ts';
+import { BinaryReader, leb } from '../../../../images/wasm/binary-reader.ts';
 import { skipValueType, UnknownInstruction } from './wasm-instructions.ts';
-
-export const section = {
-  type: 1,
-  import: 2,
-  function: 3,
-  memory: 5,
-  global: 6,
-  export: 7,
-  start: 8,
-  code: 10,
-} as const;
 
 /** The order of sections in a module: that of tags stands after that of memories. */
 const order = [1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11];
@@ -49,14 +38,14 @@ export function joinModule({ content, custom }: Sections): Uint8Array {
 
 /** How many entries a section has. */
 export function count(content: Uint8Array | undefined): number {
-  return content ? new BinaryReader(content).number() : 0;
+  return content ? new BinaryReader(content).u32() : 0;
 }
 
 /** Adds one entry to a section, and makes the section when there is none. */
 export function append(content: Map<number, Uint8Array>, id: number, entry: readonly number[]): void {
   const old = content.get(id) ?? Uint8Array.of(0);
   const reader = new BinaryReader(old);
-  const entries = reader.number();
+  const entries = reader.u32();
   content.set(id, Buffer.concat([Uint8Array.from(leb(entries + 1)), old.subarray(reader.at), Uint8Array.from(entry)]));
 }
 
@@ -76,13 +65,13 @@ export function countImports(content: Uint8Array | undefined): ImportCounts {
   const counts = { functions: 0, globals: 0, memories: 0 };
   if (!content) return counts;
   const reader = new BinaryReader(content);
-  for (let left = reader.number(); left > 0; left--) {
-    reader.skip(reader.number());
-    reader.skip(reader.number());
+  for (let left = reader.u32(); left > 0; left--) {
+    reader.skip(reader.u32());
+    reader.skip(reader.u32());
     const kind = reader.byte();
     if (kind === 0) {
       counts.functions++;
-      reader.number();
+      reader.u32();
     } else if (kind === 1) {
       skipValueType(reader);
       readLimits(reader);
@@ -95,7 +84,7 @@ export function countImports(content: Uint8Array | undefined): ImportCounts {
       reader.byte();
     } else if (kind === 4) {
       reader.byte();
-      reader.number();
+      reader.u32();
     } else throw new UnknownInstruction(`an import of kind ${kind}`);
   }
   return counts;
@@ -111,6 +100,6 @@ export interface Limits {
 export function readLimits(reader: BinaryReader): Limits {
   const flags = reader.byte();
   if (flags > 7) throw new UnknownInstruction(`limits of kind ${flags}`);
-  const minimum = reader.number();
-  return { flags, minimum, maximum: flags & 1 ? reader.number() : null };
+  const minimum = reader.u64();
+  return { flags, minimum, maximum: flags & 1 ? reader.u64() : null };
 }

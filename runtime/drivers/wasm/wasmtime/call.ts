@@ -3,6 +3,7 @@ import type { SkerryError } from '../../../../errors/skerry-error.ts';
 import type { Exchange, FlatHeaders } from '../../../exchange.ts';
 import type { FunctionSettings } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
+import { LastWords } from '../last-words.ts';
 import type { Switchboard } from './engine.ts';
 import { flag, type NativeEvent, packHeaders, unpackHeaders } from './events.ts';
 import { requestFailure } from './failures.ts';
@@ -20,6 +21,7 @@ export class Call {
   readonly #id: number;
   readonly #settings: FunctionSettings;
   readonly #exchange: Exchange;
+  readonly #lastWords = new LastWords();
   /** -1 until the guest is started, and after its last event. */
   #slot = -1;
   #body: RequestBody | null = null;
@@ -65,7 +67,7 @@ export class Call {
     const { flags } = event;
     if (flags & flag.call) return this.#ask(event);
     if (flags & (flag.stdout | flag.stderr)) this.#print(event);
-    else if (flags & flag.fail) this.#fail(requestFailure(event.status, event.head, this.#settings.limits.memoryBytes));
+    else if (flags & flag.fail) this.#fail(this.#failure(event));
     else if (!this.#settled) this.#reply(event);
     if (flags & flag.resume) this.#body?.resume();
     if (flags & flag.unwanted) this.#body?.cancel();
@@ -119,7 +121,9 @@ export class Call {
   #reply(event: NativeEvent): void {
     const { flags } = event;
     try {
-      if (flags & flag.head && flags & flag.end && event.trailers === '') {
+      const whole = flags & flag.end && event.trailers === '';
+      // What has no body is complete with its head: whatever the guest still does, the client has its answer.
+      if (flags & flag.head && (whole || this.#bodiless(event.status))) {
         this.#exchange.reply.send(event.status, unpackHeaders(event.head), event.body);
         this.#complete();
       } else {
@@ -134,6 +138,15 @@ export class Call {
     } catch (error) {
       this.#refused(error as Error);
     }
+  }
+
+  /** The same as native/wasm/src/reply.rs has it, which drops such a body. */
+  #bodiless(status: number): boolean {
+    return this.#exchange.method === 'HEAD' || status === 204 || status === 205 || status === 304;
+  }
+
+  #failure(event: NativeEvent): SkerryError {
+    return requestFailure(event.status, event.head, this.#settings.limits.memoryBytes, this.#lastWords);
   }
 
   /** The client's side threw over the answer: it cannot be served, whoever is to blame. */
@@ -165,12 +178,14 @@ export class Call {
 
   #print(event: NativeEvent): void {
     const stream = event.flags & flag.stdout ? 'stdout' : 'stderr';
-    this.#settings.output({ stream, requestId: this.#exchange.id, data: event.body ?? new Uint8Array() });
+    const data = event.body ?? new Uint8Array();
+    this.#lastWords.hear(stream, data);
+    this.#settings.output({ stream, requestId: this.#exchange.id, data });
   }
 
-  /** The client has gone: nobody waits for the answer, and that is no failure. */
+  /** The client has gone: nobody waits for the answer, and that is no failure. One that has its answer is not missed. */
   #abort(): void {
-    if (this.#settled) return this.#end();
+    if (this.#settled) return;
     this.#complete();
     this.#end();
   }

@@ -6,7 +6,7 @@ import type { Call } from './call.ts';
 import { flag, type NativeEvent, readEvents } from './events.ts';
 import { componentRefusal } from './failures.ts';
 import { NativeFunction } from './function.ts';
-import { type GrantSettings, type NativeEngine, openLibrary } from './library.ts';
+import { type NativeEngine, type NativeSettings, openLibrary } from './library.ts';
 
 interface Job {
   resolve(): void;
@@ -62,10 +62,8 @@ class WasmtimeEngine implements WasmEngine, Switchboard {
 
   async load(component: ComponentFile, settings: FunctionSettings): Promise<WasmFunction> {
     const id = ++this.#serial;
-    const { memoryBytes } = settings.limits;
-    const env = Object.entries(settings.env).flat();
-    await this.#job(settings.label, memoryBytes, (ticket) =>
-      this.native.load(ticket, id, hex(component.digest), component.path, memoryBytes, env, grantsOf(settings)),
+    await this.#job(settings.label, settings.limits.memoryBytes, (ticket) =>
+      this.native.load(ticket, id, hex(component.digest), component.path, nativeSettings(settings)),
     );
     const fn = new NativeFunction(this, id, settings, () => this.#functions.delete(fn));
     this.#functions.add(fn);
@@ -141,8 +139,12 @@ class WasmtimeEngine implements WasmEngine, Switchboard {
 }
 
 /** The engine keeps count too: what one request may ask for is bounded before it reaches this thread. */
-function grantsOf({ config, egress }: FunctionSettings): GrantSettings {
+function nativeSettings({ limits, reuse, env, config, egress }: FunctionSettings): NativeSettings {
   return {
+    memory: limits.memoryBytes,
+    cpu: limits.cpuTimeMs ?? 0,
+    reuse,
+    env: Object.entries(env).flat(),
     config: Object.entries(config).flat(),
     outboundRequests: egress.deniesAll ? 0 : EGRESS_LIMITS.requestsPerExchange,
     outboundAtOnce: EGRESS_LIMITS.concurrentPerExchange,

@@ -2,20 +2,21 @@
 import type { SkerryError } from '../../../../errors/skerry-error.ts';
 import { wasmErrors } from '../errors.ts';
 import { formatBytes } from '../format-bytes.ts';
+import type { LastWords } from '../last-words.ts';
 
-/** Why a request failed. `memoryBytes` is the limit of the function. */
-export function requestFailure(code: number, detail: string, memoryBytes: number): SkerryError {
+/** Why a request failed. `memoryBytes` is the limit of the function, `lastWords` what its guest printed. */
+export function requestFailure(code: number, detail: string, memoryBytes: number, lastWords: LastWords): SkerryError {
   switch (code) {
     case 1:
       return wasmErrors.FUNCTION_TRAPPED(detail);
     case 2:
-      return wasmErrors.FUNCTION_EXITED(detail);
+      return lastWords.explain(detail, memoryBytes);
     case 3:
       return wasmErrors.FUNCTION_NO_ANSWER();
     case 4:
       return wasmErrors.FUNCTION_BAD_ANSWER(detail);
     case 5:
-      return wasmErrors.FUNCTION_ERROR(detail);
+      return wasmErrors.FUNCTION_ERROR(errorCode(detail));
     case 6:
       return wasmErrors.FUNCTION_MEMORY(formatBytes(memoryBytes));
     case 7:
@@ -24,9 +25,26 @@ export function requestFailure(code: number, detail: string, memoryBytes: number
       return wasmErrors.FUNCTION_STOPPED();
     case 9:
       return wasmErrors.ENGINE_FULL();
+    case 11:
+      return wasmErrors.FUNCTION_CPU();
     default:
       return wasmErrors.ENGINE_FAULT(detail);
   }
+}
+
+/** `ErrorCode::InternalError(Some("what it said"))`, as Rust prints it, in the words of WASI: `internal-error: what it said`. */
+function errorCode(printed: string): string {
+  const [, name = printed, text] = /^ErrorCode::(\w+)(?:\(Some\("(.*)"\)\))?/s.exec(printed) ?? [];
+  const kebab = name.replace(/(?<!^)([A-Z])/g, '-$1').toLowerCase();
+  return (text === undefined ? kebab : `${kebab}: ${unescaped(text).split('\n', 1)[0]}`).slice(0, 512);
+}
+
+/** The escapes of a string that Rust prints for debugging. */
+function unescaped(text: string): string {
+  const plain: Record<string, string> = { n: '\n', r: '\r', t: '\t', 0: '\0' };
+  return text.replace(/\\(?:u\{([0-9a-f]{1,6})\}|(.))/g, (_whole, code: string | undefined, char: string) =>
+    code === undefined ? (plain[char] ?? char) : String.fromCodePoint(Number.parseInt(code, 16)),
+  );
 }
 
 /** Why a component cannot be compiled or loaded. `name` is what the user calls it. */

@@ -5,6 +5,7 @@ import type { FunctionSettings, WasmFunction } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
 import { Call } from './call.ts';
 import type { Switchboard } from './engine.ts';
+import type { Figures } from './library.ts';
 
 export class NativeFunction implements WasmFunction {
   readonly settings: FunctionSettings;
@@ -14,7 +15,7 @@ export class NativeFunction implements WasmFunction {
   readonly #calls = new Set<Call>();
   #requests = 0;
   #failures = 0;
-  #last: [cpuMs: number, peakBytes: number] = [0, 0];
+  #last: Figures = [0, 0, 0, 0, 0];
   #closing: Promise<void> | null = null;
   #idle: (() => void) | null = null;
 
@@ -36,8 +37,9 @@ export class NativeFunction implements WasmFunction {
 
   stats(): InstanceStats {
     if (!this.#closing) this.#last = this.#board.native.stats(this.#id);
-    const [cpuMs, memoryBytes] = this.#last;
-    return { requests: this.#requests, failures: this.#failures, inFlight: this.#calls.size, cpuMs, memoryBytes };
+    const [cpuMs, memoryBytes, coldStarts, startMs, warmStarts] = this.#last;
+    const counts = { requests: this.#requests, failures: this.#failures, inFlight: this.#calls.size };
+    return { ...counts, cpuMs, memoryBytes, coldStarts, warmStarts, startMs };
   }
 
   close(): Promise<void> {

@@ -16,15 +16,7 @@ export interface NativeLibrary {
 export interface NativeEngine {
   hold(held: boolean): void;
   compile(ticket: number, digest: string, path: string): void;
-  load(
-    ticket: number,
-    id: number,
-    digest: string,
-    path: string,
-    memory: number,
-    env: string[],
-    grants: GrantSettings,
-  ): void;
+  load(ticket: number, id: number, digest: string, path: string, settings: NativeSettings): void;
   forget(ticket: number, digest: string): void;
   unload(id: number): void;
   start(
@@ -43,7 +35,8 @@ export interface NativeEngine {
   taken(slot: number, bytes: number): void;
   stop(slot: number): void;
   release(slot: number): void;
-  stats(id: number): [cpuMs: number, peakBytes: number];
+  stats(id: number): Figures;
+  keptBytes(): number;
   close(): void;
   // Answers to the calls of guests: `call` is the number of the call under its slot.
   outboundHead(slot: number, call: number, status: number, headers: string): void;
@@ -55,9 +48,19 @@ export interface NativeEngine {
   keyvalueAnswer(slot: number, call: number, outcome: number, bytes: Uint8Array): void;
 }
 
-/** What a function may use beyond its own memory. */
-export interface GrantSettings {
-  /** Names and values in turn. */
+/** What the engine counts of a function, see native/wasm/src/function.rs. */
+export type Figures = [cpuMs: number, peakBytes: number, made: number, makingMs: number, reused: number];
+
+/** The settings of a function. */
+export interface NativeSettings {
+  /** Limit of an instance's memory, in bytes. */
+  readonly memory: number;
+  /** Limit of the CPU time of one request, in milliseconds; 0 for none. */
+  readonly cpu: number;
+  /** Requests that one instance may serve. */
+  readonly reuse: number;
+  /** Environment and configuration: names and values in turn. */
+  readonly env: string[];
   readonly config: string[];
   /** Outbound requests of one request, in all and at once; 0 for none. */
   readonly outboundRequests: number;

@@ -53,6 +53,19 @@ pub fn stream(out: ResponseOutparam) {
     OutgoingBody::finish(body, None).expect("the body is finished once");
 }
 
+/// Three lines, 20 ms apart, and a panic when one cannot be written; says so when it has come to its end.
+pub fn insist(out: ResponseOutparam) {
+    let body = Answer::new(200).header("content-type", "text/plain").start(out);
+    let to = body.write().expect("the stream is taken once");
+    for line in 0..3 {
+        assert!(write(&to, format!("line {line}\n").as_bytes()), "line {line} could not be written");
+        monotonic_clock::subscribe_duration(20_000_000).block();
+    }
+    drop(to);
+    OutgoingBody::finish(body, None).expect("the body is finished once");
+    println!("insisted to the end");
+}
+
 /// So many bytes, byte N being N modulo 251, so that a lost or doubled piece shows.
 pub fn big(bytes: u64, out: ResponseOutparam) {
     let body = Answer::new(200).header("content-type", "application/octet-stream").start(out);

@@ -2,7 +2,8 @@
 
 use std::hint::black_box;
 
-use wasip2::http::types::{ErrorCode, OutgoingBody, ResponseOutparam};
+use wasip2::clocks::monotonic_clock;
+use wasip2::http::types::{ErrorCode, Fields, OutgoingBody, OutgoingResponse, ResponseOutparam};
 
 use crate::answer::{Answer, write};
 
@@ -27,10 +28,13 @@ pub fn allocate(out: ResponseOutparam) {
     Answer::new(200).text(out, "there was no end to it");
 }
 
-/// Sends a part of its body, then traps.
-pub fn half(out: ResponseOutparam) {
+/// Sends a part of its body, then traps, after so many milliseconds.
+pub fn half(out: ResponseOutparam, after: u64) {
     let body = Answer::new(200).header("content-type", "text/plain").start(out);
     write(&body.write().expect("the stream is taken once"), b"the first half");
+    if after > 0 {
+        monotonic_clock::subscribe_duration(after * 1_000_000).block();
+    }
     trap();
 }
 
@@ -78,4 +82,53 @@ pub fn recurse(out: ResponseOutparam) {
 fn deeper(depth: u64) -> u64 {
     let frame = black_box([depth; 64]);
     deeper(depth + 1) + frame[(depth % 64) as usize]
+}
+
+/// Tries statuses that HTTP does not have, and answers what came of it.
+pub fn bad_status(out: ResponseOutparam) {
+    let response = OutgoingResponse::new(Fields::new());
+    let said = [0, 99, 1000, u16::MAX].map(|status| match response.set_status_code(status) {
+        Ok(()) => format!("{status} was taken"),
+        Err(()) => format!("{status} was refused"),
+    });
+    Answer::new(200).text(out, &said.join("\n"));
+}
+
+/// Tries headers that HTTP does not have, or that are not the guest's to set, and answers what came of it.
+pub fn bad_headers(out: ResponseOutparam) {
+    let fields = Fields::new();
+    let tries: [(&str, &[u8]); 11] = [
+        ("", b"v"),
+        ("two words", b"v"),
+        ("x-colon:", b"v"),
+        ("x-line", b"a\r\nx-smuggled: 1"),
+        ("x-null", b"a\0b"),
+        ("connection", b"close"),
+        ("transfer-encoding", b"chunked"),
+        ("host", b"elsewhere"),
+        ("content-length", b"many"),
+        ("content-length", b"+5"),
+        ("content-length", b""),
+    ];
+    let mut said: Vec<String> =
+        tries.iter().map(|(name, value)| format!("{name}: {:?}", fields.append(name, value))).collect();
+    fields.append("content-length", b"5").expect("a length that is allowed");
+    said.push(format!("twice: {:?}", fields.append("content-length", b"5")));
+    Answer::new(200).text(out, &said.join("\n"));
+}
+
+/// Answers, then answers again with the same handle.
+pub fn twice(out: ResponseOutparam) {
+    let handle = out.handle();
+    Answer::new(200).text(out, "the first");
+    // SAFETY: the handle is gone with the first answer, and that is what the host must notice.
+    let again = unsafe { ResponseOutparam::from_handle(handle) };
+    Answer::new(200).text(again, "the second");
+}
+
+/// Prints without end.
+pub fn chatter() {
+    loop {
+        println!("and so on");
+    }
 }

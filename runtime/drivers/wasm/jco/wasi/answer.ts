@@ -1,4 +1,7 @@
-/** The answer on its way out: gathers what the guest writes into as few messages as its waiting and flushing allow. */
+/**
+ * The answer on its way out: gathers what the guest writes into as few messages as its waiting and flushing allow. The main
+ * thread holds what it gets until the guest waits or ends, so that a small answer goes out whole.
+ */
 import type { FlatHeaders } from '../../../../exchange.ts';
 import type { Channel } from '../channel.ts';
 import { bodyWindow, type Failure, pieceCost, type RunMessage, smallBody } from '../protocol.ts';
@@ -12,10 +15,13 @@ export class Answer implements ByteSink {
   readonly #channel: Channel;
   readonly #run: number;
   readonly #failed: (failure: Failure) => Error;
-  readonly #bodiless: boolean;
+  readonly #headOnly: boolean;
+  /** What the guest writes is dropped: the request's method or the status has no body. */
+  #bodiless = false;
   #head: { status: number; headers: FlatHeaders } | null = null;
   #headSent = false;
   #complete = false;
+  #exposed = false;
   /** Declared by the guest's Content-Length. */
   #length: number | null = null;
   #written = 0;
@@ -28,7 +34,7 @@ export class Answer implements ByteSink {
   constructor(channel: Channel, message: RunMessage, failed: (failure: Failure) => Error) {
     this.#channel = channel;
     this.#run = message.run;
-    this.#bodiless = message.head.method === 'HEAD';
+    this.#headOnly = message.head.method === 'HEAD';
     this.#failed = failed;
   }
 
@@ -44,7 +50,14 @@ export class Answer implements ByteSink {
   /** Takes the head; `length` is what its Content-Length says. */
   start(status: number, headers: FlatHeaders, length: number | null): void {
     this.#head = { status, headers };
-    this.#length = status === 304 || this.#bodiless ? null : length;
+    this.#bodiless = this.#headOnly || status === 204 || status === 205 || status === 304;
+    if (this.#bodiless) {
+      // All that the client will see: a client that leaves now has its answer, and the guest must not hear of it.
+      this.#pending = [];
+      this.#pendingBytes = 0;
+      return this.finish(null);
+    }
+    this.#length = length;
     this.#checkLength(false);
     if (this.#pendingBytes >= smallBody) this.flush();
   }
@@ -59,18 +72,20 @@ export class Answer implements ByteSink {
   }
 
   #room(): number {
+    if (this.#bodiless) return smallBody;
     const onTheWay = (this.#posted - this.#channel.taken()) >>> 0;
     return Math.max(0, bodyWindow - onTheWay - this.#pendingBytes);
   }
 
   room(): number {
-    if (this.#channel.gone(this.#run)) {
+    if (!this.#bodiless && this.#channel.gone(this.#run)) {
       throwFailed(new IoError('the client has gone', { tag: 'connection-terminated' }));
     }
     return Math.min(this.#room(), smallBody);
   }
 
   write(data: Uint8Array): void {
+    if (this.#bodiless) return;
     this.#written += data.byteLength;
     this.#checkLength(false);
     this.#pending.push(data);
@@ -90,14 +105,26 @@ export class Answer implements ByteSink {
     this.#channel.post({ kind: 'answer', run: this.#run, ...this.#head, data, end: false, trailers: null });
   }
 
+  /** The guest is about to wait: what it has written so far must be on its way before. */
+  expose(): void {
+    this.flush();
+    if (!this.#headSent || this.#exposed) return;
+    this.#exposed = true;
+    this.#channel.post({ kind: 'waits', run: this.#run });
+  }
+
   /** The body is whole. */
   finish(trailers: FlatHeaders | null): void {
     if (this.#complete) return;
     this.#checkLength(true);
     this.#complete = true;
     const data = this.#gather();
-    if (this.#headSent) this.#channel.post({ kind: 'finish', run: this.#run, data, trailers });
-    else this.#channel.post({ kind: 'answer', run: this.#run, ...this.#head!, data, end: true, trailers });
+    if (this.#headSent) {
+      this.#channel.post({ kind: 'finish', run: this.#run, data, trailers });
+      return;
+    }
+    this.#headSent = true;
+    this.#channel.post({ kind: 'answer', run: this.#run, ...this.#head!, data, end: true, trailers });
   }
 
   close(): void {}
@@ -106,10 +133,9 @@ export class Answer implements ByteSink {
     if (this.#length === null) return;
     const wrong = whole ? this.#written !== this.#length : this.#written > this.#length;
     if (!wrong) return;
-    const sent = whole ? `${this.#written}` : `more than that`;
     throw this.#failed({
       code: 'FUNCTION_BAD_ANSWER',
-      why: `its Content-Length says ${this.#length} bytes and its body has ${sent}`,
+      why: `its Content-Length is ${this.#length}, its body has ${this.#written} bytes`,
     });
   }
 

@@ -48,8 +48,8 @@ export const cli = {
     initialCwd: none,
   },
   'wasi:cli/exit': {
-    exit: (status: { tag: 'ok' | 'err' }) => exit(status.tag === 'ok' ? 'status 0' : 'status 1'),
-    exitWithCode: (status: number) => exit(`status ${status}`),
+    exit: (status: { tag: 'ok' | 'err' }) => exit(status.tag === 'ok' ? '0' : '1'),
+    exitWithCode: (status: number) => exit(`${status}`),
   },
   'wasi:cli/stdin': { getStdin: () => new InputStream(nothing) },
   'wasi:cli/stdout': { getStdout: () => new OutputStream(stdout) },

@@ -1,9 +1,12 @@
-/** wasi:http/{types,outgoing-handler}: requests to others. None is allowed: each is refused before anything is sent. */
+/**
+ * wasi:http/{types,outgoing-handler}: requests to others. None is allowed: each is refused before anything is sent. The
+ * refusal is the outcome of the request, not of handing it over: to that guests are made, and the other engine does so.
+ */
 import { Handle } from './handle.ts';
 import { Fields } from './http-fields.ts';
 import type { IncomingBody, Method } from './http-incoming.ts';
 import { type BodySink, type ErrorCode, OutgoingBody } from './http-response.ts';
-import { Pollable, throwClosed } from './io.ts';
+import { always, Pollable, throwClosed } from './io.ts';
 
 /** The body of a request that will not be sent: nobody reads it. */
 const unread: BodySink = {
@@ -104,10 +107,14 @@ export class IncomingResponse extends Handle {
 }
 
 export class FutureIncomingResponse extends Handle {
+  #taken = false;
+
   subscribe(): Pollable {
-    return new Pollable({ ready: () => true });
+    return new Pollable(always);
   }
   get(): unknown {
+    if (this.#taken) return { tag: 'err', val: undefined };
+    this.#taken = true;
     return { tag: 'ok', val: { tag: 'err', val: refused } };
   }
 }
@@ -115,7 +122,7 @@ export class FutureIncomingResponse extends Handle {
 function handle(request: OutgoingRequest, options: RequestOptions | undefined): FutureIncomingResponse {
   request.release();
   options?.release();
-  throw refused;
+  return new FutureIncomingResponse();
 }
 
 export const outgoingHandler = { 'wasi:http/outgoing-handler': { handle } };

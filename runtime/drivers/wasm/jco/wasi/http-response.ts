@@ -3,7 +3,7 @@ import type { FlatHeaders } from '../../../../exchange.ts';
 import { currentRun } from './current-run.ts';
 import { HostTrap } from './failure.ts';
 import { Handle } from './handle.ts';
-import { Fields, tooLarge } from './http-fields.ts';
+import { Fields } from './http-fields.ts';
 import { type ByteSink, OutputStream } from './io.ts';
 
 export type ErrorCode = { tag: string; val?: unknown };
@@ -32,8 +32,6 @@ export class OutgoingBody extends Handle {
     body.release();
     const flat = trailers ? Fields.flat(trailers) : null;
     trailers?.release();
-    const why = flat && tooLarge(flat, 'trailers');
-    if (why) throw currentRun().failed({ code: 'FUNCTION_BAD_ANSWER', why });
     body.#sink.finish(flat);
   }
 }
@@ -106,26 +104,17 @@ export class OutgoingResponse extends Handle {
     response.release();
     const headers = Fields.flat(response.#headers);
     const status = response.#status;
-    const why = status < 200 ? `its status is ${status}, and a final one is 200 or more` : tooLarge(headers, 'headers');
-    if (why) throw run.failed({ code: 'FUNCTION_BAD_ANSWER', why });
+    if (status < 200) throw run.failed({ code: 'FUNCTION_BAD_ANSWER', why: `${status} is not a final status` });
     run.answer.start(status, headers, contentLength(headers));
     if (response.#body) response.#body.give();
     else run.answer.finish(null);
   }
 }
 
-/** What the headers declare; null when they do not. */
+/** What the headers declare; null when they do not. Fields take one Content-Length at most, and only a number. */
 function contentLength(headers: FlatHeaders): number | null {
-  let declared: string | null = null;
-  for (let i = 0; i < headers.length; i += 2) {
-    if (headers[i] !== 'content-length') continue;
-    const value = headers[i + 1]!;
-    if (!/^\d{1,15}$/.test(value) || (declared !== null && declared !== value)) {
-      throw currentRun().failed({ code: 'FUNCTION_BAD_ANSWER', why: `its Content-Length is not a length: ${value}` });
-    }
-    declared = value;
-  }
-  return declared === null ? null : Number(declared);
+  for (let i = 0; i < headers.length; i += 2) if (headers[i] === 'content-length') return Number(headers[i + 1]);
+  return null;
 }
 
 export class ResponseOutparam extends Handle {
@@ -147,8 +136,8 @@ export class ResponseOutparam extends Handle {
   }
 }
 
-/** `internal-error: what it said`. */
-function describe(code: ErrorCode): string {
-  if (code.val === undefined || code.val === null) return code.tag;
-  return `${code.tag}: ${typeof code.val === 'string' ? code.val : JSON.stringify(code.val)}`.slice(0, 512);
+/** `internal-error: what it said`; the other codes by their names. */
+function describe({ tag, val }: ErrorCode): string {
+  const name = tag.toLowerCase();
+  return (typeof val === 'string' ? `${name}: ${val.split('\n', 1)[0]}` : name).slice(0, 512);
 }

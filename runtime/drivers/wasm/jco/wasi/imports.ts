@@ -16,7 +16,7 @@ import { type IoError, io } from './io.ts';
 import { random } from './random.ts';
 
 /** Part of the key of the cache: raise it when the generated code, or what it meets here, is made in another way. */
-export const shimVersion = 2;
+export const shimVersion = 3;
 
 export const imports: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   ...io,

@@ -30,8 +30,8 @@ export class Output {
     this.#bytes += data.byteLength;
     this.#add(stream, data.slice(0, room));
     if (this.#bytes > outputLimit) {
-      const notice = `\nskerry: more than ${outputLimit / 1024} KiB of output in one request, the rest is dropped\n`;
-      this.#add('stderr', new TextEncoder().encode(notice));
+      const notice = `[skerry] this request printed more than ${outputLimit / 1024} KiB: the rest is dropped\n`;
+      this.#add(stream, new TextEncoder().encode(notice));
       this.flush();
     }
   }

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
-import { headerValues } from '../../../../support/exchange.ts';
-import { ask, type Bench } from './bench.ts';
+import { headerValues, makeExchange } from '../../../../support/exchange.ts';
+import { ask, type Bench, idle } from './bench.ts';
 
 export function answers(engine: string, bench: Bench): void {
   const test = bench.suite(`${engine}: what a function receives and answers`);
@@ -71,6 +71,58 @@ export function answers(engine: string, bench: Bench): void {
     for (const status of [200, 201, 204, 304, 404, 418, 503, 599]) {
       assert.is((await ask(fn, { target: `/status/${status}` })).status, status);
     }
+    await fn.close();
+  });
+
+  test('an answer of some kilobytes goes out whole, so that the client hears its length; a stream does not', async () => {
+    const { fn } = await bench.load('behaviours');
+    for (const target of ['/hello', '/big/0', '/big/60000', '/print/10000']) {
+      assert.ok((await ask(fn, { target })).whole, target);
+    }
+    assert.not((await ask(fn, { target: '/stream' })).whole);
+    await fn.close();
+  });
+
+  test('a HEAD request is answered as a GET is, without its body', async () => {
+    const { fn } = await bench.load('behaviours');
+    for (const target of ['/hello', '/cookies', '/stream', '/big/300000', '/short', '/long', '/unfinished']) {
+      const answer = await ask(fn, { method: 'HEAD', target });
+      assert.is(answer.status, 200, target);
+      assert.is(answer.body.length, 0, target);
+      assert.ok(answer.headers.length > 0, target);
+    }
+    assert.equal(headerValues((await ask(fn, { method: 'HEAD', target: '/long' })).headers, 'content-length'), ['4']);
+    await fn.close();
+  });
+
+  test('a client that leaves when it has the head of a HEAD request does not disturb the function', async () => {
+    const { fn, printed, said } = await bench.load('behaviours');
+    const { exchange, answer, abort } = makeExchange({ method: 'HEAD', target: '/insist' });
+    const handled = fn.handle(exchange);
+    assert.is((await answer).status, 200);
+    abort();
+    await handled;
+    await said('insisted to the end');
+    await idle(fn);
+    assert.is(fn.stats().failures, 0);
+    assert.is(Buffer.concat(printed.map((piece) => piece.data)).toString(), 'insisted to the end\n');
+    await fn.close();
+  });
+
+  test("statuses and headers that HTTP does not have, or that are the node's to set, are refused to the function", async () => {
+    const { fn } = await bench.load('behaviours');
+    const statuses = (await ask(fn, { target: '/bad-status' })).body.toString();
+    assert.equal(statuses.split('\n'), ['0 was refused', '99 was refused', '1000 was refused', '65535 was refused']);
+    const headers = (await ask(fn, { target: '/bad-headers' })).body.toString();
+    assert.equal(
+      headers.split('\n').map((line) => line.replace(/: Err\(HeaderError::(\w+)\)$/, ' → $1')),
+      [
+        ...[' → InvalidSyntax', 'two words → InvalidSyntax', 'x-colon: → InvalidSyntax', 'x-line → InvalidSyntax'],
+        ...['x-null → InvalidSyntax', 'connection → Forbidden', 'transfer-encoding → Forbidden', 'host → Forbidden'],
+        ...['content-length → InvalidSyntax', 'content-length → InvalidSyntax', 'content-length → InvalidSyntax'],
+        'twice → InvalidSyntax',
+      ],
+    );
     await fn.close();
   });
 

@@ -36,6 +36,8 @@ export const limits: Limits = {
   timeoutMs: 10_000,
   startTimeoutMs: 30_000,
   concurrency: 64,
+  maxRequestBytes: 2 ** 30,
+  maxResponseBytes: 2 ** 30,
 };
 
 /** A function under test and what its guest printed. */

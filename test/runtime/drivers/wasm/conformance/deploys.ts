@@ -55,7 +55,7 @@ export function deploys(engine: string, bench: Bench): void {
 
   test('a component whose code is not valid is refused', async () => {
     const whole = Buffer.from(await readFile(await guest('behaviours')));
-    const third = Math.trunc(whole.length / 3);
+    const third = Math.floor(whole.length / 3);
     whole.fill(0xff, third, third + 64);
     const component = await made('garbled.wasm', whole);
     assert.is((await refused(bench.engine.compile(component))).code, 'COMPONENT_INVALID');

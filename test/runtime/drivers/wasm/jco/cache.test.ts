@@ -8,10 +8,11 @@ import { TranspileCache } from '../../../../../runtime/drivers/wasm/jco/cache.ts
 const test = suite<{ folder: string; warnings: string[]; cache: TranspileCache }>('jco: the cache of transpiled code');
 const secret = Buffer.alloc(32, 9);
 const transpiled = {
+  shared: true,
   glue: '(() => "ünïcode")()',
   modules: [
-    { name: 'a.wasm', bytes: Buffer.from([0, 1, 2]), instances: 1, memory: null },
-    { name: 'b.wasm', bytes: Buffer.alloc(5_000_000, 'x'), instances: 2, memory: { initial: 1, maximum: 3 } },
+    { name: 'a.wasm', bytes: Buffer.from([0, 1, 2]), instances: 1, memory: null, place: null },
+    { name: 'b.wasm', bytes: Buffer.alloc(5_000_000, 'x'), instances: 2, memory: { initial: 1, maximum: 3 }, place: 4 },
   ],
 };
 
@@ -40,6 +41,8 @@ test('what was stored is loaded as it was', async ({ cache, warnings, folder }) 
     ],
   );
   assert.equal(loaded.modules[1]!.memory, { initial: 1, maximum: 3 });
+  assert.is(loaded.modules[1]!.place, 4);
+  assert.is(loaded.shared, true);
   assert.ok(Buffer.from(loaded.modules[1]!.bytes).equals(transpiled.modules[1]!.bytes));
   assert.equal(warnings, []);
   assert.equal(await readdir(folder), ['one.jco']);
@@ -47,10 +50,26 @@ test('what was stored is loaded as it was', async ({ cache, warnings, folder }) 
 
 test('what is not there is not loaded, without a word', async ({ cache, warnings }) => {
   assert.is(await cache.load('two.jco', 'key two'), null);
-  await cache.remove('one.jco');
-  await cache.remove('one.jco');
-  assert.is(await cache.load('one.jco', 'key one'), null);
   assert.equal(warnings, []);
+});
+
+test('a file goes when the last component that uses it is forgotten', async ({ cache, folder }) => {
+  await cache.store('two.jco', 'key two', transpiled);
+  await cache.use('sha256:a', 'one.jco');
+  await cache.use('sha256:b', 'one.jco');
+  await cache.use('sha256:c', 'two.jco');
+  await cache.forget('sha256:a');
+  await cache.forget('sha256:a');
+  assert.ok(await cache.load('one.jco', 'key one'));
+  await cache.forget('sha256:b');
+  assert.is(await cache.load('one.jco', 'key one'), null);
+  assert.equal((await readdir(folder)).sort(), ['sha256-c.use', 'two.jco']);
+});
+
+test('a note that was tampered with removes nothing outside', async ({ cache, folder }) => {
+  await writeFile(join(folder, 'sha256-a.use'), '../elsewhere.jco');
+  await cache.forget('sha256:a');
+  assert.ok(await cache.load('one.jco', 'key one'));
 });
 
 test('a file with one bit changed anywhere is not loaded, with a warning', async ({ cache, warnings, folder }) => {

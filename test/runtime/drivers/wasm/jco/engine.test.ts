@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -7,7 +8,7 @@ import { projectRoot } from '../../../../../errors/project-root.ts';
 import { openJcoEngine } from '../../../../../runtime/drivers/wasm/jco/index.ts';
 import { makeExchange } from '../../../../support/exchange.ts';
 import { guest, guestComponent } from '../../../../support/guests.ts';
-import { type Bench, failure, memoryBytes, openBench, residueGuest } from './wat-guests.ts';
+import { type Bench, failure, memoryBytes, openBench, plainGuest, residueGuest } from './wat-guests.ts';
 
 const test = suite<{ bench: Bench }>('jco: the engine');
 
@@ -55,6 +56,12 @@ test('the memory of an instance holds nothing of the one before it', async ({ be
   await fn.close();
 });
 
+test('a table that cannot grow is told as a matter of memory', async ({ bench }) => {
+  const fn = await bench.load(await guestComponent('grow-tables'));
+  assert.is((await failure(fn)).code, 'FUNCTION_MEMORY');
+  await fn.close();
+});
+
 test('a client that leaves a loop ends it', async ({ bench }) => {
   const fn = await bench.load(await guestComponent('behaviours'));
   const { exchange, abort } = makeExchange({ target: '/loop', deadlineMs: 600_000 });
@@ -72,39 +79,86 @@ test('more sleepers than workers all wake', async ({ bench }) => {
   await fn.close();
 });
 
-test('a status that is not final, and headers beyond all measure, are bad answers', async ({ bench }) => {
-  const fn = await bench.load(await guestComponent('behaviours'));
-  assert.is((await failure(fn, '/status/150')).code, 'FUNCTION_BAD_ANSWER');
-  assert.is((await failure(fn, '/huge-header')).code, 'FUNCTION_BAD_ANSWER');
-  await fn.close();
-});
+/** The file of the cache that a component uses. */
+async function cacheFile(folder: string, digest: string): Promise<string> {
+  return join(folder, await readFile(join(folder, `${digest.replace(':', '-')}.use`), 'utf8'));
+}
 
 test('compiled code is found again, and forgotten on demand', async ({ bench }) => {
   const component = await guestComponent('behaviours');
   await bench.engine.compile(component);
-  const folder = join(bench.folder, 'cache');
-  const file = `${component.digest.replace(':', '-')}.jco`;
-  const { mtimeMs } = await stat(join(folder, file));
-  await bench.engine.compile(component);
-  assert.is((await stat(join(folder, file))).mtimeMs, mtimeMs);
+  const file = await cacheFile(join(bench.folder, 'cache'), component.digest);
+  const { mtimeMs } = await stat(file);
+  const other = await bench.another();
+  await other.compile(component);
+  await other.close();
+  assert.is((await stat(file)).mtimeMs, mtimeMs);
   await bench.engine.forget(component.digest);
-  assert.not((await readdir(folder)).includes(file));
+  assert.not(existsSync(file));
 });
 
 test('code in the cache that was tampered with is made again, with a warning', async ({ bench }) => {
   const component = await guestComponent('behaviours');
-  await bench.engine.compile(component);
-  const path = join(bench.folder, 'cache', `${component.digest.replace(':', '-')}.jco`);
+  const engine = await bench.another();
+  await engine.compile(component);
+  const path = await cacheFile(join(bench.folder, 'cache'), component.digest);
   const whole = await readFile(path);
   const at = whole.indexOf('return instantiate;');
   assert.ok(at > 0);
   whole.write('throw "tampered"   ', at);
   await writeFile(path, whole);
+  await engine.close();
   const warned = bench.warnings.length;
-  const fn = await bench.load(component);
+  const next = await bench.another();
+  const fn = await bench.load(component, 1, {}, next);
   assert.is(await ask(fn, '/hello'), 'hello');
   assert.is(bench.warnings.length, warned + 1);
+  await next.close();
+});
+
+/** Answers nothing; traps unless its memory holds the word that it was made with, and has so many pages. */
+const wordGuest = (word: string, pages = 1, traps = 'unreachable') =>
+  plainGuest(`(core module $m (memory ${pages}) (data (i32.const 4) "${word}")
+    (func (export "handle") (param i32 i32)
+      (if (i32.ne (i32.load8_u (i32.const 4)) (i32.const 97)) (then ${traps}))
+      (if (i32.ne (memory.size) (i32.const 2)) (then unreachable))))`);
+
+test('components that differ in their data alone share their code, and no data', async ({ bench }) => {
+  const [good, wrong, small] = await Promise.all([wordGuest('a', 2), wordGuest('b', 2), wordGuest('a', 1)]);
+  const files = await Promise.all([good, wrong, small].map((bytes) => bench.component(bytes)));
+  const before = (await readdir(join(bench.folder, 'cache'))).filter((name) => name.endsWith('.jco')).length;
+  for (const [file, code] of [
+    [files[0]!, 'FUNCTION_NO_ANSWER'],
+    [files[1]!, 'FUNCTION_TRAPPED'],
+    [files[2]!, 'FUNCTION_TRAPPED'],
+    [files[0]!, 'FUNCTION_NO_ANSWER'],
+  ] as const) {
+    const fn = await bench.load(file);
+    assert.is((await failure(fn)).code, code);
+    await fn.close();
+  }
+  const after = (await readdir(join(bench.folder, 'cache'))).filter((name) => name.endsWith('.jco')).length;
+  assert.is(after, before + 1);
+});
+
+test('components that differ in their code do not share it', async ({ bench }) => {
+  const fn = await bench.load(await bench.component(await wordGuest('b', 2, 'nop')));
+  assert.is((await failure(fn)).code, 'FUNCTION_NO_ANSWER');
   await fn.close();
+});
+
+test('data that does not fit into the memory fails alone, also in code that was seen before', async ({ bench }) => {
+  const text = (at: number) => `(core module $m (memory 1) (data (i32.const ${at}) "word")
+    (func (export "handle") (param i32 i32) (drop (memory.size))))`;
+  for (const [at, code] of [
+    [0, 'FUNCTION_NO_ANSWER'],
+    [65_533, 'FUNCTION_TRAPPED'],
+    [0, 'FUNCTION_NO_ANSWER'],
+  ] as const) {
+    const fn = await bench.load(await bench.component(await plainGuest(text(at))));
+    assert.is((await failure(fn)).code, code, `${at}`);
+    await fn.close();
+  }
 });
 
 test('its version names jco, and its folder is made with access for its owner alone', async ({ bench }) => {

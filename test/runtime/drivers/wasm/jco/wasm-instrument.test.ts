@@ -1,14 +1,18 @@
 import { parse } from '@bytecodealliance/jco';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { section } from '../../../../../images/wasm/core-sections.ts';
 import {
+  dataModule,
   failedGrows,
   hostMemory,
   hostModule,
   instrument,
   instrumentAll,
+  knownPages,
   startFunction,
 } from '../../../../../runtime/drivers/wasm/jco/wasm-instrument.ts';
+import { splitModule } from '../../../../../runtime/drivers/wasm/jco/wasm-sections.ts';
 
 const test = suite('jco: core modules that tell why they failed');
 
@@ -34,6 +38,20 @@ test('memory grows as before, and each refusal is counted', async () => {
   assert.is(rest[failedGrows]!.value, 2);
 });
 
+test('tables grow as before, and each refusal is counted', async () => {
+  for (const memory of ['', '(memory 1)']) {
+    const { grow, ...rest } = await exportsOf(`(module ${memory}
+      (table $a 1 1 funcref) (table $b 1 4 funcref)
+      (func (export "grow") (param i32) (result i32) (table.grow $b (ref.null func) (local.get 0))))`);
+    assert.is(grow!(2), 1);
+    assert.is(rest[failedGrows]!.value, 0);
+    assert.is(grow!(2), -1);
+    assert.is(rest[failedGrows]!.value, 1);
+    assert.is(grow!(1), 3);
+    assert.is(rest[failedGrows]!.value, 1);
+  }
+});
+
 const sizes = `(module
   (memory 2 70)
   (data (i32.const 0) "start")
@@ -45,7 +63,9 @@ const sizes = `(module
 async function withMemory(memory: WebAssembly.Memory): Promise<Exports> {
   const { bytes } = instrument(await parse(sizes), true);
   const imports = { [hostModule]: { [hostMemory]: memory } };
-  return new WebAssembly.Instance(await WebAssembly.compile(bytes), imports).exports as Exports;
+  const exports = new WebAssembly.Instance(await WebAssembly.compile(bytes), imports).exports as Exports;
+  exports[knownPages]!.value = 2;
+  return exports;
 }
 
 test('a given memory that was larger before looks new to the guest', async () => {
@@ -78,8 +98,49 @@ test('a memory whose size another module asks for stays with its module', async 
   const owner = await parse(sizes);
   const reader = await parse('(module (import "a" "m" (memory 1)) (func (export "f") (drop (memory.size))))');
   const user = await parse('(module (import "a" "m" (memory 1)) (func (export "f") (drop (i32.load (i32.const 0)))))');
-  assert.is(instrumentAll([owner, reader])[0]!.memory, null);
-  assert.equal(instrumentAll([owner, user])[0]!.memory, { initial: 2, maximum: 70 });
+  const all = (...modules: Uint8Array[]) => instrumentAll(modules.map((bytes) => ({ bytes, detach: true })));
+  assert.is(all(owner, reader)[0]!.memory, null);
+  assert.equal(all(owner, user)[0]!.memory, { initial: 2, maximum: 70 });
+});
+
+/** Instantiates a module whose data stands apart, as the engine does it. */
+async function apart(text: string, pages: number): Promise<Exports> {
+  const module = await parse(text);
+  const { bytes, detached } = instrument(module, true, true);
+  assert.ok(detached);
+  const imports = { [hostModule]: { [hostMemory]: new WebAssembly.Memory({ initial: pages }) } };
+  const exports = new WebAssembly.Instance(await WebAssembly.compile(bytes), imports).exports as Exports;
+  const data = splitModule(module).content.get(section.data)!;
+  new WebAssembly.Instance(await WebAssembly.compile(dataModule(data)), imports);
+  return exports;
+}
+
+test('modules that differ only in their data and their memory become one, and each has its own data', async () => {
+  const text = (pages: number, word: string) => `(module (memory ${pages})
+    (data (i32.const 8) "${word}") (data (i32.const 10) "!")
+    (func (export "size") (result i32) (memory.size))
+    (func (export "read") (param i32) (result i32) (i32.load8_u (local.get 0))))`;
+  const [one, two] = await Promise.all([parse(text(1, 'one')), parse(text(3, 'other'))]);
+  assert.equal(instrument(one, true, true).bytes, instrument(two, true, true).bytes);
+  for (const [pages, word] of [
+    [1, 'on!'],
+    [3, 'ot!er'],
+  ] as const) {
+    const { read } = await apart(text(pages, word.replace('!', 'x')), pages);
+    assert.is(String.fromCharCode(...Array.from(word, (_, i) => read!(8 + i))), word);
+  }
+});
+
+test('data that the code names, or that has no place of its own, stays with its module', async () => {
+  for (const text of [
+    '(module (memory 1) (data "passive") (func (memory.init 0 (i32.const 0) (i32.const 0) (i32.const 1))))',
+    '(module (memory 1) (data (i32.const 0) "active") (func (data.drop 0)))',
+    '(module (import "a" "g" (global i32)) (memory 1) (data (global.get 0) "where the global says"))',
+  ]) {
+    const { detached, bytes } = instrument(await parse(text), true, true);
+    assert.not(detached, text);
+    assert.ok(splitModule(bytes).content.has(section.data));
+  }
 });
 
 test('instructions of every kind are stepped over on the way to memory.grow', async () => {

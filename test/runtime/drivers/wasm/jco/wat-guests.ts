@@ -156,7 +156,14 @@ export interface Bench {
   readonly folder: string;
   readonly warnings: string[];
   component(bytes: Uint8Array): Promise<ComponentFile>;
-  load(component: Uint8Array | ComponentFile, reuse?: number, env?: Record<string, string>): Promise<WasmFunction>;
+  load(
+    component: Uint8Array | ComponentFile,
+    reuse?: number,
+    env?: Record<string, string>,
+    engine?: WasmEngine,
+  ): Promise<WasmFunction>;
+  /** A second engine over the same cache, as after a restart. */
+  another(): Promise<WasmEngine>;
   close(): Promise<void>;
 }
 
@@ -166,8 +173,17 @@ export async function openBench(): Promise<Bench> {
   const folder = await mkdtemp(join(tmpdir(), 'skerry-jco-'));
   const warnings: string[] = [];
   const options = { cacheDir: join(folder, 'cache'), cacheKey: Buffer.alloc(32, 1) };
-  const engine = await openJcoEngine({ ...options, warn: (message) => warnings.push(message) });
-  const limits = { memoryBytes, cpuMillicores: 500, timeoutMs: 10_000, startTimeoutMs: 30_000, concurrency: 64 };
+  const another = () => openJcoEngine({ ...options, warn: (message) => warnings.push(message) });
+  const engine = await another();
+  const limits = {
+    memoryBytes,
+    cpuMillicores: 500,
+    timeoutMs: 10_000,
+    startTimeoutMs: 30_000,
+    concurrency: 64,
+    maxRequestBytes: 2 ** 30,
+    maxResponseBytes: 2 ** 30,
+  };
   const component = async (bytes: Uint8Array) => {
     const hash = createHash('sha256').update(bytes).digest('hex');
     const path = join(folder, `${hash}.wasm`);
@@ -179,10 +195,11 @@ export async function openBench(): Promise<Bench> {
     folder,
     warnings,
     component,
-    async load(from, reuse = 1, env = {}) {
+    another,
+    async load(from, reuse = 1, env = {}, on = engine) {
       const file = from instanceof Uint8Array ? await component(from) : from;
       const settings = { label: 'guest@test', limits, env, ...noServices(), reuse, output: () => {} };
-      return engine.load(file, settings);
+      return on.load(file, settings);
     },
     async close() {
       await engine.close();

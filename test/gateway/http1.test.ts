@@ -1,7 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { GatewayExchange } from '../../gateway/exchange.ts';
-import { type ListenerLimits, listenHttp1 } from '../../gateway/listener/http1.ts';
+import { LISTENER_LIMITS, type ListenerLimits } from '../../gateway/listener/limits.ts';
+import { listen } from '../../gateway/listener/listen.ts';
 import { exchangeRaw, header, RawConnection, type RawResponse } from '../support/raw-http.ts';
 
 type Serve = (exchange: GatewayExchange) => void;
@@ -10,9 +11,7 @@ const hello: Serve = ({ reply }) => reply.send(200, ['content-type', 'text/plain
 
 async function withListener(work: (url: string) => Promise<void>, serve: Serve = hello, limits?: ListenerLimits) {
   const handlers = { dispatch: serve, own: serve };
-  const listener = limits
-    ? await listenHttp1('127.0.0.1', 0, handlers, limits)
-    : await listenHttp1('127.0.0.1', 0, handlers);
+  const listener = await listen({ host: '127.0.0.1', port: 0, handlers, limits });
   try {
     await work(listener.url);
     const after = await exchangeRaw(listener.url, 'GET / HTTP/1.1\r\nhost: a\r\n\r\n');
@@ -95,7 +94,6 @@ const refusals: [string, string, number, string][] = [
   ['a target without a slash', 'GET index.html HTTP/1.1\r\nhost: a\r\n\r\n', 400, 'BAD_REQUEST'],
   ['a space in the target', 'GET /a b HTTP/1.1\r\nhost: a\r\n\r\n', 400, 'BAD_REQUEST'],
   ['bytes of TLS', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', 400, 'BAD_REQUEST'],
-  ['an HTTP/2 preface', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400, 'BAD_REQUEST'],
   ['CONNECT', 'CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n', 501, 'METHOD_NOT_OFFERED'],
   [
     'a head that is too large',
@@ -238,11 +236,11 @@ test('a client that sends its head too slowly, or nothing, is answered 408 or cl
       silent.destroy();
     },
     hello,
-    { headBytes: 32_768, headTimeoutMs: 100, keepAliveMs: 15_000 },
+    { ...LISTENER_LIMITS, headTimeoutMs: 100 },
   ));
 
 test('clients that were refused and hold on to their connection do not keep the node from stopping', async () => {
-  const listener = await listenHttp1('127.0.0.1', 0, { dispatch: hello, own: hello });
+  const listener = await listen({ host: '127.0.0.1', port: 0, handlers: { dispatch: hello, own: hello } });
   const held = await Promise.all(
     ['CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n', 'nonsense\r\n\r\n'].map(async (bytes) => {
       const connection = await RawConnection.open(listener.url);
@@ -265,6 +263,129 @@ test('a client that is reset while it is refused harms nothing', () =>
       }
     }
   }));
+
+test('absolute-form wins over Host, as RFC 9112 (3.2.2) has it, and its own faults are refused', async () => {
+  const seen: string[] = [];
+  const serve: Serve = (exchange) => {
+    seen.push(`${exchange.authority} ${exchange.path}`);
+    hello(exchange);
+  };
+  await withListener(async (url) => {
+    await exchangeRaw(url, 'GET http://b:81/x HTTP/1.1\r\nhost: a\r\n\r\n');
+    for (const target of ['http://me@b/', 'http://b c/', 'ftp://b/', 'http:/b', '*', '//']) {
+      const { status } = await exchangeRaw(url, `GET ${target} HTTP/1.1\r\nhost: a\r\n\r\n`);
+      if (target !== '//') assert.is(status, 400, target);
+    }
+    assert.equal(seen, ['b:81 /x', 'a //']);
+  }, serve);
+});
+
+test('a body that nobody reads keeps its connection while it is little, and loses it when it is much', () =>
+  withListener(
+    async (url) => {
+      const connection = await RawConnection.open(url);
+      const piece = 'x'.repeat(10_000);
+      await connection.write(`POST / HTTP/1.1\r\nhost: a\r\ncontent-length: ${piece.length}\r\n\r\n`);
+      assert.is((await connection.response()).status, 200);
+      await connection.write(`${piece}POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n`);
+      assert.is((await connection.response()).status, 200);
+      for (let i = 0; i < 3; i++) await connection.write(`2710\r\n${piece}\r\n`);
+      assert.is(await connection.closed, 'ended');
+      connection.destroy();
+      // What says beforehand that it is much is told so.
+      const large = await RawConnection.open(url);
+      await large.write('POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 20001\r\n\r\n');
+      const response = await large.response();
+      assert.is(response.status, 200);
+      assert.is(header(response, 'connection'), 'close');
+      await large.write(piece);
+      await large.closed;
+      large.destroy();
+    },
+    hello,
+    { ...LISTENER_LIMITS, discardBytes: 20_000, lingerMs: 100 },
+  ));
+
+test('what follows a request that was refused on its connection is never served', async () => {
+  const paths: string[] = [];
+  const serve: Serve = (exchange) => {
+    paths.push(exchange.path);
+    hello(exchange);
+  };
+  await withListener(async (url) => {
+    const connection = await RawConnection.open(url);
+    await connection.write('GET / HTTP/1.1\r\nhost: a/b\r\n\r\n');
+    assertProblem(await connection.response(), 400, 'BAD_REQUEST');
+    await connection.write('GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n');
+    await connection.closed;
+    connection.destroy();
+  }, serve);
+  assert.equal(paths, ['/']);
+});
+
+test('more connections than allowed are closed as they come; those before go on', () =>
+  withListener(
+    async (url) => {
+      const held = [await RawConnection.open(url), await RawConnection.open(url)];
+      const ask = async (connection: RawConnection) => {
+        await connection.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n');
+        return connection.response();
+      };
+      for (const connection of held) assert.is((await ask(connection)).status, 200);
+      const third = await RawConnection.open(url);
+      await third.closed;
+      for (const connection of held) {
+        assert.is((await ask(connection)).status, 200);
+        connection.destroy();
+        await connection.closed;
+      }
+      third.destroy();
+    },
+    hello,
+    { ...LISTENER_LIMITS, connections: 2 },
+  ));
+
+test('a connection is told to close after its most requests, and closed when nothing is asked for', () =>
+  withListener(
+    async (url) => {
+      const connection = await RawConnection.open(url);
+      for (let i = 1; i <= 3; i++) {
+        await connection.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n');
+        assert.is(header(await connection.response(), 'connection'), i < 3 ? 'keep-alive' : 'close');
+      }
+      await connection.closed;
+      const idle = await RawConnection.open(url);
+      await idle.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n');
+      await idle.response();
+      await idle.closed;
+      for (const each of [connection, idle]) each.destroy();
+    },
+    hello,
+    { ...LISTENER_LIMITS, requestsPerConnection: 3, keepAliveMs: 50 },
+  ));
+
+test('a large answer to a client that takes nothing of it is given up, and its connection with it', async () => {
+  let left = () => {};
+  const gone = new Promise<void>((resolve) => {
+    left = resolve;
+  });
+  const serve: Serve = (exchange) => {
+    if (exchange.path === '/') return hello(exchange);
+    exchange.onAbort(left);
+    exchange.reply.send(200, [], Buffer.alloc(64 * 2 ** 20));
+  };
+  await withListener(
+    async (url) => {
+      const connection = await RawConnection.open(url);
+      connection.pause();
+      await connection.write('GET /large HTTP/1.1\r\nhost: a\r\n\r\n');
+      await gone;
+      connection.destroy();
+    },
+    serve,
+    { ...LISTENER_LIMITS, stallMs: 50, minBytesPerSecond: 2 ** 30 },
+  );
+});
 
 test('garbage of every kind leaves the node answering', () =>
   withListener(async (url) => {

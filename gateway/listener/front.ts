@@ -1,0 +1,13 @@
+/** What the exchanges of one listener share. */
+import { LISTENER_LIMITS, type ListenerLimits } from './limits.ts';
+import { StallWatch } from './stall-watch.ts';
+
+export interface Front {
+  readonly scheme: 'http' | 'https';
+  readonly limits: ListenerLimits;
+  readonly watch: StallWatch;
+}
+
+export function makeFront(scheme: Front['scheme'], limits: ListenerLimits = LISTENER_LIMITS): Front {
+  return { scheme, limits, watch: new StallWatch(limits.stallMs) };
+}

@@ -1,0 +1,131 @@
+/** The gateway's listener: HTTP/1.1 and HTTP/2 on one port, in the clear or over TLS. */
+import { createServer, type Server } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { Certificate } from './certificate.ts';
+import { type Front, makeFront } from './front.ts';
+import type { Handlers } from './handlers.ts';
+import { http1Options, serveHttp1 } from './http1.ts';
+import { Http2Front } from './http2.ts';
+import { LISTENER_LIMITS, type ListenerLimits } from './limits.ts';
+import { Lobby } from './sniff.ts';
+
+export interface Listener {
+  /** `http://127.0.0.1:8080`, or `https://…` over TLS. */
+  readonly url: string;
+  /** New connections are made with this one, those that are open go on. Only over TLS. */
+  setCertificate(certificate: Certificate): void;
+  /** Takes no new connections, lets requests in flight finish for `graceMs`, then breaks them. */
+  close(graceMs: number): Promise<void>;
+}
+
+export interface ListenOptions {
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  readonly handlers: Handlers;
+  /** With it the listener speaks TLS and nothing else. */
+  readonly certificate?: Certificate | undefined;
+  readonly limits?: ListenerLimits | undefined;
+}
+
+/** How often connections that have become idle are looked for while the listener closes, in milliseconds. */
+const CLOSE_SWEEP_MS = 50;
+
+function tlsOptions({ cert, key }: Certificate) {
+  return { cert, key, minVersion: 'TLSv1.2' as const };
+}
+
+/** Takes the place of Node's own listener for an event of connections; returns what that one does. */
+function takeOver(server: Server, event: string, listener: (socket: Socket) => void): (socket: Socket) => void {
+  const [own] = server.listeners(event) as ((socket: Socket) => void)[];
+  if (!own) throw new Error(`Node's server has no listener for ${event}`);
+  server.removeListener(event, own);
+  server.on(event, listener);
+  return (socket) => own.call(server, socket);
+}
+
+/** Plain connections: the first bytes tell the protocol. Returns what closes those of which it is not known yet. */
+function acceptPlain(server: Server, http2: Http2Front, front: Front): () => void {
+  const lobby = new Lobby(front.limits.headTimeoutMs, front.watch, (socket, spoken) => {
+    if (spoken === 'h2') http2.accept(socket);
+    else http1(socket);
+  });
+  const http1 = takeOver(server, 'connection', (socket) => lobby.enter(socket));
+  return () => lobby.close();
+}
+
+/** TLS connections: the handshake tells the protocol (ALPN). Returns what closes those whose handshake is not over. */
+function acceptTls(server: TlsServer, http2: Http2Front): () => void {
+  // Node gives the socket below and the one above, and does not say which belong together: their other end does.
+  const otherEnd = (socket: Socket) => `${socket.remoteAddress} ${socket.remotePort}`;
+  const shaking = new Map<string, Socket>();
+  server.on('connection', (socket: Socket) => {
+    const name = otherEnd(socket);
+    shaking.set(name, socket);
+    socket.on('close', () => shaking.delete(name));
+  });
+  const http1 = takeOver(server, 'secureConnection', (socket) => {
+    shaking.delete(otherEnd(socket));
+    if ((socket as TLSSocket).alpnProtocol === 'h2') http2.accept(socket);
+    else http1(socket);
+  });
+  // There is no answer to a failed handshake but its end.
+  server.removeAllListeners('tlsClientError');
+  server.on('tlsClientError', (_error, socket) => socket.destroy());
+  return () => {
+    for (const socket of shaking.values()) socket.destroy();
+  };
+}
+
+/** Listens; rejects with the system's error when the port is taken or not allowed. */
+export async function listen(options: ListenOptions): Promise<Listener> {
+  const { host, port, handlers, certificate, limits = LISTENER_LIMITS } = options;
+  const front = makeFront(certificate ? 'https' : 'http', limits);
+  const http2 = new Http2Front(handlers, front);
+  const http1 = http1Options(limits);
+  const tls = certificate
+    ? createTlsServer({
+        ...http1,
+        ...tlsOptions(certificate),
+        ALPNProtocols: ['h2', 'http/1.1'],
+        handshakeTimeout: limits.headTimeoutMs,
+      })
+    : null;
+  const server = tls ?? createServer(http1);
+  server.maxConnections = limits.connections;
+  serveHttp1(server, handlers, front);
+  const closeUnknown = tls ? acceptTls(tls, http2) : acceptPlain(server, http2, front);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port, backlog: 4096 }, () => {
+      server.removeListener('error', reject);
+      resolve();
+    });
+  });
+  return {
+    url: urlOf(front.scheme, server.address() as AddressInfo),
+    setCertificate: (next) => tls?.setSecureContext(tlsOptions(next)),
+    async close(graceMs) {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeIdleConnections();
+      http2.close();
+      closeUnknown();
+      const timer = setTimeout(() => {
+        server.closeAllConnections();
+        http2.destroy();
+      }, graceMs);
+      // Kept-alive connections that finish their request while we wait would otherwise stay until they time out.
+      const sweep = setInterval(() => server.closeIdleConnections(), CLOSE_SWEEP_MS);
+      await closed;
+      clearTimeout(timer);
+      clearInterval(sweep);
+    },
+  };
+}
+
+function urlOf(scheme: string, address: AddressInfo): string {
+  const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+  return `${scheme}://${host}:${address.port}`;
+}
