@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { EGRESS_ERROR_KINDS, type EgressClient, type EgressErrorKind } from '../../../../../runtime/egress/egress.ts';
 import { EGRESS_LIMITS } from '../../../../../runtime/egress/limits.ts';
-import { makeAuthority } from '../../../../support/certificates.ts';
+import { makeAuthority } from '../../../../support/authority.ts';
 import { type ClientInit, egressClient, listen } from '../../../../support/egress.ts';
 import { headerValues, makeExchange } from '../../../../support/exchange.ts';
 import type { RustGuest } from '../../../../support/guests.ts';
