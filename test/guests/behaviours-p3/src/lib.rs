@@ -1,10 +1,27 @@
 //! The WASI 0.3 guest: a few of the behaviours of its older sister.
 
+mod outbound;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use wasip3::clocks::monotonic_clock;
 use wasip3::http::types::{ErrorCode, Fields, Method, Request, Response};
 use wasip3::{wit_future, wit_stream};
+
+mod bindings {
+    wit_bindgen::generate!({
+        path: "../../../native/wasm/wit/deps/keyvalue-0.2.0-draft2",
+        inline: "
+            package test:behaviours;
+            world storing {
+                import wasi:keyvalue/store@0.2.0-draft2;
+                import wasi:keyvalue/atomics@0.2.0-draft2;
+            }
+        ",
+        world: "test:behaviours/storing",
+        generate_all,
+    });
+}
 
 wasip3::http::service::export!(Behaviours);
 
@@ -15,7 +32,7 @@ static CALLS: AtomicU32 = AtomicU32::new(0);
 impl wasip3::exports::http::handler::Guest for Behaviours {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let target = request.get_path_with_query().unwrap_or_default();
-        let (path, _) = target.split_once('?').unwrap_or((&target, ""));
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let mut parts = path.trim_start_matches('/').splitn(2, '/');
         let name = parts.next().unwrap_or_default().to_string();
         let number: u64 = parts.next().and_then(|text| text.parse().ok()).unwrap_or_default();
@@ -39,6 +56,17 @@ impl wasip3::exports::http::handler::Guest for Behaviours {
                 println!("a line on stdout");
                 eprintln!("a line on stderr");
                 Ok(text(200, "logged"))
+            }
+            "outbound" => Ok(text(200, &outbound::get(query).await)),
+            "proxy" => outbound::proxy(request, query).await,
+            "download" => Ok(text(200, &outbound::download(query).await)),
+            "drop" => Ok(text(200, &outbound::drop_answer(query, number).await)),
+            "at-once" => Ok(text(200, &outbound::at_once(query, number).await)),
+            "increment" => {
+                use bindings::wasi::keyvalue::{atomics, store};
+                let bucket = store::open("b").expect("a bucket");
+                let sum = atomics::increment(&bucket, "n", number as i64).expect("a number");
+                Ok(text(200, &sum.to_string()))
             }
             "half" => Ok(half()),
             "short" => Ok(short()),

@@ -2,11 +2,16 @@
 import { answers } from './conformance/answers.ts';
 import { type Features, type OpenEngine, openBench } from './conformance/bench.ts';
 import { bodies } from './conformance/bodies.ts';
+import { config } from './conformance/config.ts';
 import { deploys } from './conformance/deploys.ts';
 import { failures } from './conformance/failures.ts';
 import { isolation } from './conformance/isolation.ts';
+import { keyvalue } from './conformance/keyvalue.ts';
 import { lives } from './conformance/lives.ts';
+import { logging } from './conformance/logging.ts';
+import { outbound } from './conformance/outbound.ts';
 import { p3 } from './conformance/p3.ts';
+import { withoutServices } from './conformance/without-services.ts';
 
 /**
  * Registers the tests; call it once in an engine's own `conformance.test.ts`.
@@ -21,4 +26,12 @@ export function wasmConformance(name: string, openEngine: OpenEngine, features: 
   isolation(name, bench);
   lives(name, bench);
   p3(name, bench, features);
+  outbound(name, bench, features);
+  if (features.services) {
+    config(name, bench);
+    keyvalue(name, bench, features);
+    logging(name, bench);
+  } else {
+    withoutServices(name, bench);
+  }
 }
