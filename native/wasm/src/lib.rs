@@ -36,6 +36,7 @@ mod serve_p2;
 mod serve_p3;
 mod shared;
 mod task;
+mod tasks;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
