@@ -249,6 +249,7 @@ async fn serve_all(
             match calls.poll_next_unpin(cx) {
                 Poll::Ready(Some((request, result))) => {
                     let fatal = over(engine, shared, &request, result);
+                    accessor.with(|mut access| access.data_mut().ended(&request));
                     match fatal {
                         Some(error) => return Poll::Ready(Err(error)),
                         None => continue,
