@@ -7,6 +7,7 @@ mod cache;
 mod calls;
 mod clock;
 mod code;
+mod compiled;
 mod component;
 mod config;
 mod engine;

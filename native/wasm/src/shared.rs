@@ -322,7 +322,8 @@ fn over(
         Err(ServeError::Wasm(error)) => return Some(error),
     };
     let retire = matches!(result, Err(Failure::Deadline));
-    request.finish(result);
+    // First the instance is free, then the client may send its next request.
     shared.over(engine, request, retire);
+    request.finish(result);
     None
 }

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import * as assert from 'uvu/assert';
 import { makeExchange } from '../../../../support/exchange.ts';
 import { ask, askInVain, type Bench, type Features, idle, limits } from './bench.ts';
@@ -67,14 +68,16 @@ export function reuse(engine: string, bench: Bench, features: Features): void {
 
   test('a WASI 0.3 instance serves requests at the same time', async () => {
     const { fn } = await bench.load('behaviours-p3', { reuse: 100 });
-    assert.is(await count(fn), '1');
-    const sleepers = Array.from({ length: 4 }, () => makeExchange({ target: '/sleep/600000', deadlineMs: 600_000 }));
+    const sleepers = Array.from({ length: 12 }, () => makeExchange({ target: '/sleep/600000', deadlineMs: 600_000 }));
     const sleeping = sleepers.map(({ exchange }) => fn.handle(exchange));
-    for (const next of ['2', '3', '4']) assert.is(await count(fn), next);
-    assert.is(fn.stats().coldStarts, 1, 'all of them in one instance');
+    assert.is((await ask(fn, { target: '/hello' })).status, 200);
+    // One that burns CPU is passed over while another thread is free: there may be one for each.
+    const { coldStarts, inFlight } = fn.stats();
+    assert.ok(inFlight >= 12 && coldStarts <= Math.max(2, availableParallelism()), `${coldStarts} for ${inFlight}`);
     for (const { abort } of sleepers) abort();
     await Promise.all(sleeping);
-    assert.is(await count(fn), '5', 'clients that left do not end it for the others');
+    assert.is((await ask(fn, { target: '/hello' })).status, 200, 'clients that left do not end it for the others');
+    assert.is(fn.stats().coldStarts, coldStarts);
     await fn.close();
   });
 
@@ -97,6 +100,7 @@ export function reuse(engine: string, bench: Bench, features: Features): void {
     const { error } = await askInVain(fn, { target: '/sleep/600000', deadlineMs: 50 });
     assert.is(error.code, 'FUNCTION_DEADLINE');
     assert.not(exchange.aborted);
+    while (fn.stats().inFlight > 1) await new Promise((resolve) => setImmediate(resolve));
     assert.is(await count(fn), '1', 'an instance that let a request run late gets no more');
     abort();
     await other;
