@@ -64,6 +64,17 @@ class Http1Body extends RequestBody {
   }
 }
 
+/**
+ * Up to here head and body go out as one string, which Node writes in one piece: as a buffer the body would be a second
+ * piece, which costs about a tenth of a small request.
+ */
+const ONE_WRITE_BYTES = 16 * 1024;
+
+/** The bytes as a string of as many characters. */
+function latin1Of(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+}
+
 const closing = new WeakSet<Socket>();
 
 /** True when what still comes on this connection is no request to be served. */
@@ -135,7 +146,8 @@ class Http1Reply extends Reply {
     this.#boundRest();
     this.#response.writeHead(status, headers as unknown as string[]);
     if (body === null) this.#response.end();
-    else this.#response.end(body);
+    else if (body.byteLength > ONE_WRITE_BYTES) this.#response.end(body);
+    else this.#response.end(latin1Of(body), 'latin1');
   }
 
   protected begin(status: number, headers: FlatHeaders): void {

@@ -12,7 +12,8 @@ import type { ComponentFile } from '../../runtime/drivers/wasm/engine.ts';
 const sources = join(projectRoot, 'test/guests');
 
 /** Guests written in Rust: crates of the workspace test/guests/. */
-export type RustGuest = 'behaviours' | 'behaviours-p3';
+const rustGuests = ['behaviours', 'behaviours-p3', 'services'] as const;
+export type RustGuest = (typeof rustGuests)[number];
 /** Guests written as text: test/guests/wat/NAME.wat. */
 export type WatGuest =
   | 'loop-at-start'
@@ -40,7 +41,7 @@ const built = new Map<Guest, Promise<string>>();
 export function guest(name: Guest): Promise<string> {
   let path = built.get(name);
   if (!path) {
-    path = name.startsWith('behaviours') ? buildRust(name as RustGuest) : buildWat(name as WatGuest);
+    path = rustGuests.some((each) => each === name) ? buildRust(name as RustGuest) : buildWat(name as WatGuest);
     built.set(name, path);
   }
   return path;

@@ -236,3 +236,77 @@ fn wake(mut state: MutexGuard<'_, State>) {
         waker.wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// Counts what it is told: a resume as 1, unwanted as 100.
+    struct Told(Arc<AtomicU32>);
+
+    impl Upstream for Told {
+        fn resume(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn unwanted(&self) {
+            self.0.fetch_add(100, Ordering::Relaxed);
+        }
+    }
+
+    fn stream(high: usize) -> (Arc<BodyStream>, StreamEnd<Told>, Arc<AtomicU32>) {
+        let told = Arc::new(AtomicU32::new(0));
+        let stream = BodyStream::new(high);
+        (stream.clone(), StreamEnd::new(stream, Told(told.clone())), told)
+    }
+
+    fn poll(end: &mut StreamEnd<Told>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Pin::new(end).poll_frame(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_full_stream_resumes_when_the_guest_has_taken_most_of_it() {
+        let (stream, mut end, told) = stream(400);
+        let piece = || Bytes::from(vec![0; 100]);
+        let pushed: Vec<_> = (0..4).map(|_| stream.push(piece()) as u32).collect();
+        assert_eq!(pushed, [0, 0, 0, Pushed::Full as u32]);
+        for resumed in [0, 0, 1, 1] {
+            assert!(matches!(poll(&mut end), Poll::Ready(Some(Ok(_)))));
+            assert_eq!(told.load(Ordering::Relaxed), resumed);
+        }
+        assert!(poll(&mut end).is_pending());
+    }
+
+    #[test]
+    fn what_came_before_a_failure_is_read_before_it() {
+        let (stream, mut end, _) = stream(400);
+        stream.push(Bytes::from_static(b"half"));
+        stream.fail(Error::HttpResponseIncomplete);
+        assert!(matches!(poll(&mut end), Poll::Ready(Some(Ok(_)))));
+        assert!(matches!(poll(&mut end), Poll::Ready(Some(Err(Error::HttpResponseIncomplete)))));
+        assert!(matches!(poll(&mut end), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn a_dropped_end_says_so_once_and_only_while_more_would_come() {
+        let (open, end, told) = stream(400);
+        drop(end);
+        assert_eq!(told.load(Ordering::Relaxed), 100);
+        assert_eq!(open.push(Bytes::from_static(b"late")) as u32, Pushed::Unwanted as u32);
+        let (complete, end, told) = stream(400);
+        complete.end(None);
+        drop(end);
+        assert_eq!(told.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn behind_the_last_word_on_its_request_nothing_is_said() {
+        let (stream, mut end, told) = stream(100);
+        stream.push(Bytes::from(vec![0; 100]));
+        stream.close();
+        assert!(matches!(poll(&mut end), Poll::Ready(Some(Err(Error::ConnectionTerminated)))));
+        drop(end);
+        assert_eq!(told.load(Ordering::Relaxed), 0);
+    }
+}

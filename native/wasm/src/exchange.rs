@@ -131,3 +131,42 @@ impl Exchange {
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_once_before_the_head_and_by_the_body_behind_it() {
+        let early = Exchange::default();
+        assert!(early.poll_head().is_pending());
+        early.fail(Error::ConnectionRefused);
+        assert!(matches!(early.poll_head(), Poll::Ready(Err(Error::ConnectionRefused))));
+        let late = Exchange::default();
+        late.head(Response::new(()));
+        late.fail(Error::HttpResponseIncomplete);
+        assert!(matches!(late.poll_head(), Poll::Ready(Ok(_))));
+    }
+
+    #[test]
+    fn a_body_goes_out_as_it_is_taken() {
+        let exchange = Exchange::default();
+        exchange.note_sent(WINDOW);
+        assert!(!exchange.has_room());
+        exchange.taken(1);
+        assert!(exchange.has_room());
+        // More than was sent is no debt of anybody's.
+        exchange.taken(2 * WINDOW);
+        exchange.note_sent(WINDOW);
+        assert!(!exchange.has_room());
+    }
+
+    #[test]
+    fn when_the_answer_is_over_no_more_of_the_request_is_wanted() {
+        let exchange = Exchange::default();
+        exchange.head(Response::new(()));
+        assert!(!exchange.is_unwanted());
+        exchange.end(None);
+        assert!(exchange.is_unwanted());
+    }
+}

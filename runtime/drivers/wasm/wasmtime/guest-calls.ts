@@ -65,8 +65,8 @@ export class GuestCalls {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    for (const request of this.#outbound.values()) request.cancel();
     this.#session?.close();
-    this.#outbound.clear();
   }
 
   #send(event: NativeEvent): void {

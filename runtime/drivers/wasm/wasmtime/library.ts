@@ -10,7 +10,7 @@ import { wasmErrors } from '../errors.ts';
 /** What native/wasm/src/lib.rs exports. */
 export interface NativeLibrary {
   version(): string;
-  Engine: new (cacheDir: string, cacheKey: Buffer, onEvents: (events: Buffer) => void) => NativeEngine;
+  NativeEngine: new (cacheDir: string, cacheKey: Buffer, onEvents: (events: Buffer) => void) => NativeEngine;
 }
 
 export interface NativeEngine {
@@ -103,6 +103,10 @@ export function openLibrary(): NativeLibrary {
 let loaded: NativeLibrary | undefined;
 
 function loadLibrary(): NativeLibrary {
+  // wasmtime makes an error of its own for each instance that it takes down. With RUST_BACKTRACE in the environment Rust
+  // would unwind the stack for each, which costs a tenth of a request; backtraces of guests are not concerned.
+  // A function may ask for the text of an I/O error (wasi:io/error): the node's own stack is not for it.
+  process.env.RUST_LIB_BACKTRACE ??= '0';
   loaded ??= createRequire(import.meta.url)(file) as NativeLibrary;
   return loaded;
 }

@@ -21,16 +21,24 @@ export class OutboundRequest implements EgressReply {
   readonly #call: number;
   readonly #request: EgressRequest;
   readonly #note: (text: string) => void;
-  readonly #over: () => void;
+  readonly #onOver: () => void;
   #sent: EgressCall | null = null;
+  /** Nothing more is said to the guest: its slot may be another request's by now. */
+  #over = false;
 
-  /** `event` began the call; `note` takes lines for the function's log; `over` is called when nothing more comes of it. */
-  constructor(native: NativeEngine, slot: number, event: NativeEvent, note: (text: string) => void, over: () => void) {
+  /** `event` began the call; `note` takes lines for the function's log; `onOver` is called when nothing more comes of it. */
+  constructor(
+    native: NativeEngine,
+    slot: number,
+    event: NativeEvent,
+    note: (text: string) => void,
+    onOver: () => void,
+  ) {
     this.#native = native;
     this.#slot = slot;
     this.#call = event.status;
     this.#note = note;
-    this.#over = over;
+    this.#onOver = onOver;
     const whole = (event.flags & flag.end) !== 0;
     this.body = whole && event.body === null ? null : this.#bodyOf(event.body, whole);
     this.#request = { ...parseHead(event.head), body: this.body };
@@ -47,7 +55,7 @@ export class OutboundRequest implements EgressReply {
 
   /** The guest wants no answer any more. */
   cancel(): void {
-    this.#over();
+    this.#end();
     this.#sent?.cancel();
   }
 
@@ -63,23 +71,32 @@ export class OutboundRequest implements EgressReply {
   }
 
   end(trailers: FlatHeaders | null): void {
-    this.#over();
+    this.#end();
     this.#native.outboundEnd(this.#slot, this.#call, trailers === null ? '' : packHeaders(trailers));
   }
 
   /** The guest is told the kind alone: what there is to know beside it is for its developer. */
   error(kind: EgressErrorKind, detail: string): void {
-    this.#over();
+    this.#end();
     this.#native.outboundFail(this.#slot, this.#call, kind);
     const { method, scheme, authority } = this.#request;
     this.#note(`${method} ${scheme}://${authority} failed: ${detail} [${kind}]`);
   }
 
+  #end(): void {
+    this.#over = true;
+    this.#onOver();
+  }
+
   #bodyOf(first: Buffer | null, whole: boolean): OutboundBody {
     const body = new OutboundBody(
       whole ? (first?.byteLength ?? 0) : null,
-      (bytes) => this.#native.outboundTaken(this.#slot, this.#call, bytes),
-      () => this.#native.outboundUnwanted(this.#slot, this.#call),
+      (bytes) => {
+        if (!this.#over) this.#native.outboundTaken(this.#slot, this.#call, bytes);
+      },
+      () => {
+        if (!this.#over) this.#native.outboundUnwanted(this.#slot, this.#call);
+      },
     );
     body.take(first, whole);
     return body;

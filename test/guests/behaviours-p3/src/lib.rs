@@ -1,10 +1,27 @@
 //! The WASI 0.3 guest: a few of the behaviours of its older sister.
 
+mod outbound;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use wasip3::clocks::monotonic_clock;
 use wasip3::http::types::{ErrorCode, Fields, Method, Request, Response};
 use wasip3::{wit_future, wit_stream};
+
+mod bindings {
+    wit_bindgen::generate!({
+        path: "../../../native/wasm/wit/deps/keyvalue-0.2.0-draft2",
+        inline: "
+            package test:behaviours;
+            world storing {
+                import wasi:keyvalue/store@0.2.0-draft2;
+                import wasi:keyvalue/atomics@0.2.0-draft2;
+            }
+        ",
+        world: "test:behaviours/storing",
+        generate_all,
+    });
+}
 
 wasip3::http::service::export!(Behaviours);
 
@@ -15,7 +32,7 @@ static CALLS: AtomicU32 = AtomicU32::new(0);
 impl wasip3::exports::http::handler::Guest for Behaviours {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let target = request.get_path_with_query().unwrap_or_default();
-        let (path, _) = target.split_once('?').unwrap_or((&target, ""));
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let mut parts = path.trim_start_matches('/').splitn(2, '/');
         let name = parts.next().unwrap_or_default().to_string();
         let number: u64 = parts.next().and_then(|text| text.parse().ok()).unwrap_or_default();
@@ -40,6 +57,17 @@ impl wasip3::exports::http::handler::Guest for Behaviours {
                 eprintln!("a line on stderr");
                 Ok(text(200, "logged"))
             }
+            "outbound" => Ok(text(200, &outbound::get(query).await)),
+            "proxy" => outbound::proxy(request, query).await,
+            "download" => Ok(text(200, &outbound::download(query).await)),
+            "drop" => Ok(text(200, &outbound::drop_answer(query, number).await)),
+            "at-once" => Ok(text(200, &outbound::at_once(query, number).await)),
+            "increment" => Ok(text(200, &increment(number as i64).to_string())),
+            // Two outbound requests, one after the other, and something stored.
+            "twice" => {
+                let (one, other) = (outbound::get(query).await, outbound::get(query).await);
+                Ok(text(200, &format!("{one}\n{other}\n{}", increment(1))))
+            }
             "half" => Ok(half()),
             "short" => Ok(short()),
             "big" => Ok(big(number)),
@@ -61,6 +89,12 @@ impl wasip3::exports::http::handler::Guest for Behaviours {
             _ => Ok(text(404, "no such behaviour")),
         }
     }
+}
+
+fn increment(number: i64) -> i64 {
+    use bindings::wasi::keyvalue::{atomics, store};
+    let bucket = store::open("b").expect("a bucket");
+    atomics::increment(&bucket, "n", number).expect("a number")
 }
 
 fn respond(status: u16, headers: &[(&str, &str)], body: impl FnOnce(Body) + 'static) -> Response {

@@ -1,6 +1,6 @@
 //! Small ways to answer.
 
-use wasip2::http::types::{Fields, Method, OutgoingBody, OutgoingResponse, OutputStream, ResponseOutparam};
+use wasip2::http::types::{Fields, OutgoingBody, OutgoingResponse, OutputStream, ResponseOutparam};
 
 pub struct Answer {
     status: u16,
@@ -42,21 +42,6 @@ impl Answer {
 /// Writes all of it, waiting for room; false when the reader has gone.
 pub fn write(stream: &OutputStream, bytes: &[u8]) -> bool {
     bytes.chunks(4096).all(|piece| stream.blocking_write_and_flush(piece).is_ok())
-}
-
-pub fn method_name(method: &Method) -> String {
-    match method {
-        Method::Get => "GET".into(),
-        Method::Head => "HEAD".into(),
-        Method::Post => "POST".into(),
-        Method::Put => "PUT".into(),
-        Method::Delete => "DELETE".into(),
-        Method::Connect => "CONNECT".into(),
-        Method::Options => "OPTIONS".into(),
-        Method::Trace => "TRACE".into(),
-        Method::Patch => "PATCH".into(),
-        Method::Other(name) => name.clone(),
-    }
 }
 
 pub fn json_string(text: &str) -> String {

@@ -3,14 +3,15 @@
 mod answer;
 mod bodies;
 mod faults;
+mod outbound;
 mod reach;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use wasip2::clocks::monotonic_clock;
-use wasip2::http::types::{IncomingRequest, ResponseOutparam};
+use wasip2::http::types::{IncomingRequest, Method, ResponseOutparam};
 
-use answer::{Answer, json_string, method_name};
+use answer::{Answer, json_string};
 
 wasip2::http::proxy::export!(Behaviours);
 
@@ -80,7 +81,14 @@ impl wasip2::exports::http::incoming_handler::Guest for Behaviours {
             "env" => reach::environment(out),
             "files" => reach::files(out),
             "connect" => reach::connect(out),
-            "outbound" => reach::outbound(query, out),
+            "outbound" => outbound::get(query, argument, out),
+            "proxy" => outbound::proxy(request, query, out),
+            "upload" => outbound::upload(query, number(), out),
+            "unfinished-upload" => outbound::unfinished_upload(query, out),
+            "download" => outbound::download(query, out),
+            "drop" => outbound::drop_answer(query, number(), out),
+            "many" => outbound::many(query, number(), out),
+            "at-once" => outbound::at_once(query, number(), out),
             _ => Answer::new(404).text(out, "no such behaviour"),
         }
     }
@@ -125,4 +133,19 @@ fn print(bytes: usize, out: ResponseOutparam) {
     }
     let _ = stdout.flush();
     Answer::new(200).text(out, "printed");
+}
+
+fn method_name(method: &Method) -> String {
+    match method {
+        Method::Get => "GET".into(),
+        Method::Head => "HEAD".into(),
+        Method::Post => "POST".into(),
+        Method::Put => "PUT".into(),
+        Method::Delete => "DELETE".into(),
+        Method::Connect => "CONNECT".into(),
+        Method::Options => "OPTIONS".into(),
+        Method::Trace => "TRACE".into(),
+        Method::Patch => "PATCH".into(),
+        Method::Other(name) => name.clone(),
+    }
 }

@@ -2,12 +2,18 @@
 import { answers } from './conformance/answers.ts';
 import { type Features, type OpenEngine, openBench } from './conformance/bench.ts';
 import { bodies } from './conformance/bodies.ts';
+import { config } from './conformance/config.ts';
 import { deploys } from './conformance/deploys.ts';
 import { failures } from './conformance/failures.ts';
 import { figures } from './conformance/figures.ts';
 import { isolation } from './conformance/isolation.ts';
+import { keyvalue } from './conformance/keyvalue.ts';
 import { lives } from './conformance/lives.ts';
+import { logging } from './conformance/logging.ts';
+import { outbound } from './conformance/outbound.ts';
 import { p3 } from './conformance/p3.ts';
+import { cpuTime, reuse } from './conformance/reuse.ts';
+import { withoutServices } from './conformance/without-services.ts';
 
 /**
  * Registers the tests; call it once in an engine's own `conformance.test.ts`.
@@ -23,4 +29,14 @@ export function wasmConformance(name: string, openEngine: OpenEngine, features: 
   lives(name, bench);
   figures(name, bench);
   p3(name, bench, features);
+  reuse(name, bench, features);
+  cpuTime(name, bench);
+  outbound(name, bench, features);
+  if (features.services) {
+    config(name, bench);
+    keyvalue(name, bench, features);
+    logging(name, bench);
+  } else {
+    withoutServices(name, bench);
+  }
 }

@@ -1,0 +1,87 @@
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { SkerryError } from '../../../../errors/skerry-error.ts';
+import { digestOf, openContentStore } from '../../../../images/store/index.ts';
+import { unofferedImports } from '../../../../images/wasm/component.ts';
+import { WasmDriver } from '../../../../runtime/drivers/index.ts';
+import type { EngineName, WasmEngine } from '../../../../runtime/drivers/wasm/engine.ts';
+import { importsOf, OFFERED_IMPORTS } from '../../../../runtime/drivers/wasm/offer.ts';
+import { systemTrust } from '../../../../runtime/egress/trust.ts';
+import { WorkloadLogs } from '../../../../runtime/logs/workload-logs.ts';
+import { revisionOf } from '../../../../runtime/workload/revision-of.ts';
+import { guest } from '../../../support/guests.ts';
+import { noServices } from '../../../support/services.ts';
+
+const offer = suite('what a component may import');
+
+/** Deploys a component on an engine that takes whatever it is given. */
+async function check(path: string, name: EngineName): Promise<SkerryError | null> {
+  const folder = await mkdtemp(join(tmpdir(), 'skerry-offer-'));
+  const blobs = await openContentStore(join(folder, 'content'));
+  const engine: WasmEngine = {
+    name,
+    version: 'willing',
+    compile: async () => {},
+    load: async () => ({
+      handle: async () => {},
+      stats: () => assert.unreachable('nobody asks') as never,
+      close: async () => {},
+    }),
+    forget: async () => {},
+    close: async () => {},
+  };
+  const { keyvalue } = noServices();
+  const driver = new WasmDriver({
+    engine,
+    blobs,
+    logs: new WorkloadLogs(join(folder, 'logs'), () => {}),
+    secrets: { valuesFor: () => ({}) },
+    keyvalue: { namespace: () => keyvalue },
+    egress: { resolve: async () => [], trust: systemTrust({}) },
+    inUse: () => true,
+  });
+  try {
+    const bytes = readFileSync(path);
+    await blobs.putBytes(bytes);
+    const artifact = { digest: digestOf(bytes), mediaType: 'application/wasm' };
+    const revision = revisionOf('fn', artifact, 'fn', {}, new Set(['wasm'] as const));
+    return await driver
+      .check(revision, 'fn', () => {})
+      .then(
+        () => null,
+        (error) => error,
+      );
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+offer('configuration, storage and a log with levels are offered on the native engine', async () => {
+  assert.is(await check(await guest('services'), 'wasmtime'), null);
+});
+
+offer('on jco a component that imports them is refused at deploy, with what is lacking and what to do', async () => {
+  const error = await check(await guest('services'), 'jco');
+  assert.is(error?.code, 'ENGINE_LACKS_IMPORT');
+  assert.is(error?.status, 400);
+  assert.match(error?.message ?? '', /jco engine lacks: .*wasi:keyvalue\/store@0\.2\.0-draft2/);
+  assert.match(error?.message ?? '', /npm run build/);
+});
+
+offer('a component that imports WASI alone is taken by both', async () => {
+  for (const engine of ['wasmtime', 'jco'] as const) assert.is(await check(await guest('behaviours'), engine), null);
+});
+
+offer('every engine offers a part of what is offered in all', () => {
+  const imports = ['wasi:config/store@0.2.0-rc.1', 'wasi:keyvalue/batch@0.2.0-draft', 'wasi:logging/logging'];
+  assert.equal(unofferedImports({ imports }, OFFERED_IMPORTS), []);
+  assert.equal(unofferedImports({ imports }, importsOf('jco')), imports);
+  const unknown = ['wasi:keyvalue/watcher@0.2.0-draft', 'wasi:keyvalue/store@0.2.0', 'wasi:config/store@0.2.0'];
+  assert.equal(unofferedImports({ imports: unknown }, OFFERED_IMPORTS), unknown);
+});
+
+offer.run();
