@@ -32,6 +32,7 @@ async function check(path: string, name: EngineName): Promise<SkerryError | null
       close: async () => {},
     }),
     forget: async () => {},
+    keptBytes: () => 0,
     close: async () => {},
   };
   const { keyvalue } = noServices();
