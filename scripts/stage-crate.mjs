@@ -79,40 +79,48 @@ function patchSection(crate, target) {
   return section;
 }
 
-/** An empty folder `name` below `crate`/target, with links to the crate's own files and its lock file. */
-function newStage(crate, name) {
+/**
+ * A folder `name` below `crate`/target with this manifest, the crate's lock file and links to its own files; `add` puts in
+ * more. One that is as it should be is left alone: cargo builds anew what has a new time.
+ */
+function stageFolder(crate, name, manifest, add) {
   const stage = join(crate, 'target', name);
+  const stamp = join(stage, '.stamp');
+  const lock = readFileSync(join(crate, 'Cargo.lock'), 'utf8');
+  const links = readdirSync(crate).filter((each) => ['src', 'wit', 'build.rs', 'rustfmt.toml'].includes(each));
+  const made = JSON.stringify([manifest, lock, links]);
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === made) return stage;
   rmSync(stage, { recursive: true, force: true });
   mkdirSync(stage, { recursive: true });
+  writeFileSync(join(stage, 'Cargo.toml'), manifest);
   // Cargo marks in it what is patched; everything else stays as locked, since it may not look elsewhere.
-  copyFileSync(join(crate, 'Cargo.lock'), join(stage, 'Cargo.lock'));
-  for (const { name } of readdirSync(crate, { withFileTypes: true })) {
-    if (['src', 'wit', 'build.rs', 'rustfmt.toml'].includes(name)) symlinkSync(join(crate, name), join(stage, name));
-  }
+  writeFileSync(join(stage, 'Cargo.lock'), lock);
+  for (const link of links) symlinkSync(join(crate, link), join(stage, link));
+  add(stage);
+  writeFileSync(stamp, made);
   return stage;
 }
 
 /** Makes the staged crate below `crate`/target and returns its folder; cargo works in it offline. */
 export function stageCrate(crate, target) {
-  const section = patchSection(crate, target);
-  const stage = newStage(crate, 'stage');
-  writeFileSync(join(stage, 'Cargo.toml'), `${readFileSync(join(crate, 'Cargo.toml'), 'utf8')}\n${section}`);
-  // The corpora of fuzz/, which the unit tests run.
-  symlinkSync(join(crate, 'fuzz'), join(stage, 'fuzz'));
-  return stage;
+  const manifest = `${readFileSync(join(crate, 'Cargo.toml'), 'utf8')}\n${patchSection(crate, target)}`;
+  return stageFolder(crate, 'stage', manifest, (stage) => {
+    // The corpora of fuzz/, which the unit tests run.
+    symlinkSync(join(crate, 'fuzz'), join(stage, 'fuzz'));
+  });
 }
 
 /** Makes the staged fuzz targets, with the crate above them as a library to link, and returns their folder. */
 export function stageFuzz(crate, target) {
-  const section = patchSection(crate, target);
-  const stage = newStage(crate, 'fuzz-stage');
-  const manifest = readFileSync(join(crate, 'Cargo.toml'), 'utf8');
-  writeFileSync(join(stage, 'Cargo.toml'), manifest.replace('crate-type = ["cdylib"]', 'crate-type = ["rlib"]'));
+  const library = readFileSync(join(crate, 'Cargo.toml'), 'utf8').replace('["cdylib"]', '["rlib"]');
+  const targets = `${readFileSync(join(crate, 'fuzz', 'Cargo.toml'), 'utf8')}\n${patchSection(crate, target)}`;
+  const stage = stageFolder(crate, 'fuzz-stage', library, () => {});
   const fuzz = join(stage, 'fuzz');
-  mkdirSync(fuzz);
-  writeFileSync(join(fuzz, 'Cargo.toml'), `${readFileSync(join(crate, 'fuzz', 'Cargo.toml'), 'utf8')}\n${section}`);
+  mkdirSync(fuzz, { recursive: true });
+  writeFileSync(join(fuzz, 'Cargo.toml'), targets);
   // Its own dependencies are added to it; what the crate has locked stays.
-  copyFileSync(join(crate, 'Cargo.lock'), join(fuzz, 'Cargo.lock'));
-  symlinkSync(join(crate, 'fuzz', 'fuzz_targets'), join(fuzz, 'fuzz_targets'));
+  if (!existsSync(join(fuzz, 'Cargo.lock'))) copyFileSync(join(crate, 'Cargo.lock'), join(fuzz, 'Cargo.lock'));
+  if (!existsSync(join(fuzz, 'fuzz_targets')))
+    symlinkSync(join(crate, 'fuzz', 'fuzz_targets'), join(fuzz, 'fuzz_targets'));
   return fuzz;
 }

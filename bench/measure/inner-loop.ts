@@ -8,6 +8,7 @@ import { buildJavaScript } from '../../images/build/javascript/index.ts';
 import type { EngineOptions, WasmEngine } from '../../runtime/drivers/wasm/engine.ts';
 import { limitsOf } from '../../runtime/workload/revision-of.ts';
 import { makeExchange } from '../../test/support/exchange.ts';
+import { builderFolder } from '../../test/support/javascript.ts';
 import { noServices } from '../../test/support/services.ts';
 import { median } from './statistics.ts';
 
@@ -49,7 +50,7 @@ async function deploy(engine: WasmEngine, folder: string, change: number): Promi
   await writeFile(file, `export default { fetch: () => new Response('change ${change}') };`);
   const { source } = await bundleSource(file);
   began('start of the builder');
-  const bytes = await buildJavaScript(source, { cacheFolder: join(folder, 'build'), progress: began });
+  const bytes = await buildJavaScript(source, { cacheFolder: builderFolder, progress: began });
   began('compile');
   await writeFile(component, bytes);
   const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;

@@ -49,7 +49,7 @@ export async function top(
 
 function report(sample: UsageSample, colours: Palette): string {
   const { node, workloads } = sample;
-  const memory = `memory ${mib(node.memoryBytes)} (${mib(node.keptBytes)} kept warm)`;
+  const memory = `memory ${mib(node.memoryBytes)} (${formatBytes(node.keptBytes)} kept warm)`;
   const counts = `${node.inFlight} in flight, ${node.queued} queued`;
   const line = `node: ${rate(node.requestsPerSecond)} requests/s, ${percent(node.cpuPercent)} CPU, ${memory}, ${counts}`;
   const busiest = [...workloads].sort(
