@@ -8,6 +8,7 @@ import { componentShape } from '../../../../images/wasm/component-shape.ts';
 import type { ComponentFile, EngineOptions, FunctionSettings, WasmEngine, WasmFunction } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
 import { formatBytes } from '../format-bytes.ts';
+import { outboundGrant } from '../outbound-grant.ts';
 import { TranspileCache } from './cache.ts';
 import { JcoFunction } from './function.ts';
 import { assemble } from './loaded.ts';
@@ -79,6 +80,8 @@ class JcoEngine implements WasmEngine {
         component: component.digest,
         ...(await loaded.code),
         env: Object.entries(settings.env),
+        config: Object.entries(settings.config),
+        outbound: outboundGrant(settings.egress),
         reuse: settings.reuse,
       };
       const made: JcoFunction = new JcoFunction(code, settings, this.#pool, () => {

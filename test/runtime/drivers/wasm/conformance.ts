@@ -11,7 +11,6 @@ import { lives } from './conformance/lives.ts';
 import { logging } from './conformance/logging.ts';
 import { outbound } from './conformance/outbound.ts';
 import { p3 } from './conformance/p3.ts';
-import { withoutServices } from './conformance/without-services.ts';
 
 /**
  * Registers the tests; call it once in an engine's own `conformance.test.ts`.
@@ -27,11 +26,7 @@ export function wasmConformance(name: string, openEngine: OpenEngine, features: 
   lives(name, bench);
   p3(name, bench, features);
   outbound(name, bench, features);
-  if (features.services) {
-    config(name, bench);
-    keyvalue(name, bench, features);
-    logging(name, bench);
-  } else {
-    withoutServices(name, bench);
-  }
+  config(name, bench);
+  keyvalue(name, bench, features);
+  logging(name, bench);
 }
