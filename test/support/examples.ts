@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import { projectRoot } from '../../errors/project-root.ts';
@@ -80,13 +80,13 @@ async function copyOf(name: string, folder: string): Promise<void> {
   }
 }
 
-/** The commands use the packages of this clone, which may be gone when the next one comes. */
+/** The commands use the packages of this clone; those of the clone that built the example may be gone. */
 async function linkPackages(folder: string): Promise<void> {
   const link = join(folder, 'node_modules');
+  const packages = join(projectRoot, 'node_modules');
+  if ((await readlink(link).catch(() => null)) === packages) return;
   await rm(link, { force: true });
-  await symlink(join(projectRoot, 'node_modules'), link).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error;
-  });
+  await symlink(packages, link);
 }
 
 /** What comes of commands typed in a shell, until the first that fails. */
