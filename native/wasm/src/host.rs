@@ -15,6 +15,7 @@ use crate::outgoing::Outgoing;
 use crate::output::Output;
 use crate::request::Request;
 use crate::shared::Shared;
+use crate::tasks::{self, Tasks};
 use crate::{keyvalue_draft, keyvalue_draft2, logging};
 
 /// Handles that one instance may hold. With `FIELDS` this bounds the host's memory for headers to 128 MiB.
@@ -32,12 +33,14 @@ pub struct Host {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     pub table: ResourceTable,
-    outgoing: Outgoing,
+    pub outgoing: Outgoing,
     settings: Arc<Settings>,
     pub limits: Limits,
     pub current: Arc<Current>,
     /// Set when the instance serves several requests at once.
     pub shared: Option<Arc<Shared>>,
+    /// Whose they are.
+    pub tasks: Tasks,
 }
 
 /// The request that an instance serves: none while it waits for its next one, and of several at once the last that
@@ -89,6 +92,7 @@ impl Host {
             limits: Limits::new(settings.memory_limit),
             current,
             shared: None,
+            tasks: Tasks::default(),
         };
         let mut store = Store::new(engine, host);
         store.limiter(|host| &mut host.limits);
@@ -134,6 +138,7 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    tasks::attribute_sends(&mut linker)?;
     wasmtime_wasi_config::add_to_linker(&mut linker, |host: &mut Host| WasiConfig::from(&host.settings.grants.config))?;
     keyvalue_draft::add_to_linker(&mut linker)?;
     keyvalue_draft2::add_to_linker(&mut linker)?;

@@ -7,6 +7,7 @@ mod cache;
 mod calls;
 mod clock;
 mod code;
+mod compiled;
 mod component;
 mod config;
 mod engine;
@@ -36,6 +37,7 @@ mod serve_p2;
 mod serve_p3;
 mod shared;
 mod task;
+mod tasks;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,7 +68,9 @@ pub fn version() -> &'static str {
     env!("WASMTIME_VERSION")
 }
 
-#[napi(js_name = "Engine")]
+// Its methods are in answers.rs too. JavaScript calls it by the same name: a name of its own would hold for the methods of
+// one of the files alone, and the linker would choose which.
+#[napi]
 pub struct NativeEngine {
     /// None once it was closed.
     engine: Mutex<Option<Arc<Engine>>>,

@@ -19,6 +19,7 @@ use crate::exchange::Exchange;
 use crate::head;
 use crate::host::Current;
 use crate::outbox::flag;
+use crate::request::Request;
 
 /// A piece of an answer's body that the guest may hand over at once, and how many of them wait for the client.
 const CHUNK: usize = 64 << 10;
@@ -26,11 +27,18 @@ const CHUNKS: usize = 2;
 
 pub struct Outgoing {
     current: Arc<Current>,
+    /// Whose the next request is, where that is known better; the inner one is missing when nobody waits for it.
+    owner: Option<Option<Arc<Request>>>,
 }
 
 impl Outgoing {
     pub fn new(current: Arc<Current>) -> Self {
-        Outgoing { current }
+        Outgoing { current, owner: None }
+    }
+
+    /// Says whose the next request is.
+    pub fn belongs_to(&mut self, owner: Option<Arc<Request>>) {
+        self.owner = Some(owner);
     }
 }
 
@@ -44,7 +52,7 @@ impl WasiHttpHooks for Outgoing {
     }
 
     fn send_request(&mut self, request: http::Request<WasiBody>, options: Option<RequestOptions>, _: Io) -> Sent {
-        let Some(serving) = self.current.get() else {
+        let Some(serving) = self.owner.take().unwrap_or_else(|| self.current.get()) else {
             return Box::new(future::ready(Err(Error::HttpRequestDenied)));
         };
         match Calls::send(&serving) {

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use wasmtime::Store;
 use wasmtime::component::Accessor;
+use wasmtime::{AsContextMut, Store};
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p3::Request as GuestRequest;
 use wasmtime_wasi_http::p3::bindings::Service;
@@ -46,9 +46,19 @@ pub async fn answer(
         let sent: Pin<Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>> = Box::pin(sent);
         (guest_request, sent)
     });
-    let response =
-        service.handle(accessor, guest_request).await?.map_err(|code| Failure::Error(format!("{code:?}")))?;
-    let response = accessor.with(|mut access| response.into_http(&mut access, sent))?;
+    let handle = service.wasi_http_handler().func_handle();
+    let call = accessor.with(|mut access| -> wasmtime::Result<_> {
+        let guest_request = access.data_mut().table.push(guest_request)?;
+        let call = handle.start_call_concurrent(access.as_context_mut(), (guest_request,))?;
+        access.data_mut().begun(call.task(), request);
+        Ok(call)
+    })?;
+    let (response,) = handle.finish_call_concurrent(accessor, call).await?;
+    let response = response.map_err(|code| Failure::Error(format!("{code:?}")))?;
+    let response = accessor.with(|mut access| -> wasmtime::Result<_> {
+        let response = access.data_mut().table.delete(response)?;
+        response.into_http(&mut access, sent)
+    })?;
     let (parts, mut body) = response.into_parts();
     request.reply().head(parts.status, &parts.headers, request.head_only)?;
     poll_fn(|cx| {

@@ -48,7 +48,7 @@ class WasmtimeEngine implements WasmEngine, Switchboard {
     this.version = `wasmtime ${library.version()}`;
     this.#warn = options.warn;
     try {
-      this.native = new library.Engine(options.cacheDir, Buffer.from(options.cacheKey), (events) =>
+      this.native = new library.NativeEngine(options.cacheDir, Buffer.from(options.cacheKey), (events) =>
         readEvents(events, (event) => this.#take(event)),
       );
     } catch (error) {

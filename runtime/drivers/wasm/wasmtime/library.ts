@@ -10,7 +10,7 @@ import { wasmErrors } from '../errors.ts';
 /** What native/wasm/src/lib.rs exports. */
 export interface NativeLibrary {
   version(): string;
-  Engine: new (cacheDir: string, cacheKey: Buffer, onEvents: (events: Buffer) => void) => NativeEngine;
+  NativeEngine: new (cacheDir: string, cacheKey: Buffer, onEvents: (events: Buffer) => void) => NativeEngine;
 }
 
 export interface NativeEngine {

@@ -62,11 +62,11 @@ impl wasip3::exports::http::handler::Guest for Behaviours {
             "download" => Ok(text(200, &outbound::download(query).await)),
             "drop" => Ok(text(200, &outbound::drop_answer(query, number).await)),
             "at-once" => Ok(text(200, &outbound::at_once(query, number).await)),
-            "increment" => {
-                use bindings::wasi::keyvalue::{atomics, store};
-                let bucket = store::open("b").expect("a bucket");
-                let sum = atomics::increment(&bucket, "n", number as i64).expect("a number");
-                Ok(text(200, &sum.to_string()))
+            "increment" => Ok(text(200, &increment(number as i64).to_string())),
+            // Two outbound requests, one after the other, and something stored.
+            "twice" => {
+                let (one, other) = (outbound::get(query).await, outbound::get(query).await);
+                Ok(text(200, &format!("{one}\n{other}\n{}", increment(1))))
             }
             "half" => Ok(half()),
             "short" => Ok(short()),
@@ -89,6 +89,12 @@ impl wasip3::exports::http::handler::Guest for Behaviours {
             _ => Ok(text(404, "no such behaviour")),
         }
     }
+}
+
+fn increment(number: i64) -> i64 {
+    use bindings::wasi::keyvalue::{atomics, store};
+    let bucket = store::open("b").expect("a bucket");
+    atomics::increment(&bucket, "n", number).expect("a number")
 }
 
 fn respond(status: u16, headers: &[(&str, &str)], body: impl FnOnce(Body) + 'static) -> Response {

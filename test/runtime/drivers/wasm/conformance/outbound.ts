@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { EGRESS_ERROR_KINDS, type EgressClient, type EgressErrorKind } from '../../../../../runtime/egress/egress.ts';
 import { EGRESS_LIMITS } from '../../../../../runtime/egress/limits.ts';
+import { openKeyValueStore } from '../../../../../runtime/keyvalue/store.ts';
 import { makeAuthority } from '../../../../support/authority.ts';
 import { type ClientInit, egressClient, listen } from '../../../../support/egress.ts';
 import { headerValues, makeExchange } from '../../../../support/exchange.ts';
@@ -226,6 +227,46 @@ export function outbound(engine: string, bench: Bench, features: Features): void
     assert.is(answered, 10_000);
     await idle(fn);
   });
+
+  if (features.p3) {
+    test('of requests that share an instance, one that ends takes nothing from the others', async () => {
+      const gates: (() => void)[] = [];
+      let arrived: () => void = () => {};
+      const host = await serve((_request, response) => {
+        gates.push(() => response.end('ok'));
+        arrived();
+      });
+      const asked = (count: number) =>
+        new Promise<void>((resolve) => {
+          arrived = () => gates.length >= count && resolve();
+          arrived();
+        });
+      const folder = mkdtempSync(join(tmpdir(), 'skerry-outbound-'));
+      const store = await openKeyValueStore(folder);
+      closers.push(async () => {
+        await store.close();
+        rmSync(folder, { recursive: true });
+      });
+      const egress = egressClient({ allow: [host] });
+      const keyvalue = store.namespace('shop', MiB);
+      const { fn } = await bench.load('behaviours-p3', { egress, keyvalue, reuse: 1000 });
+      closers.push(async () => {
+        await fn.close();
+        await egress.close();
+      });
+      const long = ask(fn, { target: `/twice?url=http://${host}/` });
+      await asked(1);
+      // Begins later, and so that the long one sends again while it is there.
+      const short = ask(fn, { target: `/outbound?url=http://${host}/` });
+      await asked(2);
+      gates[0]?.();
+      await asked(3);
+      gates[1]?.();
+      assert.match((await short).body.toString(), /^status 200/);
+      gates[2]?.();
+      assert.is((await long).body.toString(), 'status 200\n\nok\nstatus 200\n\nok\n1');
+    });
+  }
 
   test('a huge set of headers is refused, and the function after it is served', async () => {
     const host = await serve((_request, response) => response.end('ok'));
