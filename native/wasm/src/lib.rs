@@ -57,11 +57,6 @@ use crate::latin1::Latin1;
 use crate::outbox::{Event, Outbox, flag};
 use crate::request::Request;
 
-/// A request makes and frees some hundred small pieces of memory, on one thread for another: this allocator is made for
-/// that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The version of wasmtime, from the lock file that this library was built with.
 #[napi]
 pub fn version() -> &'static str {
