@@ -15,6 +15,8 @@ mod error_code;
 mod exchange;
 mod failure;
 mod function;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod head;
 mod host;
 mod instance;

@@ -103,6 +103,10 @@ class JcoEngine implements WasmEngine {
     await this.#cache.forget(digest);
   }
 
+  keptBytes(): number {
+    return this.#pool.keptBytes();
+  }
+
   async close(): Promise<void> {
     await Promise.all([...this.#functions].map((fn) => fn.close()));
     await this.#pool.close();

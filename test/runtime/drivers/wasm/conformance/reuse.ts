@@ -150,7 +150,13 @@ function sleepers(fn: WasmFunction) {
     });
     return made;
   });
-  return { failures, first, leave: () => asked.forEach(({ abort }) => abort()) };
+  return {
+    failures,
+    first,
+    leave: () => {
+      for (const { abort } of asked) abort();
+    },
+  };
 }
 
 export function cpuTime(engine: string, bench: Bench): void {

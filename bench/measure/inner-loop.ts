@@ -3,13 +3,13 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { bundleSource } from '../cli/bundle.ts';
-import { buildJavaScript } from '../images/build/javascript/index.ts';
-import type { EngineOptions, WasmEngine } from '../runtime/drivers/wasm/engine.ts';
-import { limitsOf } from '../runtime/workload/revision-of.ts';
-import { makeExchange } from '../test/support/exchange.ts';
-import { noServices } from '../test/support/services.ts';
-import { median } from './load.ts';
+import { bundleSource } from '../../cli/bundle.ts';
+import { buildJavaScript } from '../../images/build/javascript/index.ts';
+import type { EngineOptions, WasmEngine } from '../../runtime/drivers/wasm/engine.ts';
+import { limitsOf } from '../../runtime/workload/revision-of.ts';
+import { makeExchange } from '../../test/support/exchange.ts';
+import { noServices } from '../../test/support/services.ts';
+import { median } from './statistics.ts';
 
 /** The steps in their order, and how long each took, in milliseconds. */
 export type Steps = ReadonlyMap<string, number>;

@@ -2,13 +2,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { SkerryError } from '../errors/skerry-error.ts';
-import type { EngineOptions, WasmEngine, WasmFunction } from '../runtime/drivers/wasm/engine.ts';
-import { limitsOf } from '../runtime/workload/revision-of.ts';
-import { makeExchange } from '../test/support/exchange.ts';
-import { guestComponent } from '../test/support/guests.ts';
-import { noServices } from '../test/support/services.ts';
-import { median } from './load.ts';
+import type { SkerryError } from '../../errors/skerry-error.ts';
+import type { EngineOptions, WasmEngine, WasmFunction } from '../../runtime/drivers/wasm/engine.ts';
+import { limitsOf } from '../../runtime/workload/revision-of.ts';
+import { makeExchange } from '../../test/support/exchange.ts';
+import { guestComponent } from '../../test/support/guests.ts';
+import { noServices } from '../../test/support/services.ts';
+import { median } from './statistics.ts';
 
 const deadlineMs = 300;
 /** A process that takes less than this share of a core is no longer in the loop. */

@@ -6,6 +6,7 @@ const run = promisify(execFile);
 
 export interface Load {
   readonly requestsPerSecond: number;
+  readonly requests: number;
   /** Latency that half and 99 % of the requests stay under, in milliseconds. */
   readonly p50Ms: number;
   readonly p99Ms: number;
@@ -21,25 +22,24 @@ function latency(output: string, percent: string): number {
   return Number(found[1]) * (UNIT_MS[found[2] as string] as number);
 }
 
-/** `connections` kept open on one wrk thread for `seconds`. */
-export async function drive(url: string, seconds: number, connections = 32): Promise<Load> {
-  const { stdout } = await run('wrk', ['-t1', `-c${connections}`, `-d${seconds}s`, '--latency', url]);
+/** Connections that one wrk thread keeps open. */
+export const CONNECTIONS = 32;
+
+/** Drives `url` for `seconds`: each connection sends its next request when it has its answer. `script`: a Lua file for wrk. */
+export async function drive(url: string, seconds: number, script?: string): Promise<Load> {
+  const lua = script === undefined ? [] : ['-s', script];
+  const { stdout } = await run('wrk', ['-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '--latency', ...lua, url]);
   const rate = /Requests\/sec:\s+([\d.]+)/.exec(stdout);
-  if (!rate) throw new Error(`wrk gave no rate:\n${stdout}`);
+  const count = /^\s*(\d+) requests in /m.exec(stdout);
+  if (!rate || !count) throw new Error(`wrk gave no rate:\n${stdout}`);
   const bad = /Non-2xx or 3xx responses: (\d+)/.exec(stdout);
   const sockets = /Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/.exec(stdout);
   const broken = sockets ? sockets.slice(1).reduce((sum, count) => sum + Number(count), 0) : 0;
   return {
     requestsPerSecond: Number(rate[1]),
+    requests: Number(count[1]),
     p50Ms: latency(stdout, '50'),
     p99Ms: latency(stdout, '99'),
     errors: Number(bad?.[1] ?? 0) + broken,
   };
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  if (sorted.length % 2 === 1) return sorted[middle] as number;
-  return ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
 }
