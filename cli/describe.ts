@@ -22,6 +22,12 @@ export function timeText(iso: string): string {
   return iso.replace('T', ' ').replace(/\.\d+/, '');
 }
 
+/** `0.84ms`, `12ms`; `-` when there is none. */
+export function latencyText(ms: number | null): string {
+  if (ms === null) return '-';
+  return `${ms < 10 ? ms.toFixed(2) : Math.round(ms)}ms`;
+}
+
 /** A line for each warning of a workload or of a planned change. */
 export function warningLines({ warnings }: Pick<WorkloadView, 'warnings'>, warn: Paint): string[] {
   return warnings.map((warning) => `${warn('warning:')} ${printable(warning)}`);

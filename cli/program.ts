@@ -142,6 +142,13 @@ function defineLooking(program: Command, bind: Bind): void {
   examples(json(inspect), ['skerry inspect hello', 'skerry inspect hello --json | jq .status']);
   bind(inspect, async (context, _flags, name) => (await import('./commands/inspect.ts')).inspect(context, name));
 
+  const top = program
+    .command('top')
+    .description('Show what each workload does now: rate, latency, CPU, memory; live on a terminal, until Ctrl-C.')
+    .option('--interval <duration>', 'Time that each sample covers. Default 1s.');
+  examples(json(top), ['skerry top', 'skerry top --json', 'skerry top --interval 5s']);
+  bind(top, async (context, flags) => (await import('./commands/top.ts')).top(context, flags));
+
   const revisions = program
     .command('revisions')
     .description('List the revisions of a workload, newest first.')

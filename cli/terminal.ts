@@ -1,7 +1,7 @@
 /** What a command reads, writes and listens to; tests give their own. */
 import type { Readable, Writable } from 'node:stream';
 
-export type Output = Writable & { readonly isTTY?: boolean; readonly columns?: number };
+export type Output = Writable & { readonly isTTY?: boolean; readonly columns?: number; readonly rows?: number };
 
 export interface Terminal {
   readonly stdin: Readable;

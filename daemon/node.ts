@@ -3,7 +3,6 @@ import { hkdfSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
-import { collectDefaultMetrics, Registry } from 'prom-client';
 import { projectRoot } from '../errors/project-root.ts';
 import { makeAdminApp } from '../gateway/admin/app.ts';
 import { type AdminListener, listenTcp, listenUnix } from '../gateway/admin/listen.ts';
@@ -25,7 +24,9 @@ import { resolveHere } from '../runtime/egress/resolver.ts';
 import { systemTrust } from '../runtime/egress/trust.ts';
 import { type KeyValueStore, openKeyValueStore } from '../runtime/keyvalue/store.ts';
 import { WorkloadLogs } from '../runtime/logs/workload-logs.ts';
-import { RequestMetrics } from '../runtime/monitor/request-metrics.ts';
+import { Monitor } from '../runtime/monitor/monitor.ts';
+import { prometheusRegistry } from '../runtime/monitor/prometheus.ts';
+import { sampleUsage } from '../runtime/monitor/usage-sample.ts';
 import { Reconciler } from '../runtime/reconciler/reconciler.ts';
 import { SecretStore } from '../runtime/secrets/secret-store.ts';
 import { openStateStore, type StateStore } from '../runtime/state/index.ts';
@@ -38,7 +39,6 @@ import { parseAddress } from './config-schema.ts';
 import { type DataFolder, openDataFolder } from './data-folder.ts';
 import { examine } from './doctor.ts';
 import { daemonErrors } from './errors.ts';
-import { gaugesOf } from './gauges.ts';
 import type { Logger } from './log.ts';
 import { selectEngine } from './select-engine.ts';
 import { sweepKeyValue } from './sweep-keyvalue.ts';
@@ -191,7 +191,8 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   const stores = await openStores(settings, log, undo, notices);
   const { folder, desired, blobs, logs, secrets, keyvalue } = stores;
   const { drivers, engine } = await openDrivers(settings, stores, log, undo, notices);
-  const metrics = new RequestMetrics();
+  const keptBytes = () => [...drivers.values()].reduce((sum, driver) => sum + driver.keptBytes(), 0);
+  const monitor: Monitor = new Monitor(() => reconciler.current, keptBytes);
   const builds = new BuildService(stores.state, blobs, join(folder.path, 'build'));
   undo.add(() => builds.close());
   const sweep = () =>
@@ -200,23 +201,23 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
     desired,
     drivers,
     log: (message, error) => log.warn({ err: error }, message),
+    onStarted: (instance) => monitor.started(instance),
     onRemoved: (name) => {
-      metrics.forget(name);
+      monitor.forget(name);
       void logs.remove(name);
       keyvalue.remove(name).catch((error) => log.warn({ err: error }, `what ${name} stored could not be removed`));
       sweep();
     },
   });
   const dispatcher = new Dispatcher(reconciler, (outcome) => {
-    metrics.observe(outcome.workload, outcome.durationMs, outcome.error?.code ?? null);
+    monitor.observe(outcome.workload, outcome.durationMs, outcome.error?.code ?? null);
     if (outcome.error?.code === 'INTERNAL') log.error({ err: outcome.error.cause, ...outcome }, 'a request failed');
   });
   undo.add(() => reconciler.close(graceMs));
 
   let gateway: Listener | null = null;
   const gatewayUrl = () => gateway?.url ?? '';
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+  const registry = prometheusRegistry(monitor);
   const view = (): NodeView => ({
     version,
     pid: process.pid,
@@ -238,7 +239,8 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
     gatewayUrl,
     build: (request, progress, signal) => builds.build(request, progress, signal),
     sourceMap: (component) => builds.sourceMap(component),
-    metrics: async () => `${metrics.render(gaugesOf(reconciler.current))}${await registry.metrics()}`,
+    metrics: () => registry.metrics(),
+    usage: (windowMs, signal) => sampleUsage(monitor, windowMs, signal),
     node: view,
     doctor: () => examine(drivers, folder.path),
   };

@@ -204,6 +204,7 @@ class Flight {
     const now = performance.now();
     const { usage, revision } = this.#served;
     usage.lastUsed = now;
+    usage.latency.observe(now - this.#started);
     const failure = this.#exchange.failure ?? error;
     if (failure) usage.failures++;
     this.#observe({

@@ -35,6 +35,8 @@ export interface Driver {
   start(revision: Revision, limits: Limits): Promise<Instance>;
   /** After a crash of the node: what still runs, adopted; what cannot be adopted is removed. */
   recover(): Promise<Instance[]>;
+  /** Bytes of memory kept so that sandboxes to come start sooner; they are no workload's own. */
+  keptBytes(): number;
   close(): Promise<void>;
 }
 
@@ -54,7 +56,7 @@ export interface InstanceStats {
   readonly cpuMs: number;
   /** The most that one sandbox had, for Wasm; what is in use now, for the others. */
   readonly memoryBytes: number;
-  /** Requests for which a sandbox was made, those served by one that had served before, and the time of the making. */
+  /** Sandboxes made for a request, requests served in one that had served before, and the time of the making. */
   readonly coldStarts: number;
   readonly warmStarts: number;
   readonly startMs: number;

@@ -3,6 +3,7 @@
  * in the snapshot of the moment and never in the control state.
  */
 import type { Instance } from './driver.ts';
+import type { LatencyHistogram } from './monitor/latency-histogram.ts';
 import type { AdmissionQueue } from './scheduler/admission.ts';
 import type { Revision } from './workload/revision.ts';
 
@@ -19,6 +20,8 @@ export interface ServedRevision {
 export interface Usage {
   requests: number;
   failures: number;
+  /** From arrival to the end of the answer. */
+  readonly latency: LatencyHistogram;
   /** On the clock of `performance.now()`. */
   lastUsed: number;
 }

@@ -61,8 +61,8 @@ function patchedCopy(dependency, patches, target) {
   return final;
 }
 
-/** Makes the staged crate below `crate`/target and returns its folder; cargo works in it offline. */
-export function stageCrate(crate, target) {
+/** The section of a manifest that takes the patched crates from their copies. */
+function patchSection(crate, target) {
   const known = dependencies(crate);
   const byName = new Map();
   for (const patch of patchesOf(crate)) {
@@ -71,20 +71,48 @@ export function stageCrate(crate, target) {
     if (name === undefined) throw new Error(`${patch} names no dependency of the lock file`);
     byName.set(name, [...(byName.get(name) ?? []), join(crate, patch)]);
   }
-  let manifest = `${readFileSync(join(crate, 'Cargo.toml'), 'utf8')}\n[patch.crates-io]\n`;
+  let section = '[patch.crates-io]\n';
   for (const [name, patches] of byName) {
     const folder = patchedCopy(known.get(name), patches, target);
-    manifest += `${name} = { path = ${JSON.stringify(folder)} }\n`;
+    section += `${name} = { path = ${JSON.stringify(folder)} }\n`;
   }
-  const stage = join(crate, 'target', 'stage');
+  return section;
+}
+
+/** An empty folder `name` below `crate`/target, with links to the crate's own files and its lock file. */
+function newStage(crate, name) {
+  const stage = join(crate, 'target', name);
   rmSync(stage, { recursive: true, force: true });
   mkdirSync(stage, { recursive: true });
-  writeFileSync(join(stage, 'Cargo.toml'), manifest);
   // Cargo marks in it what is patched; everything else stays as locked, since it may not look elsewhere.
   copyFileSync(join(crate, 'Cargo.lock'), join(stage, 'Cargo.lock'));
-  const own = readdirSync(crate, { withFileTypes: true });
-  for (const { name } of own) {
+  for (const { name } of readdirSync(crate, { withFileTypes: true })) {
     if (['src', 'wit', 'build.rs', 'rustfmt.toml'].includes(name)) symlinkSync(join(crate, name), join(stage, name));
   }
   return stage;
+}
+
+/** Makes the staged crate below `crate`/target and returns its folder; cargo works in it offline. */
+export function stageCrate(crate, target) {
+  const section = patchSection(crate, target);
+  const stage = newStage(crate, 'stage');
+  writeFileSync(join(stage, 'Cargo.toml'), `${readFileSync(join(crate, 'Cargo.toml'), 'utf8')}\n${section}`);
+  // The corpora of fuzz/, which the unit tests run.
+  symlinkSync(join(crate, 'fuzz'), join(stage, 'fuzz'));
+  return stage;
+}
+
+/** Makes the staged fuzz targets, with the crate above them as a library to link, and returns their folder. */
+export function stageFuzz(crate, target) {
+  const section = patchSection(crate, target);
+  const stage = newStage(crate, 'fuzz-stage');
+  const manifest = readFileSync(join(crate, 'Cargo.toml'), 'utf8');
+  writeFileSync(join(stage, 'Cargo.toml'), manifest.replace('crate-type = ["cdylib"]', 'crate-type = ["rlib"]'));
+  const fuzz = join(stage, 'fuzz');
+  mkdirSync(fuzz);
+  writeFileSync(join(fuzz, 'Cargo.toml'), `${readFileSync(join(crate, 'fuzz', 'Cargo.toml'), 'utf8')}\n${section}`);
+  // Its own dependencies are added to it; what the crate has locked stays.
+  copyFileSync(join(crate, 'Cargo.lock'), join(fuzz, 'Cargo.lock'));
+  symlinkSync(join(crate, 'fuzz', 'fuzz_targets'), join(fuzz, 'fuzz_targets'));
+  return fuzz;
 }

@@ -1,7 +1,7 @@
 import type { RevisionView, WorkloadView } from '../../gateway/admin/schemas.ts';
 import { formatBytes, formatDuration } from '../../runtime/workload/units.ts';
 import type { Context } from '../context.ts';
-import { phaseCell, timeText, trafficText, warningLines } from '../describe.ts';
+import { latencyText, phaseCell, timeText, trafficText, warningLines } from '../describe.ts';
 import { type Cell, table } from '../table.ts';
 import { type Palette, palette, writeJson, writeLine } from '../terminal.ts';
 
@@ -33,6 +33,11 @@ function specAndStatus(view: WorkloadView, colours: Palette): string {
   ]);
 }
 
+function startsText({ coldStarts, warmStarts, startMs }: NonNullable<RevisionView['stats']>): string {
+  const each = coldStarts > 0 ? ` (${latencyText(startMs / coldStarts)} to make one)` : '';
+  return `${coldStarts} cold starts${each}, ${warmStarts} warm`;
+}
+
 function describeRevision(revision: RevisionView, view: WorkloadView, colours: Palette): string {
   const { limits, stats } = revision;
   const now = view.status.traffic.find((share) => share.revision === revision.id)?.percent ?? 0;
@@ -56,7 +61,10 @@ function describeRevision(revision: RevisionView, view: WorkloadView, colours: P
       ? [
           `${stats.requests} requests, ${stats.failures} failed`,
           `${stats.inFlight} in flight, ${stats.queued} queued`,
-          `${(stats.cpuMs / 1000).toFixed(1)} s of CPU, ${formatBytes(stats.memoryBytes)}`,
+          `latency p50 ${latencyText(stats.p50Ms)}, p99 ${latencyText(stats.p99Ms)}`,
+          `${(stats.cpuMs / 1000).toFixed(1)} s of CPU`,
+          `memory at most ${formatBytes(stats.memoryBytes)} a sandbox`,
+          startsText(stats),
         ]
       : ['nothing of it runs']),
   ];

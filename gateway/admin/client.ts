@@ -81,6 +81,11 @@ export class AdminClient {
     return this.#json('GET', '/v1/node', schemas.NodeView);
   }
 
+  /** What the node and each workload do, watched for `windowMs`. */
+  usage(windowMs: number, signal?: AbortSignal): Promise<schemas.UsageSample> {
+    return this.#json('GET', `/v1/usage?windowMs=${windowMs}`, schemas.UsageSample, undefined, signal);
+  }
+
   doctor(): Promise<schemas.Doctor> {
     return this.#json('GET', '/v1/doctor', schemas.Doctor);
   }
@@ -219,9 +224,16 @@ export class AdminClient {
     };
   }
 
-  async #json<T>(method: string, path: string, schema: z.ZodType<T>, request?: unknown): Promise<T> {
+  async #json<T>(
+    method: string,
+    path: string,
+    schema: z.ZodType<T>,
+    request?: unknown,
+    signal?: AbortSignal,
+  ): Promise<T> {
     const doing = `${method} ${path}`;
-    const answer = await this.#send({ method, path, doing, ...(request === undefined ? {} : jsonBody(request)) });
+    const body = request === undefined ? {} : jsonBody(request);
+    const answer = await this.#send({ method, path, doing, signal, ...body });
     return this.#parse(answer, schema, doing);
   }
 

@@ -56,6 +56,9 @@ export const RollbackRequest = z.strictObject({ revision: z.string().optional() 
 export const Phase = z.enum(['pending', 'progressing', 'ready', 'idle', 'parked', 'failed']);
 export const RevisionPhase = z.enum(['cold', 'preparing', 'ready', 'draining', 'failed']);
 
+/** Milliseconds. */
+const Latency = z.number().nullable();
+
 export const RevisionView = z
   .object({
     id: RevisionId,
@@ -91,11 +94,16 @@ export const RevisionView = z
         failures: z.number(),
         inFlight: z.number(),
         queued: z.number(),
-        cpuMs: z.number(),
-        memoryBytes: z.number(),
+        cpuMs: z.number().describe('CPU time of its sandboxes'),
+        memoryBytes: z.number().describe('The most that one sandbox had'),
+        coldStarts: z.number().describe('Sandboxes made for a request'),
+        warmStarts: z.number().describe('Requests served in a sandbox that had served before'),
+        startMs: z.number().describe('Time spent on making sandboxes'),
+        p50Ms: Latency.describe('Latency that half of the requests stayed under; null when there were none'),
+        p99Ms: Latency.describe('Latency that 99 % of the requests stayed under'),
       })
       .nullable()
-      .describe('Null while nothing of it runs'),
+      .describe('Since the node started, over all its instances. Null when the node does not keep it ready to run'),
   })
   .openapi('Revision');
 export type RevisionView = z.infer<typeof RevisionView>;
@@ -234,6 +242,51 @@ export const Doctor = z
   })
   .openapi('Doctor');
 export type Doctor = z.infer<typeof Doctor>;
+
+const WorkloadUsage = z
+  .object({
+    name: WorkloadName,
+    requestsPerSecond: z.number(),
+    errorsPerSecond: z.number(),
+    p50Ms: Latency,
+    p99Ms: Latency,
+    cpuPercent: z.number().describe('Of one core: 150 is one and a half'),
+    memoryPeakBytes: z.number().describe('The most that one sandbox had since the node started'),
+    inFlight: z.number(),
+    queued: z.number(),
+    coldStarts: z.number().describe('Sandboxes made for a request in the window'),
+    warmStarts: z.number().describe('Requests of the window served in a sandbox that had served before'),
+    total: z
+      .object({
+        requests: z.number(),
+        errors: z.number(),
+        p50Ms: Latency,
+        p99Ms: Latency,
+        cpuMs: z.number(),
+        coldStarts: z.number(),
+        warmStarts: z.number(),
+        startMs: z.number().describe('Time spent on making sandboxes'),
+      })
+      .describe('Since the node started'),
+  })
+  .openapi('WorkloadUsage');
+export const UsageSample = z
+  .object({
+    time: z.string().describe('ISO 8601, at the end of the window'),
+    windowMs: z.number(),
+    node: z.object({
+      requestsPerSecond: z.number(),
+      errorsPerSecond: z.number(),
+      cpuPercent: z.number().describe('Of one core, the whole process'),
+      memoryBytes: z.number().describe('Resident memory of the process'),
+      keptBytes: z.number().describe('Of that: kept for sandboxes to come'),
+      inFlight: z.number(),
+      queued: z.number(),
+    }),
+    workloads: z.array(WorkloadUsage),
+  })
+  .openapi('UsageSample');
+export type UsageSample = z.infer<typeof UsageSample>;
 
 export const NodeView = z
   .object({

@@ -4,7 +4,7 @@ import type { WorkloadLogs } from '../../runtime/logs/workload-logs.ts';
 import type { SecretStore } from '../../runtime/secrets/secret-store.ts';
 import type { Isolation } from '../../runtime/workload/revision.ts';
 import type { Dispatcher } from '../dispatch.ts';
-import type { BuildEvent, BuildRequest, Doctor, NodeView } from './schemas.ts';
+import type { BuildEvent, BuildRequest, Doctor, NodeView, UsageSample } from './schemas.ts';
 import type { ViewSources } from './views.ts';
 
 /** What the admin API stands on; the daemon puts it together. */
@@ -24,6 +24,8 @@ export interface AdminServices extends ViewSources {
   sourceMap(component: string): Promise<VerifiedBlob | null>;
   /** In the text format of Prometheus. */
   metrics(): Promise<string>;
+  /** Watches for `windowMs`, then tells; throws when `signal` is aborted first. */
+  usage(windowMs: number, signal: AbortSignal): Promise<UsageSample>;
   node(): NodeView;
   doctor(): Promise<Doctor>;
 }

@@ -19,14 +19,15 @@ export interface ViewSources {
 
 function statsOf(runner: RevisionRunner | undefined): RevisionView['stats'] {
   if (!runner) return null;
-  const stats = runner.instance?.stats();
+  const { requests, failures, latency } = runner.usage;
   return {
-    requests: runner.usage.requests,
-    failures: runner.usage.failures,
+    requests,
+    failures,
     inFlight: runner.admission.running,
     queued: runner.admission.queued,
-    cpuMs: stats?.cpuMs ?? 0,
-    memoryBytes: stats?.memoryBytes ?? 0,
+    ...runner.ledger.totals(),
+    p50Ms: latency.quantile(0.5),
+    p99Ms: latency.quantile(0.99),
   };
 }
 

@@ -1,6 +1,6 @@
 /** The node's one reconciler: a controller a workload, the snapshot that the data plane sees, and waking the cold. */
 import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
-import type { Driver } from '../driver.ts';
+import type { Driver, Instance } from '../driver.ts';
 import { EMPTY_SNAPSHOT, type RouteEntry, type Snapshot, type SnapshotSource } from '../snapshot.ts';
 import type { DesiredState } from '../workload/desired-state.ts';
 import type { Isolation, Revision } from '../workload/revision.ts';
@@ -17,6 +17,8 @@ export interface ReconcilerOptions {
   readonly desired: DesiredState;
   readonly drivers: ReadonlyMap<Isolation, Driver>;
   readonly log: (message: string, error?: unknown) => void;
+  /** An instance is up, and will serve. */
+  readonly onStarted: (instance: Instance) => void;
   /** A workload is gone and nothing of it runs any more. */
   readonly onRemoved: (name: string) => void;
 }
@@ -125,6 +127,7 @@ export class Reconciler implements SnapshotSource {
       desired: this.#options.desired,
       drivers: this.#options.drivers,
       publish: (changed) => this.#publish(changed),
+      started: this.#options.onStarted,
       startSlot: (start) => this.#startSlot(start),
       log: this.#options.log,
     };

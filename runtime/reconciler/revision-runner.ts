@@ -1,6 +1,8 @@
 /** One revision of a workload on this node: brings its instance up and down, one step at a time. */
 import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
 import type { Driver, Instance } from '../driver.ts';
+import { InstanceLedger } from '../monitor/instance-ledger.ts';
+import { LatencyHistogram } from '../monitor/latency-histogram.ts';
 import { AdmissionQueue } from '../scheduler/admission.ts';
 import type { ServedRevision, Usage } from '../snapshot.ts';
 import type { RevisionDocument } from '../workload/documents.ts';
@@ -13,9 +15,19 @@ const BACKOFF = { first: 1000, most: 60_000 };
 /** Beyond its own time limit a request in flight gets this long to end before its instance is stopped, in milliseconds. */
 const DRAIN_SLACK_MS = 1000;
 
+/** Whom a runner tells what it does. */
+export interface RunnerListener {
+  /** What `served` says has changed: puts it into the snapshot, at once. */
+  publish(): void;
+  /** An instance is up, and will serve. */
+  started(instance: Instance): void;
+}
+
 export class RevisionRunner {
   readonly revision: RevisionDocument;
-  readonly usage: Usage = { requests: 0, failures: 0, lastUsed: performance.now() };
+  readonly usage: Usage = { requests: 0, failures: 0, latency: new LatencyHistogram(), lastUsed: performance.now() };
+  /** Of all its instances, those that have ended too. */
+  readonly ledger = new InstanceLedger();
   readonly admission: AdmissionQueue;
   error: SkerryError | null = null;
   #phase: RevisionPhase = 'cold';
@@ -28,14 +40,12 @@ export class RevisionRunner {
   #failures = 0;
   #retryAt = 0;
   readonly #driver: Driver;
+  readonly #listener: RunnerListener;
 
-  readonly #publish: () => void;
-
-  /** `publish` puts what `served` says into the snapshot, at once. */
-  constructor(revision: RevisionDocument, driver: Driver, queueLimit: number, publish: () => void) {
+  constructor(revision: RevisionDocument, driver: Driver, queueLimit: number, listener: RunnerListener) {
     this.revision = revision;
     this.#driver = driver;
-    this.#publish = publish;
+    this.#listener = listener;
     this.admission = new AdmissionQueue(revision.workload, revision.limits.concurrency, queueLimit);
   }
 
@@ -71,7 +81,7 @@ export class RevisionRunner {
     if (this.#instance && !this.#stale) {
       // Wanted again before its instance was told to stop.
       this.#phase = 'ready';
-      this.#publish();
+      this.#listener.publish();
       return Promise.resolve();
     }
     if (this.#starting) return this.#starting;
@@ -112,11 +122,11 @@ export class RevisionRunner {
     if (this.#phase !== 'draining' || this.#instance !== instance) return;
     // No request may find an instance that has been told to stop.
     this.#instance = null;
-    this.#publish();
+    this.#listener.publish();
     await instance.stop(Math.max(0, until - performance.now()));
     await Promise.all(this.#replaced);
     if (this.#phase === 'draining') this.#phase = 'cold';
-    this.#publish();
+    this.#listener.publish();
   }
 
   release(): Promise<void> {
@@ -132,24 +142,26 @@ export class RevisionRunner {
       this.#phase = 'failed';
       this.#retryAt = performance.now() + Math.min(BACKOFF.most, BACKOFF.first * 2 ** this.#failures);
       this.#failures++;
-      this.#publish();
+      this.#listener.publish();
       throw this.error;
     }
     this.error = null;
     this.#failures = 0;
     this.#phase = 'ready';
     this.usage.lastUsed = performance.now();
-    this.#publish();
+    this.#listener.publish();
   }
 
   /** A fresh instance in the place of the one there is, if any. */
   async #replace(): Promise<void> {
     await this.#driver.prepare(this.revision, () => {});
     const fresh = await this.#startInTime();
+    this.ledger.add(fresh);
+    this.#listener.started(fresh);
     const old = this.#instance;
     this.#instance = fresh;
     this.#stale = false;
-    this.#publish();
+    this.#listener.publish();
     if (!old) return;
     const ending = old
       .stop(this.revision.limits.timeoutMs + DRAIN_SLACK_MS)

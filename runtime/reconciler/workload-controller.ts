@@ -1,6 +1,6 @@
 /** Brings one workload to what its document wants. */
 import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
-import type { Driver } from '../driver.ts';
+import type { Driver, Instance } from '../driver.ts';
 import type { ServedWorkload } from '../snapshot.ts';
 import type { DesiredState } from '../workload/desired-state.ts';
 import type { TrafficShare, WorkloadDocument } from '../workload/documents.ts';
@@ -22,6 +22,8 @@ export interface ControllerContext {
   readonly drivers: ReadonlyMap<Isolation, Driver>;
   /** The part of the snapshot that is `name`'s has changed: puts it in, at once. */
   publish(name: string): void;
+  /** An instance is up, and will serve. */
+  started(instance: Instance): void;
   /** Limits how many revisions start at once. */
   startSlot<T>(start: () => Promise<T>): Promise<T>;
   log(message: string, error?: unknown): void;
@@ -147,7 +149,10 @@ export class WorkloadController {
         if (!driver) throw reconcilerErrors.DRIVER_MISSING(this.name, revision.isolation);
         this.#runners.set(
           id,
-          new RevisionRunner(revision, driver, document.queue, () => this.#context.publish(this.name)),
+          new RevisionRunner(revision, driver, document.queue, {
+            publish: () => this.#context.publish(this.name),
+            started: (instance) => this.#context.started(instance),
+          }),
         );
       } catch (reason) {
         // An old revision that cannot be read is of no matter until somebody wants it.

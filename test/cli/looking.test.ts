@@ -6,6 +6,15 @@ import { fakeNodeSuite } from '../support/fake-node-suite.ts';
 
 const test = fakeNodeSuite('looking');
 
+const usage = {
+  time: '2026-01-31T12:00:00.000Z',
+  windowMs: 1000,
+  node: {
+    ...{ requestsPerSecond: 0, errorsPerSecond: 0, cpuPercent: 0 },
+    ...{ memoryBytes: 0, keptBytes: 0, inFlight: 0, queued: 0 },
+  },
+};
+
 const split = workloadOf('shop', {
   generation: 4,
   spec: {
@@ -65,9 +74,11 @@ test('every command that prints a table prints one JSON document with --json', a
     'GET /v1/export': () => ({ workloads: [] }),
     'GET /v1/doctor': () => ({ healthy: true, problems: [], probes: [] }),
     'GET /v1/node': () => nodeView,
+    'GET /v1/usage': () => ({ ...usage, workloads: [] }),
   });
   for (const line of [
     'ls',
+    'top',
     'revisions shop',
     'inspect shop',
     'doctor',
@@ -106,6 +117,15 @@ test('inspect shows what was asked for beside what is', async ({ start }) => {
   assert.match(stdout, /^phase +progressing$/m);
   assert.match(stdout, /^message +preparing bbbb00000002$/m);
   assert.match(stdout, /^memory +64MiB/m);
+  for (const figure of [
+    '7 requests, 1 failed',
+    'latency p50 0.80ms, p99 13ms',
+    '0.0 s of CPU',
+    'memory at most 1MiB a sandbox',
+  ]) {
+    assert.ok(stdout.includes(figure), figure);
+  }
+  assert.ok(stdout.includes('5 cold starts (2.00ms to make one), 2 warm'), stdout);
   assert.match(stdout, /it traps at its start/);
   assert.match(stdout, /^secrets +API_KEY$/m);
   assert.match(stdout, /^allow +a\.test:80\n +b\.test$/m);

@@ -192,6 +192,7 @@ test('the description of the API is valid OpenAPI 3.1 in which every route stand
     'get /v1/export',
     'get /v1/node',
     'get /v1/secrets',
+    'get /v1/usage',
     'get /v1/workloads',
     'get /v1/workloads/{name}',
     'get /v1/workloads/{name}/logs',
@@ -254,7 +255,30 @@ test('metrics are in the text format of Prometheus and count what was served', a
   assert.ok(samples.get('skerry_requests_total{workload="fn",outcome="ok"}')! >= 3);
   assert.ok(samples.get('skerry_requests_total{workload="fn",outcome="FUNCTION_TRAPPED"}')! >= 1);
   assert.ok(samples.has('skerry_requests_in_flight{workload="fn"}'));
+  assert.ok(samples.get('skerry_workload_cpu_seconds_total{workload="fn"}')! > 0);
+  assert.ok(samples.get('skerry_workload_memory_peak_bytes{workload="fn"}')! > 0);
+  assert.ok(samples.get('skerry_workload_sandboxes_total{workload="fn",start="cold"}')! >= 4);
+  assert.ok(samples.has('skerry_kept_memory_bytes'));
   assert.ok(samples.has('process_cpu_seconds_total'));
+});
+
+test('a sample of the usage tells what each workload did in its window', async () => {
+  const sampling = node.admin.call('GET', '/v1/usage?windowMs=1000');
+  await ask(node.url, { path: '/fn/hello' });
+  const { workloads, node: whole } = (await sampling).json();
+  const fn = workloads.find((workload: { name: string }) => workload.name === 'fn');
+  assert.ok(fn.requestsPerSecond > 0);
+  assert.ok(fn.p50Ms > 0 && fn.p99Ms >= fn.p50Ms);
+  assert.ok(fn.cpuPercent > 0 && fn.memoryPeakBytes > 0 && fn.coldStarts >= 1);
+  assert.ok(whole.memoryBytes > 2 ** 20);
+  assertProblem(await node.admin.call('GET', '/v1/usage?windowMs=1'), 400, 'INVALID_REQUEST', /windowMs/);
+});
+
+test('inspecting a workload tells latency, CPU time, memory and starts of its revisions', async () => {
+  assert.is((await ask(node.url, { path: '/fn/hello' })).status, 200);
+  const { stats } = await revisionOfFn();
+  assert.ok(stats.requests >= 1 && stats.coldStarts >= 1);
+  for (const figure of ['cpuMs', 'memoryBytes', 'startMs', 'p50Ms', 'p99Ms']) assert.ok(stats[figure] > 0, figure);
 });
 
 test('logs hold what a function prints with the id of its request, and follow it live', async () => {

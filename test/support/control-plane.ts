@@ -7,6 +7,7 @@ import { Dispatcher, type Outcome } from '../../gateway/dispatch.ts';
 import type { GatewayExchange } from '../../gateway/exchange.ts';
 import { type Listener, type ListenOptions, listen } from '../../gateway/listener/listen.ts';
 import { answerOwn } from '../../gateway/own-paths.ts';
+import { Monitor } from '../../runtime/monitor/monitor.ts';
 import { Reconciler } from '../../runtime/reconciler/reconciler.ts';
 import { openStateStore, type StateStore } from '../../runtime/state/index.ts';
 import { type Change, DesiredState } from '../../runtime/workload/desired-state.ts';
@@ -24,6 +25,7 @@ export class ControlPlane {
   readonly store: StateStore;
   readonly desired: DesiredState;
   readonly reconciler: Reconciler;
+  readonly monitor: Monitor;
   readonly dispatcher: Dispatcher;
   readonly folder: string;
   #listener: Listener | null = null;
@@ -32,17 +34,24 @@ export class ControlPlane {
     this.store = store;
     this.folder = folder;
     this.desired = desired;
+    this.monitor = new Monitor(
+      () => this.reconciler.current,
+      () => this.driver.keptBytes(),
+    );
     this.reconciler = new Reconciler({
       desired,
       drivers: new Map([['wasm', this.driver]]),
       log: () => {},
+      onStarted: (instance) => this.monitor.started(instance),
       onRemoved: (name) => {
+        this.monitor.forget(name);
         this.removed.push(name);
         this.driver.tell();
       },
     });
     this.dispatcher = new Dispatcher(this.reconciler, (outcome) => {
       this.outcomes.push(outcome);
+      this.monitor.observe(outcome.workload, outcome.durationMs, outcome.error?.code ?? null);
       this.driver.tell();
     });
   }

@@ -105,6 +105,10 @@ export class FakeDriver implements Driver {
     return [];
   }
 
+  keptBytes(): number {
+    return 0;
+  }
+
   async close(): Promise<void> {}
 }
 
@@ -157,7 +161,7 @@ export class FakeInstance implements Instance {
 
   stats(): InstanceStats {
     const counts = { requests: this.requests, failures: 0, inFlight: this.inFlight, cpuMs: this.requests };
-    return { ...counts, memoryBytes: 1024, coldStarts: 1, warmStarts: 0, startMs: 1 };
+    return { ...counts, memoryBytes: 1024, coldStarts: this.requests, warmStarts: 0, startMs: this.requests };
   }
 
   async pause(): Promise<void> {}

@@ -79,6 +79,8 @@ export function problemOf(status: number, code: string, detail: string) {
   return { type: `urn:skerry:problem:${code}`, title: code, status, detail, code, fix: 'try another', requestId: 'r1' };
 }
 
+const starts = { coldStarts: 5, warmStarts: 2, startMs: 10, p50Ms: 0.8, p99Ms: 12.5 };
+
 export const DIGEST = `sha256:${'ab'.repeat(32)}`;
 
 export function revisionOf(id: string, changes: Partial<RevisionView> = {}): RevisionView {
@@ -108,7 +110,7 @@ export function revisionOf(id: string, changes: Partial<RevisionView> = {}): Rev
     phase: 'ready',
     error: null,
     previewHost: `${id}--hello.localhost`,
-    stats: { requests: 7, failures: 1, inFlight: 0, queued: 0, cpuMs: 12, memoryBytes: 2 ** 20 },
+    stats: { requests: 7, failures: 1, inFlight: 0, queued: 0, cpuMs: 12, memoryBytes: 2 ** 20, ...starts },
     ...changes,
   };
 }

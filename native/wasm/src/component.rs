@@ -10,7 +10,7 @@ use crate::cache::Found;
 use crate::code::{Code, Linked, Source};
 use crate::engine::Engine;
 use crate::failure::first_line;
-use crate::pools::Pool;
+use crate::pools::{Pool, Pools};
 
 /// Why a component cannot be served. The codes are shared with runtime/drivers/wasm/wasmtime/failures.ts.
 #[derive(Debug)]
@@ -64,7 +64,15 @@ pub fn prepare(engine: &Engine, digest: &str, path: &str) -> Result<Code, Refusa
         Found::Nothing => {}
         Found::Unusable(why) => engine.outbox.warn(&format!("compiled code is not used and made again: {why}")),
     }
-    Code::open(compile(engine, digest, path)?, &engine.pools)
+    open_compiled(compile(engine, digest, path)?, &engine.pools)
+}
+
+/// Loads code that was compiled just now, by this engine: what does not load asks for more than a place has.
+pub fn open_compiled(source: Source, pools: &Pools) -> Result<Code, Refusal> {
+    Code::open(source, pools).map_err(|refusal| match refusal {
+        Refusal::Internal(why) => Refusal::Invalid(format!("no place for instances can hold it: {}", first_line(&why))),
+        other => other,
+    })
 }
 
 /// What the functions that were compiled are called in the cache, where others have their component's digest.
@@ -78,17 +86,12 @@ fn compile(engine: &Engine, digest: &str, path: &str) -> Result<Source, Refusal>
         return Ok(Source::File(verified));
     }
     let wasm = fs::read(path).map_err(|error| Refusal::Unreadable(error.to_string()))?;
-    match wasm.get(..8) {
-        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => return Err(Refusal::CoreModule),
-        Some([0, b'a', b's', b'm', ..]) => {}
-        _ => return Err(Refusal::NotWasm),
-    }
     if let Found::Code(known) = engine.cache.find(COMPILED) {
         engine.pools.compiled.open(&known.bytes()?);
     } else {
         engine.pools.compiled.open(&[]);
     }
-    let compiled = in_the_background(|| engine.pools.compiler().precompile_component(&wasm));
+    let compiled = in_the_background(|| translate(engine.pools.compiler(), &wasm));
     drop(wasm);
     // Before the outcome is looked at: it takes memory.
     if let Some(known) = engine.pools.compiled.close()
@@ -96,9 +99,7 @@ fn compile(engine: &Engine, digest: &str, path: &str) -> Result<Source, Refusal>
     {
         engine.outbox.warn(&format!("compiled functions could not be kept: {error}"));
     }
-    let code = compiled
-        .map_err(|error| Refusal::Internal(error.to_string()))?
-        .map_err(|error| Refusal::Invalid(first_line(&format!("{error:#}"))))?;
+    let code = compiled.map_err(|error| Refusal::Internal(error.to_string()))??;
     let kept = engine.cache.store(digest, &code);
     // The compiler leaves the allocator with hundreds of megabytes that it would not give back by itself.
     give_back_memory();
@@ -110,6 +111,16 @@ fn compile(engine: &Engine, digest: &str, path: &str) -> Result<Source, Refusal>
     Ok(Source::Bytes(code))
 }
 
+/// Validates a component's bytes and compiles them to native code.
+pub fn translate(compiler: &wasmtime::Engine, wasm: &[u8]) -> Result<Vec<u8>, Refusal> {
+    match wasm.get(..8) {
+        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => return Err(Refusal::CoreModule),
+        Some([0, b'a', b's', b'm', ..]) => {}
+        _ => return Err(Refusal::NotWasm),
+    }
+    compiler.precompile_component(wasm).map_err(|error| Refusal::Invalid(first_line(&format!("{error:#}"))))
+}
+
 /// Runs the compiler on as many threads as there are cores, at a low priority so that it yields to what is served.
 fn in_the_background<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R, rayon::ThreadPoolBuildError> {
     let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -117,20 +128,12 @@ fn in_the_background<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R, rayo
         .num_threads(threads)
         .thread_name(|at| format!("skerry-compile-{at}"))
         .start_handler(|_| lower_priority())
-        .exit_handler(|_| mi_collect(true))
         .build()?;
     Ok(pool.install(work))
 }
 
-unsafe extern "C" {
-    /// Of mimalloc, whose crate has no name for it.
-    safe fn mi_collect(force: bool);
-}
-
 /// Gives what this process has freed back to the system.
 fn give_back_memory() {
-    mi_collect(true);
-    // Cranelift is Rust; what it calls in C is not.
     // SAFETY: malloc_trim may be called at any time.
     #[cfg(target_env = "gnu")]
     unsafe {

@@ -15,6 +15,8 @@ mod error_code;
 mod exchange;
 mod failure;
 mod function;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod head;
 mod host;
 mod instance;
@@ -56,11 +58,6 @@ use crate::function::{Figures, Function, Grants, Outbound, Settings};
 use crate::latin1::Latin1;
 use crate::outbox::{Event, Outbox, flag};
 use crate::request::Request;
-
-/// A request makes and frees some hundred small pieces of memory, on one thread for another: this allocator is made for
-/// that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The version of wasmtime, from the lock file that this library was built with.
 #[napi]

@@ -87,6 +87,10 @@ export class WasmDriver implements Driver {
     return [];
   }
 
+  keptBytes(): number {
+    return this.#engine.keptBytes();
+  }
+
   async close(): Promise<void> {
     await this.#engine.close();
   }

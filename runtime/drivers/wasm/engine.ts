@@ -58,6 +58,8 @@ export interface WasmEngine {
   load(component: ComponentFile, settings: FunctionSettings): Promise<WasmFunction>;
   /** Drops what `compile` has put into the cache for this digest. */
   forget(digest: string): Promise<void>;
+  /** Bytes of memory that places for instances keep while nobody uses them. */
+  keptBytes(): number;
   close(): Promise<void>;
 }
 

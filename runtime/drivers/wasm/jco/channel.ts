@@ -1,13 +1,17 @@
 /** The worker's end of the line to the main thread: messages read by hand, and a wait that blocks the thread. */
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { now } from './clock.ts';
-import { cell, type FromWorker, type ToWorker } from './protocol.ts';
+import { cell, type FromWorker, making, pageBytes, type ToWorker } from './protocol.ts';
 
 export class Channel {
   readonly #port: MessagePort;
   readonly #cells: Int32Array;
-  /** Milliseconds spent waiting since the last `resetWaited`. */
-  waitedMs = 0;
+  /** When the present run began, on the clock of `now`. */
+  #began = 0;
+  /** Milliseconds in which its guest ran, up to its last wait. */
+  #busyMs = 0;
+  /** When it went on after that. */
+  #resumed = 0;
 
   constructor(port: MessagePort, cells: Int32Array) {
     this.#port = port;
@@ -28,13 +32,42 @@ export class Channel {
     return Atomics.load(this.#cells, cell.bell);
   }
 
+  /** A run begins; the main thread sees from now on how it goes. */
+  begin(reused: boolean): void {
+    this.#began = now();
+    this.#resumed = this.#began;
+    this.#busyMs = 0;
+    Atomics.store(this.#cells, cell.busy, 0);
+    Atomics.store(this.#cells, cell.resumed, 0);
+    Atomics.store(this.#cells, cell.making, reused ? making.reused : making.underWay);
+  }
+
+  /** The instance of the run is made. */
+  made(): number {
+    const took = this.busyMs();
+    Atomics.store(this.#cells, cell.making, Math.max(1, Math.round(took * 1000)));
+    return took;
+  }
+
+  /** Milliseconds in which the guest of the run has run and not waited. */
+  busyMs(): number {
+    return this.#busyMs + now() - this.#resumed;
+  }
+
+  /** The worker keeps so many bytes for instances to come. */
+  kept(bytes: number): void {
+    Atomics.store(this.#cells, cell.kept, bytes / pageBytes);
+  }
+
   /** Blocks the thread until the bell has rung since it was read, or the time (milliseconds) is over. */
   wait(bell: number, ms: number): void {
-    const from = now();
+    this.#busyMs = this.busyMs();
+    Atomics.store(this.#cells, cell.busy, Math.round(this.#busyMs * 1000));
     Atomics.store(this.#cells, cell.waiting, 1);
     Atomics.wait(this.#cells, cell.bell, bell, ms);
+    this.#resumed = now();
+    Atomics.store(this.#cells, cell.resumed, Math.round((this.#resumed - this.#began) * 1000));
     Atomics.store(this.#cells, cell.waiting, 0);
-    this.waitedMs += now() - from;
   }
 
   taken(): number {

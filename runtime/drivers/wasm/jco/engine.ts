@@ -10,6 +10,7 @@ import { wasmErrors } from '../errors.ts';
 import { formatBytes } from '../format-bytes.ts';
 import { outboundGrant } from '../outbound-grant.ts';
 import { TranspileCache } from './cache.ts';
+import { allowExtendedConst } from './extended-const.ts';
 import { JcoFunction } from './function.ts';
 import { assemble } from './loaded.ts';
 import { Pool } from './pool.ts';
@@ -27,6 +28,7 @@ function jcoVersion(): string {
 }
 
 export async function openJcoEngine(options: EngineOptions): Promise<WasmEngine> {
+  allowExtendedConst();
   await mkdir(options.cacheDir, { recursive: true, mode: 0o700 });
   return new JcoEngine(options);
 }
@@ -99,6 +101,10 @@ class JcoEngine implements WasmEngine {
 
   async forget(digest: string): Promise<void> {
     await this.#cache.forget(digest);
+  }
+
+  keptBytes(): number {
+    return this.#pool.keptBytes();
   }
 
   async close(): Promise<void> {

@@ -15,6 +15,7 @@ import {
   type Failure,
   type FromWorker,
   pieceCost,
+  type RunFigures,
   smallBody,
 } from './protocol.ts';
 
@@ -35,7 +36,8 @@ const gatherTime = 5;
 
 export interface ExecutionOwner {
   output(stream: 'stdout' | 'stderr', data: Uint8Array): void;
-  done(message: DoneMessage | null): void;
+  /** No worker is at it any more. `figures` is null when none ever was; of a run broken off its memory is not known. */
+  done(figures: (RunFigures & Partial<Pick<DoneMessage, 'memoryBytes'>>) | null): void;
   readonly memoryBytes: number;
   readonly services: Services;
 }
@@ -253,18 +255,18 @@ export class Execution implements Job {
   }
 
   lost(outOfMemory: boolean, reason: Error): void {
-    this.#workerOver(null);
+    this.#workerOver(this.#worker?.soFar() ?? null);
     const error = outOfMemory ? this.#outOfMemory() : wasmErrors.FUNCTION_TRAPPED('its thread ended');
     this.#settle(error.because(reason));
   }
 
-  #workerOver(message: DoneMessage | null): void {
+  #workerOver(figures: DoneMessage | RunFigures | null): void {
     if (this.#over) return;
     this.#over = true;
     if (this.#grace) clearTimeout(this.#grace);
     this.#exchange.body?.cancel();
     this.#asked?.close();
-    this.#owner.done(message);
+    this.#owner.done(figures);
     if (this.#settled) clearTimeout(this.#deadline);
   }
 
@@ -369,7 +371,7 @@ export class Execution implements Job {
     const worker = this.#over ? null : this.#worker;
     // A whole answer is one, even if its guest did not end in time; a part is better told as a failure.
     if (this.#held?.end) this.#release();
-    this.#workerOver(null);
+    this.#workerOver(worker?.soFar() ?? null);
     if (worker) this.#pool.kill(worker);
     this.#settle(this.#exchange.reply.ended ? null : error);
   }

@@ -18,8 +18,11 @@ export class JcoFunction implements WasmFunction {
   #requests = 0;
   #failures = 0;
   #cpuMs = 0;
-  /** Bytes of the instance that ended last. */
-  #lastMemory = 0;
+  /** The most that one instance had, in bytes. */
+  #peakBytes = 0;
+  #made = 0;
+  #makingMs = 0;
+  #reused = 0;
 
   constructor(code: CodeMessage, settings: FunctionSettings, pool: Pool, onClose: () => void) {
     this.#code = code;
@@ -36,11 +39,15 @@ export class JcoFunction implements WasmFunction {
       memoryBytes: this.#settings.limits.memoryBytes,
       services: this.#settings,
       output: (stream, data) => this.#settings.output({ stream, requestId: exchange.id, data }),
-      done: (message) => {
+      done: (figures) => {
         this.#running.delete(execution);
-        if (!message) return;
-        this.#cpuMs += message.busyMs;
-        this.#lastMemory = message.memoryBytes;
+        if (!figures) return;
+        this.#cpuMs += figures.busyMs;
+        this.#peakBytes = Math.max(this.#peakBytes, figures.memoryBytes ?? 0);
+        if (figures.reused) this.#reused++;
+        if (figures.makingMs === null) return;
+        this.#made++;
+        this.#makingMs += figures.makingMs;
       },
     };
     const execution = new Execution(exchange, this.#code, this.#pool, owner);
@@ -59,11 +66,10 @@ export class JcoFunction implements WasmFunction {
       failures: this.#failures,
       inFlight: this.#running.size,
       cpuMs: this.#cpuMs,
-      // An instance takes what the one before it took; when none runs, that is what the next will take.
-      memoryBytes: Math.max(1, this.#running.size) * this.#lastMemory,
-      coldStarts: this.#requests,
-      warmStarts: 0,
-      startMs: 0,
+      memoryBytes: this.#peakBytes,
+      coldStarts: this.#made,
+      warmStarts: this.#reused,
+      startMs: this.#makingMs,
     };
   }
 

@@ -2,7 +2,16 @@
 import { join } from 'node:path';
 import { type Transferable, Worker } from 'node:worker_threads';
 import { projectRoot } from '../../../../errors/project-root.ts';
-import { type CodeMessage, cell, cellCount, type FromWorker, type ToWorker } from './protocol.ts';
+import {
+  type CodeMessage,
+  cell,
+  cellCount,
+  type FromWorker,
+  making,
+  pageBytes,
+  type RunFigures,
+  type ToWorker,
+} from './protocol.ts';
 import { isolatedWorker } from './worker-options.ts';
 
 /** MiB of JavaScript heap of a worker: generated code of some functions, and what the host keeps for one guest. */
@@ -64,6 +73,24 @@ export class GuestWorker {
     return Atomics.load(this.#cells, cell.waiting) === 1;
   }
 
+  /** Bytes of memory that it keeps for instances to come. */
+  get keptBytes(): number {
+    return Atomics.load(this.#cells, cell.kept) * pageBytes;
+  }
+
+  /** What the present run has taken so far, for one that does not come to its end. */
+  soFar(): RunFigures {
+    const busy = Atomics.load(this.#cells, cell.busy);
+    const resumed = Atomics.load(this.#cells, cell.resumed);
+    const made = Atomics.load(this.#cells, cell.making);
+    const sinceResumed = this.waiting ? 0 : Math.max(0, performance.now() - this.since - resumed / 1000);
+    return {
+      busyMs: busy / 1000 + sinceResumed,
+      makingMs: made > making.underWay ? made / 1000 : null,
+      reused: made === making.reused,
+    };
+  }
+
   has(code: number): boolean {
     return this.#codes.has(code);
   }
@@ -74,7 +101,7 @@ export class GuestWorker {
     this.since = performance.now();
     this.#worker.ref();
     this.give(job.code);
-    Atomics.store(this.#cells, cell.taken, 0);
+    for (const each of [cell.taken, cell.busy, cell.resumed, cell.making]) Atomics.store(this.#cells, each, 0);
     this.#runs++;
     job.begin(this);
   }

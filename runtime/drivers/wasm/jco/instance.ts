@@ -1,6 +1,5 @@
 /** One instance of a function's component in a worker, and the requests it serves. */
 import type { Channel } from './channel.ts';
-import { now } from './clock.ts';
 import type { Instantiate } from './glue.ts';
 import type { MemoryPool } from './memory-pool.ts';
 import type { CodeMessage, CodeModule, Failure, RunMessage } from './protocol.ts';
@@ -104,8 +103,6 @@ export class Instance {
 
 /** Serves one request, from the instance kept for it or a new one, and tells how it went. */
 export function serve(channel: Channel, code: Code, message: RunMessage, memories: MemoryPool): void {
-  const from = now();
-  channel.waitedMs = 0;
   const body = requestBody(channel, message);
   const run: CurrentRun = new CurrentRun(
     channel,
@@ -118,13 +115,18 @@ export function serve(channel: Channel, code: Code, message: RunMessage, memorie
   const instance = code.instance ?? new Instance();
   const fresh = code.instance === null;
   code.instance = null;
+  channel.begin(!fresh);
   setEnvironment(code.message.env);
   setConfiguration(code.message.config);
   setHandleBudget(instance.handles);
   let failure: Failure | null = null;
   let returned = false;
+  let makingMs: number | null = null;
   try {
-    if (fresh) instance.start(code, memories);
+    if (fresh) {
+      instance.start(code, memories);
+      makingMs = channel.made();
+    }
     instance.serve(run);
     returned = true;
     failure = run.failure?.failure ?? unanswered(run);
@@ -138,7 +140,9 @@ export function serve(channel: Channel, code: Code, message: RunMessage, memorie
     kind: 'done',
     run: message.run,
     failure,
-    busyMs: now() - from - channel.waitedMs,
+    busyMs: channel.busyMs(),
+    makingMs,
+    reused: !fresh,
     memoryBytes: instance.memoryBytes,
   });
   // What is left to do is not on the way of the answer. An instance that was broken off is given up as a whole.

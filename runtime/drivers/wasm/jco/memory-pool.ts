@@ -11,9 +11,15 @@ const keepLimit = 48 * 1024 * 1024;
 const largest = 32 * 1024 * 1024;
 
 export class MemoryPool {
+  /** Told how many bytes are kept, whenever that changes. */
+  readonly #onKept: (bytes: number) => void;
   /** By the kind that a module asks for; used last at the end. */
   readonly #kept = new Map<Kind, WebAssembly.Memory[]>();
   #bytes = 0;
+
+  constructor(onKept: (bytes: number) => void) {
+    this.#onKept = onKept;
+  }
 
   take(kind: Kind): WebAssembly.Memory {
     const list = this.#kept.get(kind);
@@ -21,6 +27,7 @@ export class MemoryPool {
     if (!list || !memory) return new WebAssembly.Memory(kind);
     this.#bytes -= memory.buffer.byteLength;
     if (list.length === 0) this.#kept.delete(kind);
+    this.#onKept(this.#bytes);
     return memory;
   }
 
@@ -35,6 +42,7 @@ export class MemoryPool {
     list.push(memory);
     this.#bytes += bytes;
     while (this.#bytes > keepLimit) this.#dropOldest();
+    this.#onKept(this.#bytes);
   }
 
   #dropOldest(): void {
@@ -47,5 +55,6 @@ export class MemoryPool {
   forget(kind: Kind): void {
     for (const memory of this.#kept.get(kind) ?? []) this.#bytes -= memory.buffer.byteLength;
     this.#kept.delete(kind);
+    this.#onKept(this.#bytes);
   }
 }

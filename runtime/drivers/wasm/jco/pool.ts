@@ -62,6 +62,13 @@ export class Pool {
     for (const worker of this.#workers) worker.drop(code);
   }
 
+  /** Bytes of memory that workers keep for instances to come. */
+  keptBytes(): number {
+    let bytes = 0;
+    for (const worker of this.#workers) bytes += worker.keptBytes;
+    return bytes;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#shrink);

@@ -16,8 +16,21 @@ export const cell = {
   gone: 2,
   /** 1 while the guest waits for something outside, so that its core is free for another. */
   waiting: 3,
+  /** Of the present run, in microseconds: how long the guest has run up to its last wait, when it went on after that. */
+  busy: 4,
+  resumed: 5,
+  /** How long it took to make the instance of the present run, in microseconds, or one of `making`. */
+  making: 6,
+  /** Pages of memories that the worker keeps for instances to come. */
+  kept: 7,
 } as const;
-export const cellCount = 4;
+export const cellCount = 8;
+
+/** The instance of a run has served before; or is not made yet. */
+export const making = { reused: -1, underWay: 0 } as const;
+
+/** Bytes of a page of memory. */
+export const pageBytes = 65_536;
 
 /** Bytes of a body on the way between the threads at most, each way. */
 export const bodyWindow = 256 * 1024;
@@ -106,12 +119,19 @@ export interface Failure {
   readonly why: string;
 }
 
-export interface DoneMessage {
+/** What one run took. */
+export interface RunFigures {
+  /** Milliseconds in which the guest ran and did not wait: where cores are scarce, also those it waited for one in. */
+  readonly busyMs: number;
+  /** Milliseconds to make the run's instance; null when it had served before, or was never made. */
+  readonly makingMs: number | null;
+  readonly reused: boolean;
+}
+
+export interface DoneMessage extends RunFigures {
   readonly kind: 'done';
   readonly run: number;
   readonly failure: Failure | null;
-  /** Milliseconds in which the guest ran and did not wait. */
-  readonly busyMs: number;
   /** Bytes of all memories of the instance at the end. */
   readonly memoryBytes: number;
 }

@@ -10,7 +10,7 @@ import type { CodeMessage, ToWorker, WorkerData } from './protocol.ts';
 const port = parentPort as MessagePort;
 const channel = new Channel(port, (workerData as WorkerData).cells);
 const codes = new Map<number, Code>();
-const memories = new MemoryPool();
+const memories = new MemoryPool((bytes) => channel.kept(bytes));
 
 port.on('message', (message: ToWorker) => {
   if (message.kind === 'code') codes.set(message.code, new Code(message, instantiateOf(message)));

@@ -74,6 +74,10 @@ class WasmtimeEngine implements WasmEngine, Switchboard {
     return this.#job(digest, 0, (ticket) => this.native.forget(ticket, hex(digest)));
   }
 
+  keptBytes(): number {
+    return this.#closed ? 0 : this.native.keptBytes();
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

@@ -17,6 +17,7 @@ export class NativeFunction implements WasmFunction {
   #failures = 0;
   #last: Figures = [0, 0, 0, 0, 0];
   #closing: Promise<void> | null = null;
+  #unloaded = false;
   #idle: (() => void) | null = null;
 
   constructor(board: Switchboard, id: number, settings: FunctionSettings, forget: () => void) {
@@ -36,7 +37,7 @@ export class NativeFunction implements WasmFunction {
   }
 
   stats(): InstanceStats {
-    if (!this.#closing) this.#last = this.#board.native.stats(this.#id);
+    if (!this.#unloaded) this.#last = this.#board.native.stats(this.#id);
     const [cpuMs, memoryBytes, coldStarts, startMs, warmStarts] = this.#last;
     const counts = { requests: this.#requests, failures: this.#failures, inFlight: this.#calls.size };
     return { ...counts, cpuMs, memoryBytes, coldStarts, warmStarts, startMs };
@@ -48,13 +49,15 @@ export class NativeFunction implements WasmFunction {
   }
 
   async #close(): Promise<void> {
-    this.#last = this.#board.native.stats(this.#id);
     for (const call of this.#calls) call.stop();
     if (this.#calls.size > 0) {
       await new Promise<void>((resolve) => {
         this.#idle = resolve;
       });
     }
+    // What it counted stays told.
+    this.#last = this.#board.native.stats(this.#id);
+    this.#unloaded = true;
     this.#board.native.unload(this.#id);
     this.#forget();
   }

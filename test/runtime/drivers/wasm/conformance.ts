@@ -5,6 +5,7 @@ import { bodies } from './conformance/bodies.ts';
 import { config } from './conformance/config.ts';
 import { deploys } from './conformance/deploys.ts';
 import { failures } from './conformance/failures.ts';
+import { figures } from './conformance/figures.ts';
 import { isolation } from './conformance/isolation.ts';
 import { keyvalue } from './conformance/keyvalue.ts';
 import { lives } from './conformance/lives.ts';
@@ -25,6 +26,7 @@ export function wasmConformance(name: string, openEngine: OpenEngine, features: 
   failures(name, bench);
   isolation(name, bench);
   lives(name, bench);
+  figures(name, bench);
   p3(name, bench, features);
   reuse(name, bench, features);
   cpuTime(name, bench);

@@ -44,6 +44,7 @@ services.before.each(async (context) => {
       return { handle: async () => {}, stats, close: async () => {} };
     },
     forget: async () => {},
+    keptBytes: () => 0,
     close: async () => {},
   };
   Object.assign(context, { folder, blobs, keyvalue, loaded, values: {} });

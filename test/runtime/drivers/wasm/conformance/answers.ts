@@ -140,19 +140,5 @@ export function answers(engine: string, bench: Bench): void {
     await fn.close();
   });
 
-  test('the statistics count requests and failures', async () => {
-    const { fn } = await bench.load('behaviours');
-    await ask(fn, { target: '/hello' });
-    await ask(fn, { target: '/hello' }).catch(() => {});
-    await ask(fn, { target: '/trap' }).catch(() => {});
-    const stats = fn.stats();
-    assert.is(stats.requests, 3);
-    assert.is(stats.failures, 1);
-    assert.is(stats.inFlight, 0);
-    assert.ok(stats.cpuMs > 0);
-    assert.ok(stats.memoryBytes > 0);
-    await fn.close();
-  });
-
   test.run();
 }
