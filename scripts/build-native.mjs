@@ -46,10 +46,12 @@ function ask(command, args) {
   return status === 0 ? stdout.trim() : null;
 }
 
+/** Ends the build; thrown, so that a lock that is held is given back. */
+class Stopped extends Error {}
+
 /** @type {(why: string) => never} */
 function stop(why) {
-  process.stderr.write(`${why}\n`);
-  process.exit(1);
+  throw new Stopped(why);
 }
 
 function targetFolder() {
@@ -78,7 +80,7 @@ function cargo(target, args) {
   const options = [verb, '--release', '--offline', '--target-dir', target, ...rest];
   const { status, error } = spawnSync('cargo', options, { cwd: stage, stdio: 'inherit' });
   if (error) stop(`cargo cannot be run: ${error.message}; install Rust with rustup`);
-  if (status !== 0) process.exit(status ?? 1);
+  if (status !== 0) stop(`cargo ${verb} failed (status ${status}); see above`);
 }
 
 function isBuilt(made) {
@@ -98,11 +100,37 @@ function place(from, to) {
   renameSync(part, to);
 }
 
+/** Does `work` while no other process does any under the same lock file; one whose process is gone is nobody's. */
+function alone(lock, work) {
+  for (let said = false; ; ) {
+    try {
+      writeFileSync(lock, String(process.pid), { flag: 'wx' });
+      break;
+    } catch (error) {
+      if (error.code !== 'EEXIST') throw error;
+    }
+    const holder = Number(readFileSync(lock, 'utf8'));
+    if (holder > 0 && !existsSync(`/proc/${holder}`) && process.platform === 'linux') {
+      rmSync(lock, { force: true });
+      continue;
+    }
+    if (!said) process.stdout.write(`waiting for another build (process ${holder}; its lock is ${lock})\n`);
+    said = true;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
+  }
+  try {
+    work();
+  } finally {
+    rmSync(lock, { force: true });
+  }
+}
+
 /** Libraries that were built before stay in the target folder, so that a fresh clone has nothing to compile. */
 const KEPT = 4;
 
 function forgetOldest(kept) {
-  const paths = readdirSync(kept).map((name) => join(kept, name));
+  const names = readdirSync(kept).filter((name) => name.endsWith('.node'));
+  const paths = names.map((name) => join(kept, name));
   const byAge = paths.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
   for (const path of byAge.slice(KEPT)) rmSync(path, { force: true });
 }
@@ -118,10 +146,13 @@ function build() {
     if (!existsSync(join(target, 'release', 'deps'))) {
       process.stdout.write('building the native Wasm engine: some eight minutes on two cores the first time\n');
     }
-    cargo(target, ['build']);
     mkdirSync(kept, { recursive: true });
-    const name = process.platform === 'darwin' ? 'libskerry_wasm.dylib' : 'libskerry_wasm.so';
-    place(join(target, 'release', name), before);
+    // Clones share the folder: what one has built must be taken from it before another one builds.
+    alone(join(target, 'skerry', '.building'), () => {
+      cargo(target, ['build']);
+      const name = process.platform === 'darwin' ? 'libskerry_wasm.dylib' : 'libskerry_wasm.so';
+      place(join(target, 'release', name), before);
+    });
     forgetOldest(kept);
   }
   place(before, library);
@@ -129,10 +160,17 @@ function build() {
   renameSync(`${stampFile}.${process.pid}`, stampFile);
 }
 
-if (process.argv.includes('--test')) {
-  cargo(targetFolder(), ['test']);
-} else if (process.argv.includes('--clippy')) {
-  cargo(targetFolder(), ['clippy', '--all-targets', '--', '-D', 'warnings']);
-} else {
-  build();
+function main() {
+  if (process.argv.includes('--test')) cargo(targetFolder(), ['test']);
+  else if (process.argv.includes('--clippy'))
+    cargo(targetFolder(), ['clippy', '--all-targets', '--', '-D', 'warnings']);
+  else build();
+}
+
+try {
+  main();
+} catch (error) {
+  if (!(error instanceof Stopped)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = 1;
 }

@@ -46,8 +46,9 @@ impl Crowd {
         let mut instances = function.crowd.lock();
         instances.retain(|shared| !shared.is_closed());
         let threads = engine.queue.threads();
-        // One that burns CPU is passed over while another thread could begin a fresh one.
-        let waiting = instances.iter().filter(|shared| shared.waits.load(Ordering::Relaxed));
+        // One that burns CPU for others is passed over while another thread could begin a fresh one.
+        let is_free = |shared: &&Arc<Shared>| shared.waits.load(Ordering::Relaxed) || shared.lock().load() == 0;
+        let waiting = instances.iter().filter(is_free);
         let least = |shared: &&Arc<Shared>| shared.lock().load();
         let chosen = waiting
             .min_by_key(least)
@@ -221,7 +222,9 @@ pub async fn live(engine: Arc<Engine>, shared: Arc<Shared>) -> Result<(), Failur
     let result = served.await.and_then(|result| result);
     let limits = &instance.store.data().limits;
     shared.function.figures.note_peak(limits.peak());
-    result.map_err(|error| failed(error, &instance.store, &first))
+    // Ended by the clock, which is no fault of those that are not late.
+    let stuck = shared.is_stuck();
+    result.map_err(|error| if stuck { Failure::Stopped } else { failed(error, &instance.store, &first) })
 }
 
 fn failed(error: wasmtime::Error, store: &wasmtime::Store<Host>, request: &Request) -> Failure {

@@ -11,6 +11,7 @@ import { lives } from './conformance/lives.ts';
 import { logging } from './conformance/logging.ts';
 import { outbound } from './conformance/outbound.ts';
 import { p3 } from './conformance/p3.ts';
+import { cpuTime, reuse } from './conformance/reuse.ts';
 import { withoutServices } from './conformance/without-services.ts';
 
 /**
@@ -26,6 +27,8 @@ export function wasmConformance(name: string, openEngine: OpenEngine, features: 
   isolation(name, bench);
   lives(name, bench);
   p3(name, bench, features);
+  reuse(name, bench, features);
+  cpuTime(name, bench);
   outbound(name, bench, features);
   if (features.services) {
     config(name, bench);
