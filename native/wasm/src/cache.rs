@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{Hash, Hasher};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -32,6 +32,14 @@ pub enum Found {
 pub struct Verified(File);
 
 impl Verified {
+    /// All of it.
+    pub fn bytes(mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.0.rewind()?;
+        self.0.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
     /// Maps the code into memory for an engine of the configuration that it was compiled for.
     pub fn component(&self, engine: &Engine) -> wasmtime::Result<Component> {
         let opened = format!("/proc/self/fd/{}", self.0.as_raw_fd());

@@ -67,6 +67,9 @@ pub fn prepare(engine: &Engine, digest: &str, path: &str) -> Result<Code, Refusa
     Code::open(compile(engine, digest, path)?, &engine.pools)
 }
 
+/// What the functions that were compiled are called in the cache, where others have their component's digest.
+const COMPILED: &str = "functions";
+
 fn compile(engine: &Engine, digest: &str, path: &str) -> Result<Source, Refusal> {
     // One at a time: a second one would only take memory and CPU from the first.
     let _turn = engine.compiling.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -80,17 +83,25 @@ fn compile(engine: &Engine, digest: &str, path: &str) -> Result<Source, Refusal>
         Some([0, b'a', b's', b'm', ..]) => {}
         _ => return Err(Refusal::NotWasm),
     }
-    let code = in_the_background(|| engine.pools.compiler().precompile_component(&wasm))
+    if let Found::Code(known) = engine.cache.find(COMPILED) {
+        engine.pools.compiled.open(&known.bytes()?);
+    } else {
+        engine.pools.compiled.open(&[]);
+    }
+    let compiled = in_the_background(|| engine.pools.compiler().precompile_component(&wasm));
+    drop(wasm);
+    // Before the outcome is looked at: it takes memory.
+    if let Some(known) = engine.pools.compiled.close()
+        && let Err(error) = engine.cache.store(COMPILED, &known)
+    {
+        engine.outbox.warn(&format!("compiled functions could not be kept: {error}"));
+    }
+    let code = compiled
         .map_err(|error| Refusal::Internal(error.to_string()))?
         .map_err(|error| Refusal::Invalid(first_line(&format!("{error:#}"))))?;
-    drop(wasm);
     let kept = engine.cache.store(digest, &code);
     // The compiler leaves the allocator with hundreds of megabytes that it would not give back by itself.
-    // SAFETY: malloc_trim may be called at any time.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
-    }
+    give_back_memory();
     if let Err(error) = kept {
         engine.outbox.warn(&format!("compiled code could not be kept: {error}"));
     } else if let Found::Code(verified) = engine.cache.find(digest) {
@@ -108,6 +119,15 @@ fn in_the_background<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R, rayo
         .start_handler(|_| lower_priority())
         .build()?;
     Ok(pool.install(work))
+}
+
+/// Gives what this process has freed back to the system.
+fn give_back_memory() {
+    // SAFETY: malloc_trim may be called at any time.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 fn lower_priority() {

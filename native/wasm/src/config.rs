@@ -1,7 +1,10 @@
 //! How wasmtime is set up: what guests may use, and the pools that their instances come from.
 
+use std::sync::Arc;
+
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
+use crate::compiled::CompiledFunctions;
 use crate::pools::Class;
 
 /// An engine and how many instances may live in it at once.
@@ -41,12 +44,12 @@ fn most_places(class: Class, memory: u64) -> u32 {
 }
 
 /// Opens the engine of a class with as many places as the machine allows; fails when it allows no pool at all.
-pub fn open(class: Class) -> wasmtime::Result<Opened> {
+pub fn open(class: Class, compiled: &Arc<CompiledFunctions>) -> wasmtime::Result<Opened> {
     let most = most_places(class, physical_memory());
     let fewer = PLACES.into_iter().filter(|&places| places < most);
     let mut refused = String::new();
     for places in [most].into_iter().chain(fewer) {
-        match Engine::new(&config(class, Some(places))) {
+        match engine(class, Some(places), compiled) {
             Ok(engine) => {
                 let warning = (places != most).then(|| {
                     format!("the pool of Wasm instances ({class:?}) has {places} places instead of {most}: {refused}")
@@ -60,8 +63,14 @@ pub fn open(class: Class) -> wasmtime::Result<Opened> {
 }
 
 /// Opens the engine of a class without a pool.
-pub fn open_without_pool(class: Class) -> wasmtime::Result<Opened> {
-    Ok(Opened { engine: Engine::new(&config(class, None))?, places: PLACES_WITHOUT_POOL, warning: None })
+pub fn open_without_pool(class: Class, compiled: &Arc<CompiledFunctions>) -> wasmtime::Result<Opened> {
+    Ok(Opened { engine: engine(class, None, compiled)?, places: PLACES_WITHOUT_POOL, warning: None })
+}
+
+fn engine(class: Class, places: Option<u32>, compiled: &Arc<CompiledFunctions>) -> wasmtime::Result<Engine> {
+    let mut config = config(class, places);
+    config.enable_incremental_compilation(compiled.clone())?;
+    Engine::new(&config)
 }
 
 fn config(class: Class, places: Option<u32>) -> Config {

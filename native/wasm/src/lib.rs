@@ -7,6 +7,7 @@ mod cache;
 mod calls;
 mod clock;
 mod code;
+mod compiled;
 mod component;
 mod config;
 mod engine;
@@ -55,11 +56,6 @@ use crate::function::{Figures, Function, Grants, Outbound, Settings};
 use crate::latin1::Latin1;
 use crate::outbox::{Event, Outbox, flag};
 use crate::request::Request;
-
-/// A request makes and frees some hundred small pieces of memory, on one thread for another: this allocator is made for
-/// that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The version of wasmtime, from the lock file that this library was built with.
 #[napi]

@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
+use crate::compiled::CompiledFunctions;
 use crate::config::{self, Opened};
 use crate::failure::Failure;
 use crate::host::{self, Host};
@@ -43,8 +44,12 @@ impl Pool {
     }
 }
 
-/// One of each class, in the order of `Class`.
-pub struct Pools([Pool; 3]);
+pub struct Pools {
+    /// One of each class, in the order of `Class`.
+    pools: [Pool; 3],
+    /// What the compiler has made before.
+    pub compiled: Arc<CompiledFunctions>,
+}
 
 /// A place that is taken; free again when it is dropped.
 pub struct Place {
@@ -56,15 +61,16 @@ impl Pools {
     /// `warn` is told what the machine did not allow.
     pub fn open(warn: impl Fn(&str)) -> wasmtime::Result<Self> {
         // All with a pool or none: code is compiled for one or the other.
-        let opened = Self::each(config::open).or_else(|error| {
+        let compiled = Arc::new(CompiledFunctions::default());
+        let opened = Self::each(|class| config::open(class, &compiled)).or_else(|error| {
             warn(&format!("Wasm instances are made without a pool, which is slower: {error:#}"));
-            Self::each(config::open_without_pool)
+            Self::each(|class| config::open_without_pool(class, &compiled))
         })?;
         for warning in opened.iter().filter_map(|opened| opened.warning.as_deref()) {
             warn(warning);
         }
         let [small, large, cold] = opened;
-        Ok(Pools([Pool::new(small)?, Pool::new(large)?, Pool::new(cold)?]))
+        Ok(Pools { pools: [Pool::new(small)?, Pool::new(large)?, Pool::new(cold)?], compiled })
     }
 
     fn each(open: impl Fn(Class) -> wasmtime::Result<Opened>) -> wasmtime::Result<[Opened; 3]> {
@@ -72,7 +78,7 @@ impl Pools {
     }
 
     pub fn of(&self, class: Class) -> &Pool {
-        &self.0[class as usize]
+        &self.pools[class as usize]
     }
 
     /// The engine that compiles; the others run its code too.
@@ -91,7 +97,7 @@ impl Pools {
 
     /// Ends the time slice of every guest that runs.
     pub fn tick(&self) {
-        for pool in &self.0 {
+        for pool in &self.pools {
             pool.wasmtime.increment_epoch();
         }
     }
@@ -102,11 +108,11 @@ impl Pools {
             let metrics = pool.wasmtime.pooling_allocator_metrics()?;
             Some(metrics.unused_memory_bytes_resident() + metrics.unused_table_bytes_resident())
         };
-        self.0.iter().filter_map(kept).sum()
+        self.pools.iter().filter_map(kept).sum()
     }
 
     pub fn close(&self) {
-        for pool in &self.0 {
+        for pool in &self.pools {
             pool.places.close();
         }
     }

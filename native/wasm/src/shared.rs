@@ -43,6 +43,8 @@ pub struct Crowd(Mutex<Vec<Arc<Shared>>>);
 impl Crowd {
     /// Hands a request to an instance that has room for it, or to a new one.
     pub fn serve(engine: &Arc<Engine>, function: &Arc<Function>, job: Job) {
+        // While it waits for a busy instance too.
+        engine.clock.watch(&job.request);
         let mut instances = function.crowd.lock();
         instances.retain(|shared| !shared.is_closed());
         let threads = engine.queue.threads();
@@ -268,7 +270,6 @@ async fn serve_all(
                 if served > 1 {
                     shared.function.figures.note_reused();
                 }
-                engine.clock.watch(&job.request);
                 accessor.with(|mut access| access.data_mut().current.set(Some(job.request.clone())));
                 calls.push(call(accessor, service, job));
                 continue;
@@ -326,7 +327,8 @@ fn over(
         Err(ServeError::Wasm(error)) => return Some(error),
     };
     let retire = matches!(result, Err(Failure::Deadline));
-    request.finish(result);
+    // First the instance is free, then the client may send its next request.
     shared.over(engine, request, retire);
+    request.finish(result);
     None
 }

@@ -11,7 +11,7 @@ import type { Limits, Revision } from '../../workload/revision.ts';
 import type { ComponentFile, FunctionSettings, WasmEngine, WasmFunction } from './engine.ts';
 import { wasmErrors } from './errors.ts';
 import { WasmInstance } from './instance.ts';
-import { importsOf, OFFERED_IMPORTS } from './offer.ts';
+import { OFFERED_IMPORTS } from './offer.ts';
 
 export interface WasmDriverOptions {
   readonly engine: WasmEngine;
@@ -58,8 +58,6 @@ export class WasmDriver implements Driver {
     }
     const missing = unofferedImports(found.info, OFFERED_IMPORTS);
     if (missing.length > 0) throw wasmErrors.IMPORT_NOT_OFFERED(name, missing.join(', '));
-    const lacking = unofferedImports(found.info, importsOf(this.#engine.name));
-    if (lacking.length > 0) throw wasmErrors.ENGINE_LACKS_IMPORT(name, lacking.join(', '), this.#engine.name);
     if (found.info.handler === null) throw wasmErrors.NO_HTTP_HANDLER(name);
     if (found.info.handler === 'p3' && this.#engine.name === 'jco') throw wasmErrors.ENGINE_LACKS_P3(name);
     progress(`compiling for ${this.#engine.version}`);

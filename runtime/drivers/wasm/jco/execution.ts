@@ -4,12 +4,14 @@ import type { Exchange, FlatHeaders } from '../../../exchange.ts';
 import { wasmErrors } from '../errors.ts';
 import { formatBytes } from '../format-bytes.ts';
 import { LastWords } from '../last-words.ts';
+import { GuestCalls, type Services } from './guest-calls.ts';
 import type { GuestWorker, Job } from './guest-worker.ts';
 import type { Pool } from './pool.ts';
 import {
   bodyWindow,
   type CodeMessage,
   type DoneMessage,
+  exactCopy,
   type Failure,
   type FromWorker,
   pieceCost,
@@ -35,6 +37,7 @@ export interface ExecutionOwner {
   output(stream: 'stdout' | 'stderr', data: Uint8Array): void;
   done(message: DoneMessage | null): void;
   readonly memoryBytes: number;
+  readonly services: Services;
 }
 
 /** An answer that nobody has seen yet, as far as the guest has given it. */
@@ -59,6 +62,8 @@ export class Execution implements Job {
   #worker: GuestWorker | null = null;
   /** The worker has no more part in it. */
   #over = false;
+  /** What the guest has asked of this thread; null until it asks. */
+  #asked: GuestCalls | null = null;
   readonly #lastWords = new LastWords();
   readonly #deadline: NodeJS.Timeout;
   #grace: NodeJS.Timeout | null = null;
@@ -145,9 +150,8 @@ export class Execution implements Job {
   }
 
   #sendChunk(data: Uint8Array): void {
-    // An exact copy: a view's whole buffer would travel with it, and a Buffer shares its own with others.
-    const copy = Uint8Array.prototype.slice.call(data);
-    this.#worker!.post({ kind: 'chunk', run: this.#worker!.run, data: copy }, [copy.buffer as ArrayBuffer]);
+    const copy = exactCopy(data);
+    this.#worker!.post({ kind: 'chunk', run: this.#worker!.run, data: copy }, [copy.buffer]);
   }
 
   #wasRead(bytes: number): void {
@@ -170,7 +174,7 @@ export class Execution implements Job {
     this.#worker = worker;
     const { id, method, scheme, authority, target, headers } = this.#exchange;
     const small = this.#bodyEnd === 'whole' && this.#earlyBytes <= smallBody;
-    const whole = small ? Uint8Array.prototype.slice.call(Buffer.concat(this.#early)) : null;
+    const whole = small ? exactCopy(Buffer.concat(this.#early)) : null;
     worker.post(
       {
         kind: 'run',
@@ -180,7 +184,7 @@ export class Execution implements Job {
         body: whole ?? (this.#bodyEnd === 'none' ? null : 'stream'),
         trailers: this.#trailers,
       },
-      whole ? [whole.buffer as ArrayBuffer] : [],
+      whole ? [whole.buffer] : [],
     );
     const early = this.#early;
     this.#early = [];
@@ -211,9 +215,18 @@ export class Execution implements Job {
       case 'output':
         this.#lastWords.hear(message.stream, message.data);
         return this.#owner.output(message.stream, message.data);
+      case 'outbound':
+      case 'keyvalue':
+        return this.#calls().take(message);
       case 'done':
         return this.#done(message);
     }
+  }
+
+  #calls(): GuestCalls {
+    const note = (text: string) => this.#owner.output('stderr', Buffer.from(`[skerry] ${text}\n`));
+    this.#asked ??= new GuestCalls(this.#worker!, this.#owner.services, this.#exchange.deadline, note);
+    return this.#asked;
   }
 
   #done(message: DoneMessage): void {
@@ -250,6 +263,7 @@ export class Execution implements Job {
     this.#over = true;
     if (this.#grace) clearTimeout(this.#grace);
     this.#exchange.body?.cancel();
+    this.#asked?.close();
     this.#owner.done(message);
     if (this.#settled) clearTimeout(this.#deadline);
   }
@@ -343,6 +357,8 @@ export class Execution implements Job {
     if (this.#settled) return;
     if (!this.#worker) return this.#abandon(null);
     if (this.#over) return this.#settle(null);
+    // What the guest has under way outside need not wait for its end.
+    this.#asked?.close();
     this.#worker.leave();
     this.#grace = setTimeout(() => this.#abandon(null), leaveGrace);
   }

@@ -34,6 +34,7 @@ export class JcoFunction implements WasmFunction {
     this.#requests++;
     const owner: ExecutionOwner = {
       memoryBytes: this.#settings.limits.memoryBytes,
+      services: this.#settings,
       output: (stream, data) => this.#settings.output({ stream, requestId: exchange.id, data }),
       done: (message) => {
         this.#running.delete(execution);

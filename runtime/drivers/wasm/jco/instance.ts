@@ -6,13 +6,14 @@ import type { MemoryPool } from './memory-pool.ts';
 import type { CodeMessage, CodeModule, Failure, RunMessage } from './protocol.ts';
 import { Answer } from './wasi/answer.ts';
 import { setEnvironment } from './wasi/cli.ts';
+import { setConfiguration } from './wasi/config.ts';
 import { CurrentRun, setCurrentRun } from './wasi/current-run.ts';
 import { RunFailure } from './wasi/failure.ts';
 import { HandleBudget, setHandleBudget } from './wasi/handle.ts';
 import { IncomingRequest } from './wasi/http-incoming.ts';
 import { ResponseOutparam } from './wasi/http-response.ts';
 import { imports } from './wasi/imports.ts';
-import { RequestBody } from './wasi/request-body.ts';
+import { requestBody } from './wasi/request-body.ts';
 import { failedGrows, hostMemory, hostModule, knownPages, startFunction } from './wasm-instrument.ts';
 
 type Handler = { handle(request: IncomingRequest, out: ResponseOutparam): void };
@@ -105,18 +106,20 @@ export class Instance {
 export function serve(channel: Channel, code: Code, message: RunMessage, memories: MemoryPool): void {
   const from = now();
   channel.waitedMs = 0;
-  const body = new RequestBody(channel, message);
+  const body = requestBody(channel, message);
   const run: CurrentRun = new CurrentRun(
     channel,
     message,
     body,
     new Answer(channel, message, (failure) => run.failed(failure)),
+    code.message,
   );
   setCurrentRun(run);
   const instance = code.instance ?? new Instance();
   const fresh = code.instance === null;
   code.instance = null;
   setEnvironment(code.message.env);
+  setConfiguration(code.message.config);
   setHandleBudget(instance.handles);
   let failure: Failure | null = null;
   let returned = false;
@@ -129,6 +132,7 @@ export function serve(channel: Channel, code: Code, message: RunMessage, memorie
     failure = explain(run, error, instance.wantedMemory);
   }
   setCurrentRun(null);
+  run.calls.over = true;
   run.output.flush();
   channel.post({
     kind: 'done',

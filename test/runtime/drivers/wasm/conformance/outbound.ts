@@ -46,16 +46,6 @@ export function outbound(engine: string, bench: Bench, features: Features): void
     return { ...loaded, say };
   }
 
-  if (!features.outbound) {
-    test('an outbound request is denied, whatever is on the allow-list', async () => {
-      const host = await serve((_request, response) => response.end());
-      const { say } = await load('behaviours', { allow: [host] });
-      assert.match(await say(`/outbound?url=http://${host}/`), /^refused: .*HttpRequestDenied/);
-    });
-    test.run();
-    return;
-  }
-
   const guests: RustGuest[] = features.p3 ? ['behaviours', 'behaviours-p3'] : ['behaviours'];
   for (const guest of guests) common(test, guest, serve, load);
 
