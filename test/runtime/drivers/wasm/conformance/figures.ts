@@ -70,10 +70,11 @@ export function figures(engine: string, bench: Bench): void {
   test('a closed function still tells what it counted', async () => {
     const { fn } = await bench.load('behaviours');
     await ask(fn, { target: '/hello' });
+    const before = fn.stats();
     await fn.close();
     const { requests, coldStarts, cpuMs, memoryBytes } = fn.stats();
     assert.equal({ requests, coldStarts }, { requests: 1, coldStarts: 1 });
-    assert.ok(cpuMs > 0 && memoryBytes > 0);
+    assert.ok(cpuMs >= before.cpuMs && memoryBytes > 0);
   });
 
   test('the engine tells what it keeps for instances to come', async () => {
