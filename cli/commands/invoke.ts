@@ -48,7 +48,6 @@ async function copyBody(name: string, answer: InvocationAnswer, stdout: NodeJS.W
     // Stdout stays open: it is not this command's to close.
     await pipeline(answer.body, stdout, { end: false });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EPIPE') throw error;
     throw cliErrors.BROKE_OFF(name).because(error);
   }
 }
