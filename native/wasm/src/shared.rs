@@ -129,6 +129,10 @@ impl Shared {
         self.lock().closed
     }
 
+    #[allow(
+        clippy::result_large_err,
+        reason = "a job that is not taken is moved back, which is cheaper than a box for each"
+    )]
     fn offer(&self, job: Job, reuse: u32) -> Result<(), Job> {
         let mut state = self.lock();
         if state.closed || state.load() >= AT_ONCE {

@@ -39,6 +39,8 @@ export interface ExecutionOwner {
   /** No worker is at it any more. `figures` is null when none ever was; of a run broken off its memory is not known. */
   done(figures: (RunFigures & Partial<Pick<DoneMessage, 'memoryBytes'>>) | null): void;
   readonly memoryBytes: number;
+  /** CPU time that the run may use, in milliseconds. */
+  readonly cpuTimeMs: number | undefined;
   readonly services: Services;
 }
 
@@ -72,6 +74,7 @@ export class Execution implements Job {
   #gather: NodeJS.Timeout | null = null;
   #linger: NodeJS.Timeout | null = null;
   #hold: NodeJS.Timeout | null = null;
+  #cpu: NodeJS.Timeout | null = null;
   #submitted = false;
 
   // The request's body: what came before the worker took it, and what the worker has not read.
@@ -174,6 +177,7 @@ export class Execution implements Job {
 
   begin(worker: GuestWorker): void {
     this.#worker = worker;
+    this.#watchCpu(worker);
     const { id, method, scheme, authority, target, headers } = this.#exchange;
     const small = this.#bodyEnd === 'whole' && this.#earlyBytes <= smallBody;
     const whole = small ? exactCopy(Buffer.concat(this.#early)) : null;
@@ -194,6 +198,15 @@ export class Execution implements Job {
     for (const data of early) this.#sendChunk(data);
     if (this.#bodyEnd === 'whole') worker.post({ kind: 'end', run: worker.run, trailers: this.#trailers });
     if (this.#bodyEnd === 'broken') worker.post({ kind: 'broken', run: worker.run });
+  }
+
+  /** The guest cannot have used more than has passed: to look again when it could have is soon enough. */
+  #watchCpu(worker: GuestWorker): void {
+    const { cpuTimeMs } = this.#owner;
+    if (cpuTimeMs === undefined || this.#over) return;
+    const left = cpuTimeMs - worker.soFar().busyMs;
+    if (left <= 0) return this.#abandon(wasmErrors.FUNCTION_CPU());
+    this.#cpu = setTimeout(() => this.#watchCpu(worker), Math.ceil(left));
   }
 
   message(message: FromWorker): void {
@@ -264,6 +277,7 @@ export class Execution implements Job {
     if (this.#over) return;
     this.#over = true;
     if (this.#grace) clearTimeout(this.#grace);
+    if (this.#cpu) clearTimeout(this.#cpu);
     this.#exchange.body?.cancel();
     this.#asked?.close();
     this.#owner.done(figures);

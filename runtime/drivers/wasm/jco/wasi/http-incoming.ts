@@ -37,8 +37,9 @@ export class IncomingRequest extends Handle {
     return { tag: this.#head.scheme === 'https' ? 'HTTPS' : 'HTTP' };
   }
 
-  authority(): string | undefined {
-    return this.#head.authority;
+  authority(): string {
+    // HTTP/1.0 may leave it out; a component must have one (the native engine says the same: native/wasm/src/head.rs).
+    return this.#head.authority || 'localhost';
   }
 
   headers(): Fields {
