@@ -167,7 +167,9 @@ export const WorkloadSettings = z.strictObject({
     .describe('Routes beside the default ones (host NAME.localhost and path /NAME/*); their prefix is not stripped.'),
   reuse: wholeBetween(LIMITS.reuse.min, LIMITS.reuse.max)
     .optional()
-    .describe('Requests that one Wasm instance may serve before it is replaced. Default 1: a fresh one for each.'),
+    .describe(
+      'Requests that one Wasm instance may serve before it is replaced. Default 1: a fresh one for each. (Not for functions built from JavaScript.)',
+    ),
   min: wholeBetween(0, LIMITS.instances.max).optional().describe('Instances kept ready. Default 0: none when idle.'),
   max: wholeBetween(0, LIMITS.instances.max)
     .optional()

@@ -1,7 +1,7 @@
 /** The driver of the lightest sandbox: WebAssembly components, on one of two engines. */
 import { readFile } from 'node:fs/promises';
 import type { ContentStore } from '../../../images/store/index.ts';
-import { inspectComponent, unofferedImports } from '../../../images/wasm/component.ts';
+import { inspectComponent, servesOneRequest, unofferedImports } from '../../../images/wasm/component.ts';
 import type { Driver, Instance, Probe, Progress } from '../../driver.ts';
 import { type EgressOptions, openEgressClient } from '../../egress/client.ts';
 import type { KeyValueStore } from '../../keyvalue/store.ts';
@@ -60,6 +60,7 @@ export class WasmDriver implements Driver {
     if (missing.length > 0) throw wasmErrors.IMPORT_NOT_OFFERED(name, missing.join(', '));
     if (found.info.handler === null) throw wasmErrors.NO_HTTP_HANDLER(name);
     if (found.info.handler === 'p3' && this.#engine.name === 'jco') throw wasmErrors.ENGINE_LACKS_P3(name);
+    if (revision.reuse > 1 && servesOneRequest(found.info)) throw wasmErrors.REUSE_NOT_POSSIBLE(name, revision.reuse);
     progress(`compiling for ${this.#engine.version}`);
     await this.#engine.compile(file);
     // Loading tells what compiling does not: an import that does not link, memory above the limit.

@@ -32,6 +32,12 @@ export const wasmErrors = defineErrors({
     what: (name: string) => `${name} is a WASI 0.3 component, which the jco engine cannot run on this Node.js`,
     fix: 'run the node on the native engine: `npm run build`, then start it again',
   },
+  REUSE_NOT_POSSIBLE: {
+    status: 400,
+    what: (name: string, reuse: number) =>
+      `${name} cannot serve ${reuse} requests with one instance: it was made from JavaScript, whose engine serves one request and no more`,
+    fix: 'deploy it without --reuse',
+  },
   MEMORY_BELOW_INITIAL: {
     status: 400,
     what: (name: string, needs: string, limit: string) =>

@@ -8,16 +8,15 @@ import { GuestCalls, type Services } from './guest-calls.ts';
 import type { GuestWorker, Job } from './guest-worker.ts';
 import type { Pool } from './pool.ts';
 import {
-  bodyWindow,
   type CodeMessage,
   type DoneMessage,
-  exactCopy,
   type Failure,
   type FromWorker,
   pieceCost,
   type RunFigures,
   smallBody,
 } from './protocol.ts';
+import { RequestBody } from './request-body.ts';
 
 /** How long a guest may go on after its client has left, in milliseconds. */
 const leaveGrace = 100;
@@ -31,8 +30,6 @@ const lingerTime = 5;
  * goes out whole, with its length, and a guest that fails by then is told as that.
  */
 const holdTime = 20;
-/** How long a small body is waited for before the guest starts without it, in milliseconds. */
-const gatherTime = 5;
 /** How often a worker is asked whether it has begun, where the guest's CPU time has a limit, in milliseconds. */
 const beginTime = 20;
 
@@ -59,6 +56,8 @@ interface HeldAnswer {
 export class Execution implements Job {
   readonly code: CodeMessage;
   readonly #exchange: Exchange;
+  /** Null when the request has none. */
+  readonly #body: RequestBody | null;
   readonly #pool: Pool;
   readonly #owner: ExecutionOwner;
   readonly #result: Promise<void>;
@@ -73,19 +72,10 @@ export class Execution implements Job {
   readonly #lastWords = new LastWords();
   readonly #deadline: NodeJS.Timeout;
   #grace: NodeJS.Timeout | null = null;
-  #gather: NodeJS.Timeout | null = null;
   #linger: NodeJS.Timeout | null = null;
   #hold: NodeJS.Timeout | null = null;
   #cpu: NodeJS.Timeout | null = null;
   #submitted = false;
-
-  // The request's body: what came before the worker took it, and what the worker has not read.
-  #early: Uint8Array[] = [];
-  #earlyBytes = 0;
-  #unread = 0;
-  #paused = false;
-  #bodyEnd: 'open' | 'whole' | 'broken' | 'none' = 'none';
-  #trailers: FlatHeaders | null = null;
 
   // The answer: what is held back for what may follow at once, and pieces that wait for the client.
   #held: HeldAnswer | null = null;
@@ -95,6 +85,7 @@ export class Execution implements Job {
 
   constructor(exchange: Exchange, code: CodeMessage, pool: Pool, owner: ExecutionOwner) {
     this.#exchange = exchange;
+    this.#body = exchange.body && new RequestBody(exchange.body);
     this.code = code;
     this.#pool = pool;
     this.#owner = owner;
@@ -107,7 +98,8 @@ export class Execution implements Job {
 
   start(): Promise<void> {
     this.#exchange.reply.onDrain(() => this.#drained());
-    this.#openBody();
+    if (this.#body) this.#body.open(() => this.#submit());
+    else this.#submit();
     this.#exchange.onAbort(() => this.#left());
     return this.#result;
   }
@@ -117,63 +109,12 @@ export class Execution implements Job {
     this.#abandon(error);
   }
 
-  // The request's body.
-
-  #openBody(): void {
-    const source = this.#exchange.body;
-    if (!source) return this.#submit();
-    this.#bodyEnd = 'open';
-    const small = source.length !== null && source.length <= smallBody;
-    if (!small) this.#submit();
-    else this.#gather = setTimeout(() => this.#submit(), gatherTime);
-    source.open({
-      chunk: (data) => this.#bodyChunk(data),
-      end: (trailers) => {
-        this.#bodyEnd = 'whole';
-        this.#trailers = trailers;
-        if (this.#worker && !this.#over) this.#worker.post({ kind: 'end', run: this.#worker.run, trailers });
-        this.#submit();
-      },
-      error: () => {
-        this.#bodyEnd = 'broken';
-        if (this.#worker && !this.#over) this.#worker.post({ kind: 'broken', run: this.#worker.run });
-        this.#submit();
-      },
-    });
-  }
-
-  #bodyChunk(data: Uint8Array): void {
-    if (data.byteLength === 0 || this.#over) return;
-    this.#unread += data.byteLength;
-    if (this.#worker) this.#sendChunk(data);
-    else {
-      this.#early.push(data);
-      this.#earlyBytes += data.byteLength;
-    }
-    if (this.#unread >= bodyWindow && !this.#paused) {
-      this.#paused = true;
-      this.#exchange.body!.pause();
-    }
-  }
-
-  #sendChunk(data: Uint8Array): void {
-    const copy = exactCopy(data);
-    this.#worker!.post({ kind: 'chunk', run: this.#worker!.run, data: copy }, [copy.buffer]);
-  }
-
-  #wasRead(bytes: number): void {
-    this.#unread -= bytes;
-    if (!this.#paused || this.#unread > bodyWindow / 2) return;
-    this.#paused = false;
-    this.#exchange.body!.resume();
-  }
-
   // The worker.
 
   #submit(): void {
     if (this.#submitted || this.#settled) return;
     this.#submitted = true;
-    if (this.#gather) clearTimeout(this.#gather);
+    this.#body?.settle();
     this.#pool.submit(this);
   }
 
@@ -181,25 +122,20 @@ export class Execution implements Job {
     this.#worker = worker;
     this.#watchCpu(worker);
     const { id, method, scheme, authority, target, headers } = this.#exchange;
-    const small = this.#bodyEnd === 'whole' && this.#earlyBytes <= smallBody;
-    const whole = small ? exactCopy(Buffer.concat(this.#early)) : null;
+    const { body, trailers } = this.#body?.first() ?? { body: null, trailers: null };
+    const whole = body instanceof Uint8Array;
     worker.post(
       {
         kind: 'run',
         run: worker.run,
         code: this.code.code,
         head: { id, method, scheme, authority, target, headers },
-        body: whole ?? (this.#bodyEnd === 'none' ? null : 'stream'),
-        trailers: this.#trailers,
+        body,
+        trailers,
       },
-      whole ? [whole.buffer] : [],
+      whole ? [body.buffer] : [],
     );
-    const early = this.#early;
-    this.#early = [];
-    if (small || this.#bodyEnd === 'none') return;
-    for (const data of early) this.#sendChunk(data);
-    if (this.#bodyEnd === 'whole') worker.post({ kind: 'end', run: worker.run, trailers: this.#trailers });
-    if (this.#bodyEnd === 'broken') worker.post({ kind: 'broken', run: worker.run });
+    this.#body?.flow(worker, whole);
   }
 
   /** The guest cannot have used more than has passed: to look again when it could have is soon enough. */
@@ -228,9 +164,9 @@ export class Execution implements Job {
         if (!this.#settled) this.#exchange.reply.informational(message.status, message.headers);
         return;
       case 'read':
-        return this.#wasRead(message.bytes);
+        return this.#body?.wasRead(message.bytes);
       case 'unread':
-        return this.#exchange.body?.cancel();
+        return this.#body?.cancel();
       case 'output':
         this.#lastWords.hear(message.stream, message.data);
         return this.#owner.output(message.stream, message.data);
@@ -282,7 +218,7 @@ export class Execution implements Job {
     this.#over = true;
     if (this.#grace) clearTimeout(this.#grace);
     if (this.#cpu) clearTimeout(this.#cpu);
-    this.#exchange.body?.cancel();
+    this.#body?.close();
     this.#asked?.close();
     this.#owner.done(figures);
     if (this.#settled) clearTimeout(this.#deadline);
@@ -398,7 +334,7 @@ export class Execution implements Job {
     if (this.#settled) return;
     this.#settled = true;
     this.#dropHeld();
-    if (this.#gather) clearTimeout(this.#gather);
+    this.#body?.settle();
     if (this.#linger) clearTimeout(this.#linger);
     // A guest may go on after its answer, until the deadline.
     if (this.#over) clearTimeout(this.#deadline);

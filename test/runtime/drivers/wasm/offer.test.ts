@@ -13,13 +13,15 @@ import { OFFERED_IMPORTS } from '../../../../runtime/drivers/wasm/offer.ts';
 import { systemTrust } from '../../../../runtime/egress/trust.ts';
 import { WorkloadLogs } from '../../../../runtime/logs/workload-logs.ts';
 import { revisionOf } from '../../../../runtime/workload/revision-of.ts';
+import type { WorkloadSettings } from '../../../../runtime/workload/settings.ts';
 import { guest } from '../../../support/guests.ts';
+import { javaScriptComponent } from '../../../support/javascript.ts';
 import { noServices } from '../../../support/services.ts';
 
-const offer = suite('what a component may import');
+const offer = suite('what a component may ask for');
 
 /** Deploys a component on an engine that takes whatever it is given. */
-async function check(path: string, name: EngineName): Promise<SkerryError | null> {
+async function check(path: string, name: EngineName, settings: WorkloadSettings = {}): Promise<SkerryError | null> {
   const folder = await mkdtemp(join(tmpdir(), 'skerry-offer-'));
   const blobs = await openContentStore(join(folder, 'content'));
   const engine: WasmEngine = {
@@ -49,7 +51,7 @@ async function check(path: string, name: EngineName): Promise<SkerryError | null
     const bytes = readFileSync(path);
     await blobs.putBytes(bytes);
     const artifact = { digest: digestOf(bytes), mediaType: 'application/wasm' };
-    const revision = revisionOf('fn', artifact, 'fn', {}, new Set(['wasm'] as const));
+    const revision = revisionOf('fn', artifact, 'fn', settings, new Set(['wasm'] as const));
     return await driver
       .check(revision, 'fn', () => {})
       .then(
@@ -74,5 +76,20 @@ offer('interfaces are offered in the versions that are linked, and in no others'
   const unknown = ['wasi:keyvalue/watcher@0.2.0-draft', 'wasi:keyvalue/store@0.2.0', 'wasi:config/store@0.2.0'];
   assert.equal(unofferedImports({ imports: unknown }, OFFERED_IMPORTS), unknown);
 });
+
+offer(
+  'instances of a function built from JavaScript serve one request: to reuse them is refused at deploy',
+  async () => {
+    const path = await javaScriptComponent('export default { fetch: () => new Response("hello") };');
+    for (const engine of ['wasmtime', 'jco'] as const) {
+      const error = await check(path, engine, { reuse: 2 });
+      assert.is(error?.code, 'REUSE_NOT_POSSIBLE');
+      assert.is(error?.status, 400);
+      assert.match(error?.message ?? '', /made from JavaScript.*without --reuse/);
+      assert.is(await check(path, engine, { reuse: 1 }), null);
+      assert.is(await check(await guest('behaviours'), engine, { reuse: 2 }), null);
+    }
+  },
+);
 
 offer.run();
