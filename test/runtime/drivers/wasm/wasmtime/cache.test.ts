@@ -53,7 +53,9 @@ async function using_(
 
 async function files(cacheDir: string, ending: string): Promise<string[]> {
   const names = await readdir(cacheDir);
-  return names.filter((name) => name.endsWith(ending)).map((name) => join(cacheDir, name));
+  // Beside the code of components there are the functions that the compiler may use again.
+  const components = names.filter((name) => name.endsWith(ending) && !name.startsWith('functions-'));
+  return components.map((name) => join(cacheDir, name));
 }
 
 async function code({ cacheDir }: Context): Promise<string> {
