@@ -30,6 +30,8 @@ const lingerTime = 5;
  * goes out whole, with its length, and a guest that fails by then is told as that.
  */
 const holdTime = 20;
+/** How often a worker is asked whether it has begun, where the guest's CPU time has a limit, in milliseconds. */
+const beginTime = 20;
 
 export interface ExecutionOwner {
   output(stream: 'stdout' | 'stderr', data: Uint8Array): void;
@@ -137,12 +139,14 @@ export class Execution implements Job {
   }
 
   /** The guest cannot have used more than has passed: to look again when it could have is soon enough. */
-  #watchCpu(worker: GuestWorker): void {
+  #watchCpu(worker: GuestWorker, from: number | null = null): void {
     const { cpuTimeMs } = this.#owner;
     if (cpuTimeMs === undefined || this.#over) return;
-    const left = cpuTimeMs - worker.soFar().busyMs;
+    // A thread that has just been started, or has to take in the code first, is not the guest's doing.
+    const began = from ?? (worker.begun ? performance.now() - worker.since : null);
+    const left = began === null ? Math.min(cpuTimeMs, beginTime) : cpuTimeMs - (worker.soFar().busyMs - began);
     if (left <= 0) return this.#abandon(wasmErrors.FUNCTION_CPU());
-    this.#cpu = setTimeout(() => this.#watchCpu(worker), Math.ceil(left));
+    this.#cpu = setTimeout(() => this.#watchCpu(worker, began), Math.ceil(left));
   }
 
   message(message: FromWorker): void {

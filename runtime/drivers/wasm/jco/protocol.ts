@@ -27,7 +27,7 @@ export const cell = {
 export const cellCount = 8;
 
 /** The instance of a run has served before; or is not made yet. */
-export const making = { reused: -1, underWay: 0 } as const;
+export const making = { notBegun: -2, reused: -1, underWay: 0 } as const;
 
 /** Bytes of a page of memory. */
 export const pageBytes = 65_536;
