@@ -21,11 +21,13 @@ export interface Bundle {
 /** What packages call a runtime like this one: web APIs, no Node.js. */
 const conditions = ['workerd', 'worker', 'browser'];
 const builtins = new Set(builtinModules);
+/** The bundler's words for what the system does not let it read; the path is from the entry's folder. */
+const unreadableFile = /^Cannot read file "(.+)": (.+)$/;
 const placeInBundle = /^function\.js:(\d+):(\d+): (.*)$/s;
 
 /**
- * Bundles `entry` with all that it imports. Throws SOURCE_NOT_FOUND, SOURCE_NO_HANDLER where that shows already, and
- * SOURCE_ERROR, whose line begins `FILE:LINE:COLUMN:`.
+ * Bundles `entry` with all that it imports. Throws SOURCE_NOT_FOUND, UNREADABLE for a file that is there but cannot be
+ * read, SOURCE_NO_HANDLER where that shows already, and SOURCE_ERROR, whose line begins `FILE:LINE:COLUMN:`.
  * @param current the folder that `entry` is relative to, and all paths told of files in it
  */
 export async function bundleSource(entry: string, current: string = process.cwd()): Promise<Bundle> {
@@ -96,6 +98,9 @@ function noNodeModule(name: string): string {
 function sourceError(failure: BuildFailure, fromHere: (file: string) => string): unknown {
   const [first, ...more] = failure.errors ?? [];
   if (first === undefined) return failure; // not about the source: a fault of the bundler or of its installation
+  // What is wrong with a file, not with what it says: no change of the source would help.
+  const [, path, why] = unreadableFile.exec(first.text) ?? [];
+  if (path !== undefined && why !== undefined) return cliErrors.UNREADABLE(fromHere(path), why).because(failure);
   const problem = problemOf(first) + (more.length > 0 ? ` (and ${more.length} more)` : '');
   return first.location
     ? cliErrors.SOURCE_ERROR(

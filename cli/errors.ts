@@ -138,6 +138,12 @@ export const cliErrors = defineErrors({
     fix: (name: string) => `see \`skerry logs ${name}\``,
     exit: 18,
   },
+  OUTPUT_LOST: {
+    status: 500,
+    what: (why: string) => `the output could not be written: ${why}`,
+    fix: 'make room where it goes, or send it elsewhere',
+    exit: 74,
+  },
   INTERNAL: {
     status: 500,
     what: (why: string) => `skerry failed in a way that it does not know: ${why}`,

@@ -2,11 +2,9 @@
 import { run } from './run.ts';
 import { processTerminal } from './terminal.ts';
 
-// The reader went away (`skerry logs hello | head`): nobody is left to tell anything.
-for (const output of [process.stdout, process.stderr]) {
-  output.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 74));
-}
+// What goes to stdout is for `run` to see to; failures have nowhere else to be told than here.
+process.stderr.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 74));
 
 const status = await run(process.argv.slice(2), processTerminal());
 // What Ctrl-C or a failure left behind (an open upload, a build that is waited for) must not keep the process.
-process.stdout.write('', () => process.stderr.write('', () => process.exit(status)));
+process.stderr.write('', () => process.exit(status));

@@ -144,7 +144,7 @@ function defineLooking(program: Command, bind: Bind): void {
 
   const top = program
     .command('top')
-    .description('Show what each workload does now: rate, latency, CPU, memory; live on a terminal, until Ctrl-C.')
+    .description('Show what each workload does now, live on a terminal: rate, latency, CPU, memory.')
     .option('--interval <duration>', 'Time that each sample covers. Default 1s.');
   examples(json(top), ['skerry top', 'skerry top --json', 'skerry top --interval 5s']);
   bind(top, async (context, flags) => (await import('./commands/top.ts')).top(context, flags));

@@ -16,11 +16,6 @@ async function up(argv: readonly string[]): Promise<void> {
   if (!settings) return;
   const log = makeLog(settings['log-level']);
   const node = await startNode(settings, log);
-  const { engine, workloads, dataFolder } = node.view();
-  log.info({ gateway: node.gatewayUrl, data: dataFolder, engine, workloads }, 'the node is ready');
-  process.send?.({ ready: true, gateway: node.gatewayUrl, data: dataFolder });
-  process.disconnect?.();
-
   let stoppingSince = 0;
   const stop = (signal: NodeJS.Signals) => {
     if (stoppingSince > 0) {
@@ -48,6 +43,12 @@ async function up(argv: readonly string[]): Promise<void> {
   if (reloadCertificate) process.on('SIGHUP', () => void reloadCertificate());
   process.on('uncaughtException', (error) => log.error({ err: error }, 'an error that nothing caught'));
   process.on('unhandledRejection', (error) => log.error({ err: error }, 'a rejection that nothing caught'));
+
+  // Last: who hears it may send a signal at once.
+  const { engine, workloads, dataFolder } = node.view();
+  log.info({ gateway: node.gatewayUrl, data: dataFolder, engine, workloads }, 'the node is ready');
+  process.send?.({ ready: true, gateway: node.gatewayUrl, data: dataFolder });
+  process.disconnect?.();
 }
 
 async function printExamination(argv: readonly string[]): Promise<void> {

@@ -28,6 +28,19 @@ docs('every link to a file leads somewhere', () => {
   }
 });
 
+docs('every snippet of the page on functions is in the tested example that it names', () => {
+  const page = readFileSync(join(projectRoot, 'docs', 'functions.md'), 'utf8');
+  let named = '';
+  let snippets = 0;
+  for (const [, link, snippet] of page.matchAll(/\]\(\.\.\/(examples\/[^)]+\.\w+)\)|^```\w+\n(.*?)^```$/gms)) {
+    if (link !== undefined) named = link;
+    if (snippet === undefined) continue;
+    assert.ok(readFileSync(join(projectRoot, named), 'utf8').includes(snippet), `${named} has no longer:\n${snippet}`);
+    snippets++;
+  }
+  assert.ok(snippets > 10, 'snippets were found');
+});
+
 docs('every promise of the specification names a test or benchmark that exists', () => {
   const text = readFileSync(join(projectRoot, 'SPECIFICATION.md'), 'utf8');
   const named = [...text.matchAll(/`((?:test|bench)\/[^`]+)`/g)].map((match) => match[1] as string);

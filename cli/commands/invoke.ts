@@ -27,7 +27,7 @@ export async function invoke(context: Context, name: string, path: string, flags
   const { client, terminal } = context;
   const body = requestBody(context, flags);
   const answer = await client.invoke(name, {
-    method: (flags.request ?? (body === undefined ? 'GET' : 'POST')).toUpperCase(),
+    method: flags.request === undefined ? (body === undefined ? 'GET' : 'POST') : parseMethod(flags.request),
     target: targetOf(path),
     headers: (flags.header ?? []).map(parseHeader),
     body,
@@ -48,7 +48,6 @@ async function copyBody(name: string, answer: InvocationAnswer, stdout: NodeJS.W
     // Stdout stays open: it is not this command's to close.
     await pipeline(answer.body, stdout, { end: false });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EPIPE') throw error;
     throw cliErrors.BROKE_OFF(name).because(error);
   }
 }
@@ -83,6 +82,14 @@ function parseJson(json: string): unknown {
 function targetOf(path: string): string {
   const target = path.startsWith('/') ? path : `/${path}`;
   return target.replace(/[^\x21-\x7e]+|#/gu, (part) => (part === '#' ? '%23' : encodeURIComponent(part)));
+}
+
+/** A token (RFC 9110, section 9.1), in capitals as every method of a standard is. */
+function parseMethod(method: string): string {
+  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(method)) {
+    throw cliErrors.BAD_FLAG('-X', `${JSON.stringify(method)} must be one word, as GET is`);
+  }
+  return method.toUpperCase();
 }
 
 function parseHeader(line: string): [string, string] {

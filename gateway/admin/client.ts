@@ -9,6 +9,7 @@ import http from 'node:http';
 import type { Readable } from 'node:stream';
 import type { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
+import { gatewayErrors } from '../errors.ts';
 import { clientErrors } from './client-errors.ts';
 import { lines, text } from './client-stream.ts';
 import * as schemas from './schemas.ts';
@@ -198,8 +199,12 @@ export class AdminClient {
     }
   }
 
-  /** One request to a function through the node. An answer of any status is an answer, not an error. */
+  /**
+   * One request to a function through the node. An answer of any status is an answer, not an error. Throws
+   * METHOD_NOT_OFFERED for CONNECT, which asks for a tunnel: Node gives such a request no answer to read.
+   */
   async invoke(name: string, invocation: Invocation): Promise<InvocationAnswer> {
+    if (invocation.method === 'CONNECT') throw gatewayErrors.METHOD_NOT_OFFERED(invocation.method);
     const headers: OutgoingHttpHeaders = {};
     for (const [key, value] of invocation.headers) {
       const before = headers[key.toLowerCase()];

@@ -3,7 +3,8 @@ import { chmodSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { createAdaptorServer } from '@hono/node-server';
+import { createAdaptorServer, type HttpBindings } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { asSkerryError } from '../../errors/skerry-error.ts';
 import { type AdminApp, newAdminApp, noSuchPath, problemResponse } from './base-app.ts';
 import { adminGuard } from './guard.ts';
@@ -12,8 +13,17 @@ export interface AdminListener {
   close(): Promise<void>;
 }
 
+/** Marks RESPONSE_ALREADY_SENT, and what is copied from it. */
+const ALREADY_SENT = 'x-hono-already-sent';
+
 function makeServer(app: AdminApp): Server {
-  const server = createAdaptorServer({ fetch: app.fetch }) as Server;
+  const server = createAdaptorServer({
+    fetch: async (request, env) => {
+      const answer = await app.fetch(request, env as HttpBindings);
+      // Hono answers HEAD with a copy of the answer to GET, which the server would send over the workload's own.
+      return request.method === 'HEAD' && answer.headers.has(ALREADY_SENT) ? RESPONSE_ALREADY_SENT : answer;
+    },
+  }) as Server;
   // Uploads and builds take their time; `logs -f` has no end.
   server.requestTimeout = 0;
   server.headersTimeout = 15_000;

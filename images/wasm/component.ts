@@ -232,6 +232,14 @@ export function unofferedImports(info: Pick<ComponentInfo, 'imports'>, offered: 
   return [...new Set(missing)];
 }
 
+/**
+ * Whether an instance of it can serve one request only. ComponentizeJS's engine, StarlingMonkey, has one FetchEvent for its
+ * life: to answer a second time is an error ("FetchEvent#respondWith can't be called twice").
+ */
+export function servesOneRequest({ producers }: Pick<ComponentInfo, 'producers'>): boolean {
+  return producers.some((tool) => /^ComponentizeJS\b/.test(tool));
+}
+
 function isOffered(name: string, offered: readonly ImportOffer[]): boolean {
   const wanted = parseInterface(name);
   if (wanted === null) return false;

@@ -149,21 +149,17 @@ export const WorkloadSettings = z.strictObject({
     .array(SecretName)
     .max(LIMITS.secrets, { error: `must have at most ${LIMITS.secrets} names` })
     .optional()
-    .describe(
-      'Secrets of the node that the workload gets, by name (wasi:config). (Kept with the revision; no engine offers it to functions yet.)',
-    ),
+    .describe('Secrets of the node that the workload gets, by name (wasi:config).'),
   allow: z
     .array(AllowEntry)
     .max(LIMITS.allow, { error: `must have at most ${LIMITS.allow} entries` })
     .optional()
     .describe(
-      'Where it may connect to; without a port 80 and 443. A private or loopback address must itself be listed. Default: nowhere. (Kept with the revision; no engine offers it to functions yet.)',
+      'Where it may connect to; without a port 80 and 443. A private or loopback address must itself be listed. Default: nowhere.',
     ),
   'keyvalue-quota': bytesBetween(LIMITS.keyvalueQuota.min, LIMITS.keyvalueQuota.max)
     .optional()
-    .describe(
-      'What it may keep in key-value storage (wasi:keyvalue). Default 16MiB. (Kept with the revision; no engine offers it to functions yet.)',
-    ),
+    .describe('What it may keep in key-value storage (wasi:keyvalue). Default 16MiB.'),
   routes: z
     .array(Route)
     .max(LIMITS.routes, { error: `must have at most ${LIMITS.routes} routes` })
@@ -171,7 +167,9 @@ export const WorkloadSettings = z.strictObject({
     .describe('Routes beside the default ones (host NAME.localhost and path /NAME/*); their prefix is not stripped.'),
   reuse: wholeBetween(LIMITS.reuse.min, LIMITS.reuse.max)
     .optional()
-    .describe('Requests that one Wasm instance may serve before it is replaced. Default 1: a fresh one for each.'),
+    .describe(
+      'Requests that one Wasm instance may serve before it is replaced. Default 1: a fresh one for each. (Not for functions built from JavaScript.)',
+    ),
   min: wholeBetween(0, LIMITS.instances.max).optional().describe('Instances kept ready. Default 0: none when idle.'),
   max: wholeBetween(0, LIMITS.instances.max)
     .optional()

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { suite } from 'uvu';
@@ -85,6 +85,27 @@ test('a Hono app bundles', async () => {
   });
   const app = (await load((await bundle('index.ts')).source)).default as { fetch(request: Request): Response };
   assert.is(await (await app.fetch(new Request('http://x/'))).text(), 'hi');
+});
+
+test('a file that cannot be read is told as that, not as a fault of the source', async () => {
+  await files({ 'imports.ts': `import './held.ts';\n${handler}`, 'held.ts': '' });
+  // Root may read everything but what the system itself fails to give.
+  const root = process.getuid?.() === 0;
+  if (root) {
+    await rm(join(folder, 'held.ts'));
+    await symlink('/proc/self/mem', join(folder, 'held.ts'));
+  } else {
+    await chmod(join(folder, 'held.ts'), 0);
+  }
+  for (const entry of ['held.ts', 'imports.ts']) {
+    const error = await failure(entry);
+    assert.is(error.code, 'UNREADABLE', error.message);
+    const expected = root
+      ? /^\/proc\/\d+\/mem cannot be read: input\/output error$/
+      : /^held\.ts cannot be read: permission denied$/;
+    assert.match(error.what, expected);
+    assert.match(error.fix, /permissions/);
+  }
 });
 
 test('imports of WASI interfaces are left for the node to resolve', async () => {

@@ -147,6 +147,28 @@ test('a header that is none, or two bodies, are refused', async ({ start }) => {
   assert.is(node.requests.length, 0);
 });
 
+test('a method that is no word of HTTP is refused, and CONNECT as the gateway refuses it', async ({ start }) => {
+  const node = await start({});
+  for (const method of ['G T', '', 'GET\r\nX: y', 'GÉT', 'GET/']) {
+    const refused = await skerry(['invoke', 'x', '-X', method], { data: node.data });
+    assertFailure(refused, 'BAD_FLAG', 2, /^-X: .* must be one word/);
+  }
+  for (const method of ['CONNECT', 'connect']) {
+    const refused = await skerry(['invoke', 'x', '-X', method], { data: node.data });
+    assertFailure(refused, 'METHOD_NOT_OFFERED', 1, /the gateway does not offer CONNECT; use an ordinary HTTP method/);
+  }
+  assert.is(node.requests.length, 0);
+});
+
+test('an answer to HEAD of 400 or more exits 22 as any other', async ({ start }) => {
+  const node = await start({
+    'HEAD /v1/workloads/x/invoke/': (_request, response) => void response.writeHead(418).end(),
+  });
+  const result = await skerry(['invoke', 'x', '-X', 'HEAD'], { data: node.data });
+  assertFailure(result, 'ANSWERED', 22, /x answered 418/);
+  assert.is(result.stdout, '');
+});
+
 test('a reader that goes away ends it quietly', async ({ start }) => {
   const node = await start({
     'GET /v1/workloads/x/invoke/': (_request, response) => {

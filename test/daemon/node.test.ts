@@ -44,6 +44,17 @@ test('SIGTERM finishes the requests in flight, then ends with 0 and leaves no pi
   }
 });
 
+test('told to stop in the moment it is ready, it stops as cleanly', async () => {
+  const node = await startProcess();
+  try {
+    node.child.kill('SIGTERM');
+    assert.is(await node.ended, 0, node.output);
+    assert.not(existsSync(node.admin.socket));
+  } finally {
+    await discard(node);
+  }
+});
+
 test('a request that takes longer than the stop timeout is broken off, and the node ends all the same', async () => {
   const node = await startProcess({ args: ['--stop-timeout', '50ms'] });
   try {

@@ -346,6 +346,23 @@ test('invoke passes method, path, query, headers, body and status byte for byte'
   assertProblem(await invoke('/trap'), 500, 'FUNCTION_TRAPPED');
 });
 
+test('invoke with HEAD asks the function, and answers what it answered', async () => {
+  for (const where of [node.admin.socket, tcp]) {
+    const head = (path: string) =>
+      ask(where, {
+        method: 'HEAD',
+        path: `/v1/workloads/fn/invoke${path}`,
+        headers: where === tcp ? withToken() : {},
+      });
+    const teapot = await head('/status/418');
+    assert.is(teapot.status, 418);
+    assert.not('x-hono-already-sent' in teapot.headers);
+    assert.equal((await head('/cookies')).headers['set-cookie'], ['a=1; Path=/', 'b=2; HttpOnly']);
+    assert.is((await head('/trap')).status, 500);
+    assert.is((await ask(where, { method: 'HEAD', path: '/v1/node', headers: withToken() })).status, 200);
+  }
+});
+
 test("the node's own token is not passed on to a function", async () => {
   const answer = await ask(tcp, { path: '/v1/workloads/fn/invoke/headers', headers: withToken() });
   assert.is(answer.status, 200);

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { mendBindings } from './bindings.ts';
 import { removeOtherEngines } from './leftovers.ts';
 import { componentizeFolder, engineKey, features, worldName, worldText } from './toolchain.ts';
 
@@ -78,7 +79,7 @@ async function splice(folder: string): Promise<void> {
   const stock = await readFile(join(componentizeFolder, 'lib', 'starlingmonkey_embedding.wasm'));
   const spliced = splicer.spliceBindings(stock, features, worldText, undefined, worldName, false);
   await writeFile(join(folder, 'engine.wasm'), spliced.wasm);
-  await writeFile(join(folder, 'initializer.js'), spliced.jsBindings);
+  await writeFile(join(folder, 'initializer.js'), mendBindings(spliced.jsBindings));
   await writeFile(join(folder, 'environment.json'), JSON.stringify(environmentOf(spliced)));
 }
 

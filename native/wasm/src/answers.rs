@@ -36,6 +36,9 @@ impl NativeEngine {
     /// Hands over a piece of the answer's body; gives back a number of `body::Pushed`.
     #[napi(catch_unwind)]
     pub fn outbound_push(&self, slot: u32, call: u32, bytes: BufferSlice<'_>) -> u32 {
+        if let Some(request) = self.request(slot) {
+            request.note_received(bytes.len());
+        }
         let exchange = self.exchange(slot, call);
         exchange.map_or(Pushed::Unwanted, |exchange| exchange.body.push(Bytes::copy_from_slice(&bytes))) as u32
     }

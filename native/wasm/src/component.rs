@@ -128,20 +128,12 @@ fn in_the_background<R: Send>(work: impl FnOnce() -> R + Send) -> Result<R, rayo
         .num_threads(threads)
         .thread_name(|at| format!("skerry-compile-{at}"))
         .start_handler(|_| lower_priority())
-        .exit_handler(|_| mi_collect(true))
         .build()?;
     Ok(pool.install(work))
 }
 
-unsafe extern "C" {
-    /// Of mimalloc, whose crate has no name for it.
-    safe fn mi_collect(force: bool);
-}
-
 /// Gives what this process has freed back to the system.
 fn give_back_memory() {
-    mi_collect(true);
-    // Cranelift is Rust; what it calls in C is not.
     // SAFETY: malloc_trim may be called at any time.
     #[cfg(target_env = "gnu")]
     unsafe {

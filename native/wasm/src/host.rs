@@ -1,6 +1,7 @@
 //! What a guest finds around it: WASI with nothing granted, and the bounds on what it can make the host keep for it.
 
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wasmtime::component::{Linker, ResourceTable};
@@ -20,6 +21,9 @@ use crate::{keyvalue_draft, keyvalue_draft2, logging};
 
 /// Handles that one instance may hold. With `FIELDS` this bounds the host's memory for headers to 128 MiB.
 const HANDLES: usize = 2048;
+/// A body of 1 GiB makes room for all that the JavaScript engine leaves behind of it.
+const BYTES_PER_HANDLE: u64 = 4 << 10;
+const MORE_HANDLES: usize = 256 << 10;
 /// Bytes of one set of headers or trailers, as wasmtime-wasi-http counts them: names, values and their bookkeeping.
 const FIELDS: usize = 64 << 10;
 /// Bytes that one call may copy from the guest into the host.
@@ -37,6 +41,8 @@ pub struct Host {
     settings: Arc<Settings>,
     pub limits: Limits,
     pub current: Arc<Current>,
+    /// Bytes of bodies that its request was sent, see `Host::allow_handles`.
+    pub received: Arc<AtomicU64>,
     /// Set when the instance serves several requests at once.
     pub shared: Option<Arc<Shared>>,
     /// Whose they are.
@@ -91,6 +97,7 @@ impl Host {
             settings: settings.clone(),
             limits: Limits::new(settings.memory_limit),
             current,
+            received: request.received.clone(),
             shared: None,
             tasks: Tasks::default(),
         };
@@ -118,14 +125,28 @@ impl Host {
     }
 }
 
+impl Host {
+    /// The JavaScript engine leaves a handle behind for each 8 KiB that it reads of a body: what was sent to the guest
+    /// raises what it may hold.
+    fn allow_handles(&mut self) {
+        let received = self.received.load(Ordering::Relaxed);
+        if received > 0 {
+            let more = usize::try_from(received / BYTES_PER_HANDLE).unwrap_or(MORE_HANDLES);
+            self.table.set_max_capacity(HANDLES + more.min(MORE_HANDLES));
+        }
+    }
+}
+
 impl WasiView for Host {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.allow_handles();
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
 impl WasiHttpView for Host {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.allow_handles();
         WasiHttpCtxView { hooks: &mut self.outgoing, table: &mut self.table, ctx: &mut self.http }
     }
 }

@@ -78,9 +78,11 @@ struct Waiting {
 impl Kept {
     /// An instance for a request, if one waits.
     pub fn take(&self, engine: &Engine, request: &Arc<Request>) -> Option<Instance> {
-        let (_, instance) = self.lock().instances.pop_back()?;
+        let (_, mut instance) = self.lock().instances.pop_back()?;
         engine.kept.give_back(instance.weight);
-        instance.store.data().current.set(Some(request.clone()));
+        let host = instance.store.data_mut();
+        host.current.set(Some(request.clone()));
+        host.received = request.received.clone();
         request.function.figures.note_reused();
         Some(instance)
     }

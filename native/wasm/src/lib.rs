@@ -59,11 +59,6 @@ use crate::latin1::Latin1;
 use crate::outbox::{Event, Outbox, flag};
 use crate::request::Request;
 
-/// A request makes and frees some hundred small pieces of memory, on one thread for another: this allocator is made for
-/// that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The version of wasmtime, from the lock file that this library was built with.
 #[napi]
 pub fn version() -> &'static str {
@@ -268,8 +263,10 @@ impl NativeEngine {
     /// Hands over a piece of the request's body; gives back a number of `body::Pushed`.
     #[napi(catch_unwind)]
     pub fn push(&self, slot: u32, bytes: BufferSlice<'_>) -> u32 {
-        let body = self.body(slot);
-        body.map_or(Pushed::Unwanted, |body| body.push(Bytes::copy_from_slice(&bytes))) as u32
+        let Some(request) = self.request(slot) else { return Pushed::Unwanted as u32 };
+        let Some(body) = &request.body else { return Pushed::Unwanted as u32 };
+        request.note_received(bytes.len());
+        body.push(Bytes::copy_from_slice(&bytes)) as u32
     }
 
     /// Ends the request's body; `trailers` are packed like headers, empty for none.

@@ -25,6 +25,10 @@ use crate::request::Request;
 const CHUNK: usize = 64 << 10;
 const CHUNKS: usize = 2;
 
+/// Bytes that are taken of a body that nobody wants: as many as one request may send. A guest that writes without end then
+/// hears that it may stop.
+const SWALLOWED: usize = 256 << 20;
+
 pub struct Outgoing {
     current: Arc<Current>,
     /// Whose the next request is, where that is known better; the inner one is missing when nobody waits for it.
@@ -57,7 +61,10 @@ impl WasiHttpHooks for Outgoing {
         };
         match Calls::send(&serving) {
             Ok((call, exchange)) => Box::new(send(call, exchange, request, options.unwrap_or_default())),
-            Err(error) => Box::new(future::ready(Err(error))),
+            Err(error) => Box::new(async move {
+                tokio::spawn(swallow(request.into_body()));
+                Err(error)
+            }),
         }
     }
 
@@ -85,14 +92,23 @@ async fn send(
     let (parts, body) = request.into_parts();
     let mut head = Some(pack(&parts, &options)?);
     let mut upload = Upload { body: Some(body), exchange: exchange.clone(), line: call.line().clone() };
-    let response = poll_fn(|cx| {
+    let answered = poll_fn(|cx| {
         exchange.register(cx);
         if let Poll::Ready(Err(error)) = upload.poll(head.take(), cx) {
             return Poll::Ready(Err(error));
         }
         exchange.poll_head()
     })
-    .await?;
+    .await;
+    let response = match answered {
+        Ok(response) => response,
+        Err(error) => {
+            if let Some(body) = upload.body {
+                tokio::spawn(swallow(body));
+            }
+            return Err(error);
+        }
+    };
     let body = StreamEnd::new(exchange.body.clone(), call).boxed_unsync();
     let io: Io = match upload.body {
         None => Box::new(future::ready(Ok(()))),
@@ -102,6 +118,18 @@ async fn send(
         })),
     };
     Ok((response.map(|()| body), io))
+}
+
+/// Takes a body that nobody wants, as far as the guest writes it: many guests write all of theirs before they look for the
+/// answer, and would never see it if writing failed. It ends with the guest.
+async fn swallow(mut body: WasiBody) {
+    let mut left = SWALLOWED;
+    while let Some(Ok(frame)) = body.frame().await {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        if left == 0 {
+            break;
+        }
+    }
 }
 
 /// The body of an outbound request on its way to Node.
@@ -122,7 +150,9 @@ impl Upload {
         while let Some(body) = &mut self.body {
             // The answer came before the body was sent, or Node takes no more of it.
             if self.exchange.is_unwanted() {
-                self.body = None;
+                if let Some(body) = self.body.take() {
+                    tokio::spawn(swallow(body));
+                }
                 outcome = Poll::Ready(Ok(()));
                 break;
             }

@@ -30,6 +30,8 @@ pub struct Request {
     pub outbox: Arc<Outbox>,
     reply: Mutex<Reply>,
     stop: AtomicU8,
+    /// Bytes of bodies that it was sent: its own, and those of answers to its outbound requests.
+    pub received: Arc<AtomicU64>,
     /// CPU time that it used so far in nanoseconds, up to its last turn.
     cpu: AtomicU64,
     /// It was put into the run queue.
@@ -64,6 +66,7 @@ impl Request {
             outbox,
             reply: Mutex::default(),
             stop: AtomicU8::new(RUN),
+            received: Arc::default(),
             cpu: AtomicU64::new(0),
             begun: AtomicBool::new(false),
             slices: AtomicU32::new(0),
@@ -145,6 +148,11 @@ impl Request {
     /// Time slices that it used up.
     pub fn slices(&self) -> u32 {
         self.slices.load(Ordering::Relaxed)
+    }
+
+    /// Notes that so many bytes of a body were sent to the guest.
+    pub fn note_received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Adds CPU time of one turn, in nanoseconds.

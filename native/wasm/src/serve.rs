@@ -37,11 +37,15 @@ pub async fn serve(
     function.figures.note_peak(instance.store.data().limits.peak());
     let whole = served.is_ok();
     let result = served.or_else(|error| outcome(error, &instance.store, &request));
-    // Said before the store is dropped: the client need not wait for the instance to be taken down.
-    request.finish(result.clone());
     // One that failed, or was left by an exit, may be in any state.
-    if whole {
+    if whole && function.settings.reuse > 1 {
+        // Before the last word: the client's next request may use it.
         Kept::put(&engine, &function, instance);
+        request.finish(result.clone());
+    } else {
+        // Before the instance is taken down: the client need not wait for that.
+        request.finish(result.clone());
+        drop(instance);
     }
     result
 }

@@ -43,6 +43,8 @@ pub struct Crowd(Mutex<Vec<Arc<Shared>>>);
 impl Crowd {
     /// Hands a request to an instance that has room for it, or to a new one.
     pub fn serve(engine: &Arc<Engine>, function: &Arc<Function>, job: Job) {
+        // While it waits for a busy instance too.
+        engine.clock.watch(&job.request);
         let mut instances = function.crowd.lock();
         instances.retain(|shared| !shared.is_closed());
         let threads = engine.queue.threads();
@@ -127,6 +129,10 @@ impl Shared {
         self.lock().closed
     }
 
+    #[allow(
+        clippy::result_large_err,
+        reason = "a job that is not taken is moved back, which is cheaper than a box for each"
+    )]
     fn offer(&self, job: Job, reuse: u32) -> Result<(), Job> {
         let mut state = self.lock();
         if state.closed || state.load() >= AT_ONCE {
@@ -264,7 +270,6 @@ async fn serve_all(
                 if served > 1 {
                     shared.function.figures.note_reused();
                 }
-                engine.clock.watch(&job.request);
                 accessor.with(|mut access| access.data_mut().current.set(Some(job.request.clone())));
                 calls.push(call(accessor, service, job));
                 continue;

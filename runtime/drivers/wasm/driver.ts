@@ -1,7 +1,7 @@
 /** The driver of the lightest sandbox: WebAssembly components, on one of two engines. */
 import { readFile } from 'node:fs/promises';
 import type { ContentStore } from '../../../images/store/index.ts';
-import { inspectComponent, unofferedImports } from '../../../images/wasm/component.ts';
+import { inspectComponent, servesOneRequest, unofferedImports } from '../../../images/wasm/component.ts';
 import type { Driver, Instance, Probe, Progress } from '../../driver.ts';
 import { type EgressOptions, openEgressClient } from '../../egress/client.ts';
 import type { KeyValueStore } from '../../keyvalue/store.ts';
@@ -11,7 +11,7 @@ import type { Limits, Revision } from '../../workload/revision.ts';
 import type { ComponentFile, FunctionSettings, WasmEngine, WasmFunction } from './engine.ts';
 import { wasmErrors } from './errors.ts';
 import { WasmInstance } from './instance.ts';
-import { importsOf, OFFERED_IMPORTS } from './offer.ts';
+import { OFFERED_IMPORTS } from './offer.ts';
 
 export interface WasmDriverOptions {
   readonly engine: WasmEngine;
@@ -58,10 +58,9 @@ export class WasmDriver implements Driver {
     }
     const missing = unofferedImports(found.info, OFFERED_IMPORTS);
     if (missing.length > 0) throw wasmErrors.IMPORT_NOT_OFFERED(name, missing.join(', '));
-    const lacking = unofferedImports(found.info, importsOf(this.#engine.name));
-    if (lacking.length > 0) throw wasmErrors.ENGINE_LACKS_IMPORT(name, lacking.join(', '), this.#engine.name);
     if (found.info.handler === null) throw wasmErrors.NO_HTTP_HANDLER(name);
     if (found.info.handler === 'p3' && this.#engine.name === 'jco') throw wasmErrors.ENGINE_LACKS_P3(name);
+    if (revision.reuse > 1 && servesOneRequest(found.info)) throw wasmErrors.REUSE_NOT_POSSIBLE(name, revision.reuse);
     progress(`compiling for ${this.#engine.version}`);
     await this.#engine.compile(file);
     // Loading tells what compiling does not: an import that does not link, memory above the limit.

@@ -27,16 +27,16 @@ export const wasmErrors = defineErrors({
     what: (name: string) => `${name} exports no HTTP handler`,
     fix: 'export wasi:http/incoming-handler@0.2.x (or wasi:http/handler@0.3.x): in JavaScript a default export { fetch }',
   },
-  ENGINE_LACKS_IMPORT: {
-    status: 400,
-    what: (name: string, imports: string, engine: string) =>
-      `${name} imports what the ${engine} engine lacks: ${imports}`,
-    fix: 'run the node on the native engine: `npm run build`, then start it again',
-  },
   ENGINE_LACKS_P3: {
     status: 400,
     what: (name: string) => `${name} is a WASI 0.3 component, which the jco engine cannot run on this Node.js`,
     fix: 'run the node on the native engine: `npm run build`, then start it again',
+  },
+  REUSE_NOT_POSSIBLE: {
+    status: 400,
+    what: (name: string, reuse: number) =>
+      `${name} cannot serve ${reuse} requests with one instance: it was made from JavaScript, whose engine serves one request and no more`,
+    fix: 'deploy it without --reuse',
   },
   MEMORY_BELOW_INITIAL: {
     status: 400,

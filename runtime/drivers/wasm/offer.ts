@@ -1,5 +1,4 @@
 import type { ImportOffer } from '../../../images/wasm/component.ts';
-import type { EngineName } from './engine.ts';
 
 const p2: readonly ImportOffer[] = [
   { package: 'wasi:cli', interfaces: '*', version: '0.2' },
@@ -30,16 +29,8 @@ const services: readonly ImportOffer[] = [
   { package: 'wasi:logging', interfaces: ['logging'], version: '' },
 ];
 
-/** Toolchains for 0.3 still import some interfaces of 0.2. */
-const wasi: readonly ImportOffer[] = [...p2, ...p3];
-
 /**
- * What a component may import: the interfaces that an engine of Skerry's links. To be linked is not to be granted anything:
- * files, sockets and names that a workload was not given are refused when it asks for them.
+ * What a component may import: the interfaces that the engines of Skerry's link. To be linked is not to be granted anything:
+ * files, sockets, names and destinations that a workload was not given are refused when it asks for them.
  */
-export const OFFERED_IMPORTS: readonly ImportOffer[] = [...wasi, ...services];
-
-/** The part of them that one engine links. */
-export function importsOf(engine: EngineName): readonly ImportOffer[] {
-  return engine === 'wasmtime' ? OFFERED_IMPORTS : wasi;
-}
+export const OFFERED_IMPORTS: readonly ImportOffer[] = [...p2, ...p3, ...services];

@@ -1,8 +1,10 @@
 // These come first: they change what the function's module sees while it runs its top level.
+import './realm.js';
 import './prelude.js';
+import './fetch.js';
 import './top-level.js';
 
-import { getEnvironment } from 'wasi:cli/environment@0.2.10';
+import { getAll } from 'wasi:config/store@0.2.0-rc.1';
 import * as module from './function.js';
 import { listeners } from './prelude.js';
 import { beginServing } from './top-level.js';
@@ -12,12 +14,12 @@ function handlerOf(exported) {
   return typeof exported === 'function' ? exported : null;
 }
 
-let environment;
+let configuration;
 
-/** The values of `--env`. Read at the first request: while the component is built there are none. */
+/** The values of `--env` and `--secret`. Read at the first request: while the component is built there are none. */
 function env() {
-  environment ??= Object.fromEntries(getEnvironment());
-  return environment;
+  configuration ??= Object.fromEntries(getAll());
+  return configuration;
 }
 
 const handler = handlerOf(module.default);

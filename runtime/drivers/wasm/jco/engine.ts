@@ -8,7 +8,9 @@ import { componentShape } from '../../../../images/wasm/component-shape.ts';
 import type { ComponentFile, EngineOptions, FunctionSettings, WasmEngine, WasmFunction } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
 import { formatBytes } from '../format-bytes.ts';
+import { outboundGrant } from '../outbound-grant.ts';
 import { TranspileCache } from './cache.ts';
+import { allowExtendedConst } from './extended-const.ts';
 import { JcoFunction } from './function.ts';
 import { assemble } from './loaded.ts';
 import { Pool } from './pool.ts';
@@ -26,6 +28,7 @@ function jcoVersion(): string {
 }
 
 export async function openJcoEngine(options: EngineOptions): Promise<WasmEngine> {
+  allowExtendedConst();
   await mkdir(options.cacheDir, { recursive: true, mode: 0o700 });
   return new JcoEngine(options);
 }
@@ -79,6 +82,8 @@ class JcoEngine implements WasmEngine {
         component: component.digest,
         ...(await loaded.code),
         env: Object.entries(settings.env),
+        config: Object.entries(settings.config),
+        outbound: outboundGrant(settings.egress),
         reuse: settings.reuse,
       };
       const made: JcoFunction = new JcoFunction(code, settings, this.#pool, () => {

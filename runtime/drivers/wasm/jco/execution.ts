@@ -4,10 +4,10 @@ import type { Exchange, FlatHeaders } from '../../../exchange.ts';
 import { wasmErrors } from '../errors.ts';
 import { formatBytes } from '../format-bytes.ts';
 import { LastWords } from '../last-words.ts';
+import { GuestCalls, type Services } from './guest-calls.ts';
 import type { GuestWorker, Job } from './guest-worker.ts';
 import type { Pool } from './pool.ts';
 import {
-  bodyWindow,
   type CodeMessage,
   type DoneMessage,
   type Failure,
@@ -16,6 +16,7 @@ import {
   type RunFigures,
   smallBody,
 } from './protocol.ts';
+import { RequestBody } from './request-body.ts';
 
 /** How long a guest may go on after its client has left, in milliseconds. */
 const leaveGrace = 100;
@@ -29,14 +30,17 @@ const lingerTime = 5;
  * goes out whole, with its length, and a guest that fails by then is told as that.
  */
 const holdTime = 20;
-/** How long a small body is waited for before the guest starts without it, in milliseconds. */
-const gatherTime = 5;
+/** How often a worker is asked whether it has begun, where the guest's CPU time has a limit, in milliseconds. */
+const beginTime = 20;
 
 export interface ExecutionOwner {
   output(stream: 'stdout' | 'stderr', data: Uint8Array): void;
   /** No worker is at it any more. `figures` is null when none ever was; of a run broken off its memory is not known. */
   done(figures: (RunFigures & Partial<Pick<DoneMessage, 'memoryBytes'>>) | null): void;
   readonly memoryBytes: number;
+  /** CPU time that the run may use, in milliseconds. */
+  readonly cpuTimeMs: number | undefined;
+  readonly services: Services;
 }
 
 /** An answer that nobody has seen yet, as far as the guest has given it. */
@@ -52,6 +56,8 @@ interface HeldAnswer {
 export class Execution implements Job {
   readonly code: CodeMessage;
   readonly #exchange: Exchange;
+  /** Null when the request has none. */
+  readonly #body: RequestBody | null;
   readonly #pool: Pool;
   readonly #owner: ExecutionOwner;
   readonly #result: Promise<void>;
@@ -61,21 +67,15 @@ export class Execution implements Job {
   #worker: GuestWorker | null = null;
   /** The worker has no more part in it. */
   #over = false;
+  /** What the guest has asked of this thread; null until it asks. */
+  #asked: GuestCalls | null = null;
   readonly #lastWords = new LastWords();
   readonly #deadline: NodeJS.Timeout;
   #grace: NodeJS.Timeout | null = null;
-  #gather: NodeJS.Timeout | null = null;
   #linger: NodeJS.Timeout | null = null;
   #hold: NodeJS.Timeout | null = null;
+  #cpu: NodeJS.Timeout | null = null;
   #submitted = false;
-
-  // The request's body: what came before the worker took it, and what the worker has not read.
-  #early: Uint8Array[] = [];
-  #earlyBytes = 0;
-  #unread = 0;
-  #paused = false;
-  #bodyEnd: 'open' | 'whole' | 'broken' | 'none' = 'none';
-  #trailers: FlatHeaders | null = null;
 
   // The answer: what is held back for what may follow at once, and pieces that wait for the client.
   #held: HeldAnswer | null = null;
@@ -85,6 +85,7 @@ export class Execution implements Job {
 
   constructor(exchange: Exchange, code: CodeMessage, pool: Pool, owner: ExecutionOwner) {
     this.#exchange = exchange;
+    this.#body = exchange.body && new RequestBody(exchange.body);
     this.code = code;
     this.#pool = pool;
     this.#owner = owner;
@@ -97,7 +98,8 @@ export class Execution implements Job {
 
   start(): Promise<void> {
     this.#exchange.reply.onDrain(() => this.#drained());
-    this.#openBody();
+    if (this.#body) this.#body.open(() => this.#submit());
+    else this.#submit();
     this.#exchange.onAbort(() => this.#left());
     return this.#result;
   }
@@ -107,89 +109,44 @@ export class Execution implements Job {
     this.#abandon(error);
   }
 
-  // The request's body.
-
-  #openBody(): void {
-    const source = this.#exchange.body;
-    if (!source) return this.#submit();
-    this.#bodyEnd = 'open';
-    const small = source.length !== null && source.length <= smallBody;
-    if (!small) this.#submit();
-    else this.#gather = setTimeout(() => this.#submit(), gatherTime);
-    source.open({
-      chunk: (data) => this.#bodyChunk(data),
-      end: (trailers) => {
-        this.#bodyEnd = 'whole';
-        this.#trailers = trailers;
-        if (this.#worker && !this.#over) this.#worker.post({ kind: 'end', run: this.#worker.run, trailers });
-        this.#submit();
-      },
-      error: () => {
-        this.#bodyEnd = 'broken';
-        if (this.#worker && !this.#over) this.#worker.post({ kind: 'broken', run: this.#worker.run });
-        this.#submit();
-      },
-    });
-  }
-
-  #bodyChunk(data: Uint8Array): void {
-    if (data.byteLength === 0 || this.#over) return;
-    this.#unread += data.byteLength;
-    if (this.#worker) this.#sendChunk(data);
-    else {
-      this.#early.push(data);
-      this.#earlyBytes += data.byteLength;
-    }
-    if (this.#unread >= bodyWindow && !this.#paused) {
-      this.#paused = true;
-      this.#exchange.body!.pause();
-    }
-  }
-
-  #sendChunk(data: Uint8Array): void {
-    // An exact copy: a view's whole buffer would travel with it, and a Buffer shares its own with others.
-    const copy = Uint8Array.prototype.slice.call(data);
-    this.#worker!.post({ kind: 'chunk', run: this.#worker!.run, data: copy }, [copy.buffer as ArrayBuffer]);
-  }
-
-  #wasRead(bytes: number): void {
-    this.#unread -= bytes;
-    if (!this.#paused || this.#unread > bodyWindow / 2) return;
-    this.#paused = false;
-    this.#exchange.body!.resume();
-  }
-
   // The worker.
 
   #submit(): void {
     if (this.#submitted || this.#settled) return;
     this.#submitted = true;
-    if (this.#gather) clearTimeout(this.#gather);
+    this.#body?.settle();
     this.#pool.submit(this);
   }
 
   begin(worker: GuestWorker): void {
     this.#worker = worker;
+    this.#watchCpu(worker);
     const { id, method, scheme, authority, target, headers } = this.#exchange;
-    const small = this.#bodyEnd === 'whole' && this.#earlyBytes <= smallBody;
-    const whole = small ? Uint8Array.prototype.slice.call(Buffer.concat(this.#early)) : null;
+    const { body, trailers } = this.#body?.first() ?? { body: null, trailers: null };
+    const whole = body instanceof Uint8Array;
     worker.post(
       {
         kind: 'run',
         run: worker.run,
         code: this.code.code,
         head: { id, method, scheme, authority, target, headers },
-        body: whole ?? (this.#bodyEnd === 'none' ? null : 'stream'),
-        trailers: this.#trailers,
+        body,
+        trailers,
       },
-      whole ? [whole.buffer as ArrayBuffer] : [],
+      whole ? [body.buffer] : [],
     );
-    const early = this.#early;
-    this.#early = [];
-    if (small || this.#bodyEnd === 'none') return;
-    for (const data of early) this.#sendChunk(data);
-    if (this.#bodyEnd === 'whole') worker.post({ kind: 'end', run: worker.run, trailers: this.#trailers });
-    if (this.#bodyEnd === 'broken') worker.post({ kind: 'broken', run: worker.run });
+    this.#body?.flow(worker, whole);
+  }
+
+  /** The guest cannot have used more than has passed: to look again when it could have is soon enough. */
+  #watchCpu(worker: GuestWorker, from: number | null = null): void {
+    const { cpuTimeMs } = this.#owner;
+    if (cpuTimeMs === undefined || this.#over) return;
+    // A thread that has just been started, or has to take in the code first, is not the guest's doing.
+    const began = from ?? (worker.begun ? performance.now() - worker.since : null);
+    const left = began === null ? Math.min(cpuTimeMs, beginTime) : cpuTimeMs - (worker.soFar().busyMs - began);
+    if (left <= 0) return this.#abandon(wasmErrors.FUNCTION_CPU());
+    this.#cpu = setTimeout(() => this.#watchCpu(worker, began), Math.ceil(left));
   }
 
   message(message: FromWorker): void {
@@ -207,15 +164,24 @@ export class Execution implements Job {
         if (!this.#settled) this.#exchange.reply.informational(message.status, message.headers);
         return;
       case 'read':
-        return this.#wasRead(message.bytes);
+        return this.#body?.wasRead(message.bytes);
       case 'unread':
-        return this.#exchange.body?.cancel();
+        return this.#body?.cancel();
       case 'output':
         this.#lastWords.hear(message.stream, message.data);
         return this.#owner.output(message.stream, message.data);
+      case 'outbound':
+      case 'keyvalue':
+        return this.#calls().take(message);
       case 'done':
         return this.#done(message);
     }
+  }
+
+  #calls(): GuestCalls {
+    const note = (text: string) => this.#owner.output('stderr', Buffer.from(`[skerry] ${text}\n`));
+    this.#asked ??= new GuestCalls(this.#worker!, this.#owner.services, this.#exchange.deadline, note);
+    return this.#asked;
   }
 
   #done(message: DoneMessage): void {
@@ -251,7 +217,9 @@ export class Execution implements Job {
     if (this.#over) return;
     this.#over = true;
     if (this.#grace) clearTimeout(this.#grace);
-    this.#exchange.body?.cancel();
+    if (this.#cpu) clearTimeout(this.#cpu);
+    this.#body?.close();
+    this.#asked?.close();
     this.#owner.done(figures);
     if (this.#settled) clearTimeout(this.#deadline);
   }
@@ -345,6 +313,8 @@ export class Execution implements Job {
     if (this.#settled) return;
     if (!this.#worker) return this.#abandon(null);
     if (this.#over) return this.#settle(null);
+    // What the guest has under way outside need not wait for its end.
+    this.#asked?.close();
     this.#worker.leave();
     this.#grace = setTimeout(() => this.#abandon(null), leaveGrace);
   }
@@ -364,7 +334,7 @@ export class Execution implements Job {
     if (this.#settled) return;
     this.#settled = true;
     this.#dropHeld();
-    if (this.#gather) clearTimeout(this.#gather);
+    this.#body?.settle();
     if (this.#linger) clearTimeout(this.#linger);
     // A guest may go on after its answer, until the deadline.
     if (this.#over) clearTimeout(this.#deadline);

@@ -37,6 +37,8 @@ export class JcoFunction implements WasmFunction {
     this.#requests++;
     const owner: ExecutionOwner = {
       memoryBytes: this.#settings.limits.memoryBytes,
+      cpuTimeMs: this.#settings.limits.cpuTimeMs,
+      services: this.#settings,
       output: (stream, data) => this.#settings.output({ stream, requestId: exchange.id, data }),
       done: (figures) => {
         this.#running.delete(execution);

@@ -3,8 +3,8 @@
  * sees them, and a list may name the same bytes many times over: without a bound, 64 MiB of guest become gigabytes here.
  */
 
-/** Bytes lifted in one call; an element of a list counts as `elementBytes` on top of what it holds. */
-const callLimit = 4 * 1024 * 1024;
+/** Bytes lifted in one call, as many as on the native engine; an element of a list counts as `elementBytes` on top of what it holds. */
+const callLimit = 8 * 1024 * 1024;
 const elementBytes = 64;
 
 const definitions = `

@@ -78,12 +78,18 @@ export class GuestWorker {
     return Atomics.load(this.#cells, cell.kept) * pageBytes;
   }
 
+  /** The worker is at the present run. */
+  get begun(): boolean {
+    return Atomics.load(this.#cells, cell.making) !== making.notBegun;
+  }
+
   /** What the present run has taken so far, for one that does not come to its end. */
   soFar(): RunFigures {
     const busy = Atomics.load(this.#cells, cell.busy);
     const resumed = Atomics.load(this.#cells, cell.resumed);
     const made = Atomics.load(this.#cells, cell.making);
-    const sinceResumed = this.waiting ? 0 : Math.max(0, performance.now() - this.since - resumed / 1000);
+    const rests = this.waiting || !this.begun;
+    const sinceResumed = rests ? 0 : Math.max(0, performance.now() - this.since - resumed / 1000);
     return {
       busyMs: busy / 1000 + sinceResumed,
       makingMs: made > making.underWay ? made / 1000 : null,
@@ -101,7 +107,8 @@ export class GuestWorker {
     this.since = performance.now();
     this.#worker.ref();
     this.give(job.code);
-    for (const each of [cell.taken, cell.busy, cell.resumed, cell.making]) Atomics.store(this.#cells, each, 0);
+    for (const each of [cell.taken, cell.busy, cell.resumed]) Atomics.store(this.#cells, each, 0);
+    Atomics.store(this.#cells, cell.making, making.notBegun);
     this.#runs++;
     job.begin(this);
   }

@@ -5,13 +5,14 @@ import type { MemoryPool } from './memory-pool.ts';
 import type { CodeMessage, CodeModule, Failure, RunMessage } from './protocol.ts';
 import { Answer } from './wasi/answer.ts';
 import { setEnvironment } from './wasi/cli.ts';
+import { setConfiguration } from './wasi/config.ts';
 import { CurrentRun, setCurrentRun } from './wasi/current-run.ts';
 import { RunFailure } from './wasi/failure.ts';
 import { HandleBudget, setHandleBudget } from './wasi/handle.ts';
 import { IncomingRequest } from './wasi/http-incoming.ts';
 import { ResponseOutparam } from './wasi/http-response.ts';
 import { imports } from './wasi/imports.ts';
-import { RequestBody } from './wasi/request-body.ts';
+import { requestBody } from './wasi/request-body.ts';
 import { failedGrows, hostMemory, hostModule, knownPages, startFunction } from './wasm-instrument.ts';
 
 type Handler = { handle(request: IncomingRequest, out: ResponseOutparam): void };
@@ -102,12 +103,13 @@ export class Instance {
 
 /** Serves one request, from the instance kept for it or a new one, and tells how it went. */
 export function serve(channel: Channel, code: Code, message: RunMessage, memories: MemoryPool): void {
-  const body = new RequestBody(channel, message);
+  const body = requestBody(channel, message);
   const run: CurrentRun = new CurrentRun(
     channel,
     message,
     body,
     new Answer(channel, message, (failure) => run.failed(failure)),
+    code.message,
   );
   setCurrentRun(run);
   const instance = code.instance ?? new Instance();
@@ -115,6 +117,7 @@ export function serve(channel: Channel, code: Code, message: RunMessage, memorie
   code.instance = null;
   channel.begin(!fresh);
   setEnvironment(code.message.env);
+  setConfiguration(code.message.config);
   setHandleBudget(instance.handles);
   let failure: Failure | null = null;
   let returned = false;
@@ -131,6 +134,7 @@ export function serve(channel: Channel, code: Code, message: RunMessage, memorie
     failure = explain(run, error, instance.wantedMemory);
   }
   setCurrentRun(null);
+  run.calls.over = true;
   run.output.flush();
   channel.post({
     kind: 'done',

@@ -3,7 +3,7 @@
  * for something outside, or has run for long, leaves its place to the next, so that neither sleepers nor loops hold up
  * other functions.
  */
-import { availableParallelism } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import { GuestWorker, type Job } from './guest-worker.ts';
 import type { CodeMessage } from './protocol.ts';
 
@@ -14,10 +14,17 @@ const lookEvery = 5;
 /** A worker beyond the fewest that has been idle for so long (milliseconds) is ended. */
 const idleTime = 10_000;
 
+/** Bytes that an idle worker takes, in round figures. */
+const workerBytes = 10 * 2 ** 20;
+/**
+ * Workers at most: those beyond the cores are for guests that wait, for another server or another function of this node, and
+ * hold theirs meanwhile. Together they take a sixteenth of the machine's memory.
+ */
+const most = Math.max(16, Math.min(64, Math.floor(totalmem() / 16 / workerBytes)));
+
 export class Pool {
   readonly #cores = Math.max(2, availableParallelism());
   readonly #fewest = Math.max(2, Math.min(4, availableParallelism()));
-  readonly #most = Math.max(8, 4 * availableParallelism());
   readonly #workers = new Set<GuestWorker>();
   /** Used last at the end. */
   readonly #idle: GuestWorker[] = [];
@@ -116,7 +123,7 @@ export class Pool {
   /** Starting a worker takes tens of milliseconds: one is always ready or on its way, while there may be more. */
   #keepReady(): void {
     if (this.#closed) return;
-    if (this.#idle.length + this.#starting === 0 && this.#workers.size < this.#most) this.#startOne();
+    if (this.#idle.length + this.#starting === 0 && this.#workers.size < most) this.#startOne();
     while (this.#workers.size < this.#fewest) this.#startOne();
   }
 

@@ -3,6 +3,8 @@
  * may be blocked in it, so it reads its port by hand; cells of shared memory carry what must not need a message.
  */
 import type { FlatHeaders } from '../../../exchange.ts';
+import type { OutboundGrant } from '../outbound-grant.ts';
+import type { GuestCall, GuestCallAnswer } from './guest-call-protocol.ts';
 
 /** Cells of the shared `Int32Array` of a worker. */
 export const cell = {
@@ -25,7 +27,7 @@ export const cell = {
 export const cellCount = 8;
 
 /** The instance of a run has served before; or is not made yet. */
-export const making = { reused: -1, underWay: 0 } as const;
+export const making = { notBegun: -2, reused: -1, underWay: 0 } as const;
 
 /** Bytes of a page of memory. */
 export const pageBytes = 65_536;
@@ -38,6 +40,11 @@ export const pieceCost = 512;
 export const smallBody = 64 * 1024;
 /** Bytes of output kept from a guest for one request. */
 export const outputLimit = 64 * 1024;
+
+/** The bytes in a buffer of their own: a view's whole buffer would travel with it, and a Buffer shares its own with others. */
+export function exactCopy(data: Uint8Array): Uint8Array<ArrayBuffer> {
+  return Uint8Array.prototype.slice.call(data) as Uint8Array<ArrayBuffer>;
+}
 
 export interface WorkerData {
   readonly cells: Int32Array;
@@ -74,6 +81,9 @@ export interface CodeMessage {
   readonly glue: string | null;
   readonly modules: readonly CodeModule[];
   readonly env: readonly (readonly [string, string])[];
+  /** What wasi:config tells it. */
+  readonly config: readonly (readonly [string, string])[];
+  readonly outbound: OutboundGrant;
   /** Requests that one instance serves. */
   readonly reuse: number;
 }
@@ -91,6 +101,7 @@ export interface RunMessage {
 export type ToWorker =
   | CodeMessage
   | RunMessage
+  | GuestCallAnswer
   | { readonly kind: 'drop'; readonly code: number }
   | { readonly kind: 'chunk'; readonly run: number; readonly data: Uint8Array }
   | { readonly kind: 'end'; readonly run: number; readonly trailers: FlatHeaders | null }
@@ -128,6 +139,7 @@ export interface DoneMessage extends RunFigures {
 export type FromWorker =
   | { readonly kind: 'ready' }
   | DoneMessage
+  | GuestCall
   | { readonly kind: 'informational'; readonly run: number; readonly status: number; readonly headers: FlatHeaders }
   /** The answer's head, with what there is of its body; `end` when that is all. */
   | {

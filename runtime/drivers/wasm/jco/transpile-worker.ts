@@ -1,8 +1,9 @@
 /** A thread that transpiles one component and ends: jco works for seconds on a large one and must not hold up the node. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { transpile } from '@bytecodealliance/jco';
-import { inspectComponent } from '../../../../images/wasm/component.ts';
+import { inspectComponent, unofferedImports } from '../../../../images/wasm/component.ts';
 import { componentShape } from '../../../../images/wasm/component-shape.ts';
+import { OFFERED_IMPORTS } from '../offer.ts';
 import { asScript } from './glue.ts';
 import { guard } from './glue-guards.ts';
 import { slim } from './glue-slim.ts';
@@ -54,20 +55,21 @@ function checkSurface(component: Uint8Array): void {
   const { imports, exports, handler } = found.info;
   const p3 = /^wasi:[a-z-]+\/[a-z-]+@0\.3\./;
   if ([...imports, ...exports].some((name) => p3.test(name))) throw new Refused({ code: 'ENGINE_LACKS_P3' });
-  const missing = imports.filter((name) => !isOffered(name));
+  const missing = unofferedImports(found.info, OFFERED_IMPORTS);
   if (missing.length > 0) throw new Refused({ code: 'IMPORT_NOT_OFFERED', why: missing.map(printable).join(', ') });
   if (handler !== 'p2') throw new Refused({ code: 'NO_HTTP_HANDLER' });
-}
-
-/** What has a shim here; a name may carry the series of its version alone. */
-function isOffered(name: string): boolean {
-  const match = /^(wasi:[a-z-]+\/[a-z-]+)@0\.2(?:\.\d+)?$/.exec(name);
-  return match !== null && Object.hasOwn(offered, match[1]!);
 }
 
 function printable(name: string): string {
   return JSON.stringify(name).slice(1, -1).slice(0, 200);
 }
+
+/** Shims that are for one version alone: jco leaves the version out of a name unless it is told otherwise. */
+const versioned = Object.fromEntries(
+  Object.keys(offered)
+    .filter((name) => name.includes('@'))
+    .map((name) => [name, name]),
+);
 
 async function generate(component: Uint8Array) {
   try {
@@ -76,6 +78,7 @@ async function generate(component: Uint8Array) {
       instantiation: 'sync',
       base64Cutoff: 0,
       nodejsCompat: false,
+      map: versioned,
     });
   } catch (error) {
     const text = error instanceof Error ? error.message : String((error as { payload?: unknown })?.payload ?? error);

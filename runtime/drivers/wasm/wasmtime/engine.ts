@@ -1,7 +1,7 @@
 /** The wasmtime engine: the native library behind the contract of `../engine.ts`. */
-import { EGRESS_LIMITS } from '../../../egress/limits.ts';
 import type { ComponentFile, EngineOptions, FunctionSettings, WasmEngine, WasmFunction } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
+import { outboundGrant } from '../outbound-grant.ts';
 import type { Call } from './call.ts';
 import { flag, type NativeEvent, readEvents } from './events.ts';
 import { componentRefusal } from './failures.ts';
@@ -144,14 +144,15 @@ class WasmtimeEngine implements WasmEngine, Switchboard {
 
 /** The engine keeps count too: what one request may ask for is bounded before it reaches this thread. */
 function nativeSettings({ limits, reuse, env, config, egress }: FunctionSettings): NativeSettings {
+  const { requests, atOnce } = outboundGrant(egress);
   return {
     memory: limits.memoryBytes,
     cpu: limits.cpuTimeMs ?? 0,
     reuse,
     env: Object.entries(env).flat(),
     config: Object.entries(config).flat(),
-    outboundRequests: egress.deniesAll ? 0 : EGRESS_LIMITS.requestsPerExchange,
-    outboundAtOnce: EGRESS_LIMITS.concurrentPerExchange,
+    outboundRequests: requests,
+    outboundAtOnce: atOnce,
   };
 }
 

@@ -2,12 +2,13 @@
  * What the guest of one request asks of this side: outbound requests and operations on stored keys. Its other half is
  * native/wasm/src/calls.rs.
  */
-import type { EgressSession } from '../../../egress/egress.ts';
+import type { KeyValueNamespace } from '../../../keyvalue/keyvalue.ts';
 import type { FunctionSettings } from '../engine.ts';
+import { OutboundRequests } from '../outbound-requests.ts';
 import { flag, type NativeEvent } from './events.ts';
 import { answerKeyValue } from './keyvalue.ts';
 import type { NativeEngine } from './library.ts';
-import { OutboundRequest } from './outbound.ts';
+import { NativeGuestEnd, outboundStart } from './outbound.ts';
 
 /** What a call is about, in the upper half of an event's flags. */
 const op = { send: 1, sendBody: 2, sendBroken: 3, resume: 4, cancel: 5 } as const;
@@ -15,27 +16,23 @@ const op = { send: 1, sendBody: 2, sendBroken: 3, resume: 4, cancel: 5 } as cons
 export class GuestCalls {
   readonly #native: NativeEngine;
   readonly #slot: number;
-  readonly #settings: FunctionSettings;
-  readonly #deadline: number;
-  readonly #note: (text: string) => void;
-  #session: EgressSession | null = null;
+  readonly #keyvalue: KeyValueNamespace;
   /** By the numbers of their calls. */
-  readonly #outbound = new Map<number, OutboundRequest>();
+  readonly #outbound: OutboundRequests;
   #closed = false;
 
   /** `deadline` is that of the request on the clock of `performance.now()`; `note` takes lines for the function's log. */
   constructor(
     native: NativeEngine,
     slot: number,
-    settings: FunctionSettings,
+    { egress, keyvalue }: FunctionSettings,
     deadline: number,
     note: (text: string) => void,
   ) {
     this.#native = native;
     this.#slot = slot;
-    this.#settings = settings;
-    this.#deadline = deadline;
-    this.#note = note;
+    this.#keyvalue = keyvalue;
+    this.#outbound = new OutboundRequests(egress, deadline, note);
   }
 
   take(event: NativeEvent): void {
@@ -45,7 +42,7 @@ export class GuestCalls {
     const outbound = this.#outbound.get(call);
     switch (what) {
       case op.send:
-        return this.#send(event);
+        return this.#outbound.send(call, outboundStart(event), new NativeGuestEnd(this.#native, this.#slot, call));
       case op.sendBody:
         return outbound?.body?.take(body, (event.flags & flag.end) !== 0);
       case op.sendBroken:
@@ -55,7 +52,7 @@ export class GuestCalls {
       case op.cancel:
         return outbound?.cancel();
       default:
-        answerKeyValue(this.#settings.keyvalue, what, body, (outcome, results) => {
+        answerKeyValue(this.#keyvalue, what, body, (outcome, results) => {
           if (!this.#closed) this.#native.keyvalueAnswer(this.#slot, call, outcome, results);
         });
     }
@@ -65,16 +62,6 @@ export class GuestCalls {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const request of this.#outbound.values()) request.cancel();
-    this.#session?.close();
-  }
-
-  #send(event: NativeEvent): void {
-    this.#session ??= this.#settings.egress.open(this.#deadline);
-    const request = new OutboundRequest(this.#native, this.#slot, event, this.#note, () =>
-      this.#outbound.delete(event.status),
-    );
-    this.#outbound.set(event.status, request);
-    request.send(this.#session);
+    this.#outbound.close();
   }
 }

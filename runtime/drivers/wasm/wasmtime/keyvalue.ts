@@ -1,6 +1,6 @@
 /** Operations of a guest on stored keys. Their other half is native/wasm/src/keyvalue.rs. */
-import { asSkerryError } from '../../../../errors/skerry-error.ts';
 import type { KeyCursor, KeyValueNamespace } from '../../../keyvalue/keyvalue.ts';
+import { keyvalueFailure } from '../keyvalue-failure.ts';
 import { packNumber, packOperands, unpackOperands } from './operands.ts';
 
 /** See `op` in native/wasm/src/calls.rs. */
@@ -37,9 +37,8 @@ export function answerKeyValue(
 ): void {
   const done = (results: Results) => answer(outcome.done, packOperands(results));
   const failed = (reason: unknown) => {
-    const { code, what } = asSkerryError(reason);
-    const missing = code === 'KEYVALUE_BUCKET_INVALID';
-    answer(missing ? outcome.noSuchStore : outcome.other, Buffer.from(what));
+    const { missing, why } = keyvalueFailure(reason);
+    answer(missing ? outcome.noSuchStore : outcome.other, Buffer.from(why));
   };
   try {
     const results = operate(namespace, what, unpackOperands(packed ?? Buffer.alloc(0)));

@@ -13,7 +13,6 @@ import { logging } from './conformance/logging.ts';
 import { outbound } from './conformance/outbound.ts';
 import { p3 } from './conformance/p3.ts';
 import { cpuTime, reuse } from './conformance/reuse.ts';
-import { withoutServices } from './conformance/without-services.ts';
 
 /**
  * Registers the tests; call it once in an engine's own `conformance.test.ts`.
@@ -32,11 +31,7 @@ export function wasmConformance(name: string, openEngine: OpenEngine, features: 
   reuse(name, bench, features);
   cpuTime(name, bench);
   outbound(name, bench, features);
-  if (features.services) {
-    config(name, bench);
-    keyvalue(name, bench, features);
-    logging(name, bench);
-  } else {
-    withoutServices(name, bench);
-  }
+  config(name, bench);
+  keyvalue(name, bench, features);
+  logging(name, bench);
 }

@@ -9,17 +9,19 @@ import { digestOf, openContentStore } from '../../../../images/store/index.ts';
 import { unofferedImports } from '../../../../images/wasm/component.ts';
 import { WasmDriver } from '../../../../runtime/drivers/index.ts';
 import type { EngineName, WasmEngine } from '../../../../runtime/drivers/wasm/engine.ts';
-import { importsOf, OFFERED_IMPORTS } from '../../../../runtime/drivers/wasm/offer.ts';
+import { OFFERED_IMPORTS } from '../../../../runtime/drivers/wasm/offer.ts';
 import { systemTrust } from '../../../../runtime/egress/trust.ts';
 import { WorkloadLogs } from '../../../../runtime/logs/workload-logs.ts';
 import { revisionOf } from '../../../../runtime/workload/revision-of.ts';
+import type { WorkloadSettings } from '../../../../runtime/workload/settings.ts';
 import { guest } from '../../../support/guests.ts';
+import { javaScriptComponent } from '../../../support/javascript.ts';
 import { noServices } from '../../../support/services.ts';
 
-const offer = suite('what a component may import');
+const offer = suite('what a component may ask for');
 
 /** Deploys a component on an engine that takes whatever it is given. */
-async function check(path: string, name: EngineName): Promise<SkerryError | null> {
+async function check(path: string, name: EngineName, settings: WorkloadSettings = {}): Promise<SkerryError | null> {
   const folder = await mkdtemp(join(tmpdir(), 'skerry-offer-'));
   const blobs = await openContentStore(join(folder, 'content'));
   const engine: WasmEngine = {
@@ -49,7 +51,7 @@ async function check(path: string, name: EngineName): Promise<SkerryError | null
     const bytes = readFileSync(path);
     await blobs.putBytes(bytes);
     const artifact = { digest: digestOf(bytes), mediaType: 'application/wasm' };
-    const revision = revisionOf('fn', artifact, 'fn', {}, new Set(['wasm'] as const));
+    const revision = revisionOf('fn', artifact, 'fn', settings, new Set(['wasm'] as const));
     return await driver
       .check(revision, 'fn', () => {})
       .then(
@@ -61,28 +63,33 @@ async function check(path: string, name: EngineName): Promise<SkerryError | null
   }
 }
 
-offer('configuration, storage and a log with levels are offered on the native engine', async () => {
-  assert.is(await check(await guest('services'), 'wasmtime'), null);
+offer('configuration, storage and a log with levels are offered on both engines, beside WASI', async () => {
+  for (const engine of ['wasmtime', 'jco'] as const) {
+    assert.is(await check(await guest('services'), engine), null);
+    assert.is(await check(await guest('behaviours'), engine), null);
+  }
 });
 
-offer('on jco a component that imports them is refused at deploy, with what is lacking and what to do', async () => {
-  const error = await check(await guest('services'), 'jco');
-  assert.is(error?.code, 'ENGINE_LACKS_IMPORT');
-  assert.is(error?.status, 400);
-  assert.match(error?.message ?? '', /jco engine lacks: .*wasi:keyvalue\/store@0\.2\.0-draft2/);
-  assert.match(error?.message ?? '', /npm run build/);
-});
-
-offer('a component that imports WASI alone is taken by both', async () => {
-  for (const engine of ['wasmtime', 'jco'] as const) assert.is(await check(await guest('behaviours'), engine), null);
-});
-
-offer('every engine offers a part of what is offered in all', () => {
+offer('interfaces are offered in the versions that are linked, and in no others', () => {
   const imports = ['wasi:config/store@0.2.0-rc.1', 'wasi:keyvalue/batch@0.2.0-draft', 'wasi:logging/logging'];
   assert.equal(unofferedImports({ imports }, OFFERED_IMPORTS), []);
-  assert.equal(unofferedImports({ imports }, importsOf('jco')), imports);
   const unknown = ['wasi:keyvalue/watcher@0.2.0-draft', 'wasi:keyvalue/store@0.2.0', 'wasi:config/store@0.2.0'];
   assert.equal(unofferedImports({ imports: unknown }, OFFERED_IMPORTS), unknown);
 });
+
+offer(
+  'instances of a function built from JavaScript serve one request: to reuse them is refused at deploy',
+  async () => {
+    const path = await javaScriptComponent('export default { fetch: () => new Response("hello") };');
+    for (const engine of ['wasmtime', 'jco'] as const) {
+      const error = await check(path, engine, { reuse: 2 });
+      assert.is(error?.code, 'REUSE_NOT_POSSIBLE');
+      assert.is(error?.status, 400);
+      assert.match(error?.message ?? '', /made from JavaScript.*without --reuse/);
+      assert.is(await check(path, engine, { reuse: 1 }), null);
+      assert.is(await check(await guest('behaviours'), engine, { reuse: 2 }), null);
+    }
+  },
+);
 
 offer.run();

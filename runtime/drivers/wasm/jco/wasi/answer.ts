@@ -7,6 +7,7 @@ import type { Channel } from '../channel.ts';
 import { bodyWindow, type Failure, pieceCost, type RunMessage, smallBody } from '../protocol.ts';
 import { HostTrap } from './failure.ts';
 import { type ByteSink, IoError, throwFailed } from './io.ts';
+import { joined, ownBuffer } from './pieces.ts';
 
 /** 1xx answers to one request. */
 const informationalLimit = 16;
@@ -98,7 +99,7 @@ export class Answer implements ByteSink {
     if (this.#headSent && this.#pendingBytes === 0) return;
     const data = this.#gather();
     if (this.#headSent) {
-      this.#channel.post({ kind: 'piece', run: this.#run, data: data! }, whole(data!));
+      this.#channel.post({ kind: 'piece', run: this.#run, data: data! }, ownBuffer(data));
       return;
     }
     this.#headSent = true;
@@ -142,25 +143,10 @@ export class Answer implements ByteSink {
   #gather(): Uint8Array | null {
     const pieces = this.#pending;
     if (pieces.length === 0) return null;
-    const data = pieces.length === 1 ? pieces[0]! : concat(pieces, this.#pendingBytes);
+    const data = joined(pieces, this.#pendingBytes);
     this.#posted = (this.#posted + data.byteLength + pieceCost) >>> 0;
     this.#pending = [];
     this.#pendingBytes = 0;
     return data;
   }
-}
-
-/** The buffer of a piece that has one to itself: it is handed over and not copied. */
-function whole(data: Uint8Array): ArrayBuffer[] {
-  return data.byteLength === data.buffer.byteLength ? [data.buffer as ArrayBuffer] : [];
-}
-
-function concat(pieces: readonly Uint8Array[], bytes: number): Uint8Array {
-  const whole = new Uint8Array(bytes);
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.byteLength;
-  }
-  return whole;
 }

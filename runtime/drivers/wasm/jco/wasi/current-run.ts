@@ -1,28 +1,32 @@
 /** The one request that this thread serves at the moment: the shims' view of it. */
 import type { Channel } from '../channel.ts';
-import type { RunMessage, ToWorker } from '../protocol.ts';
+import type { CodeMessage, RunMessage, ToWorker } from '../protocol.ts';
 import type { Answer } from './answer.ts';
+import type { BodyStream } from './body-stream.ts';
+import { Calls } from './calls.ts';
 import { RunFailure } from './failure.ts';
 import { Output } from './output.ts';
-import type { RequestBody } from './request-body.ts';
+import { brokenOff } from './request-body.ts';
 
 export class CurrentRun {
   readonly channel: Channel;
   readonly number: number;
   readonly message: RunMessage;
-  readonly body: RequestBody;
+  readonly body: BodyStream;
   readonly answer: Answer;
   readonly output: Output;
+  readonly calls: Calls;
   /** Set once by what ended the run, so that a guest that catches the unwinding cannot go on. */
   failure: RunFailure | null = null;
 
-  constructor(channel: Channel, message: RunMessage, body: RequestBody, answer: Answer) {
+  constructor(channel: Channel, message: RunMessage, body: BodyStream, answer: Answer, { outbound }: CodeMessage) {
     this.channel = channel;
     this.number = message.run;
     this.message = message;
     this.body = body;
     this.answer = answer;
     this.output = new Output(channel, message.run);
+    this.calls = new Calls(channel, message.run, outbound, this.output);
   }
 
   get gone(): boolean {
@@ -44,7 +48,8 @@ export class CurrentRun {
     if (!('run' in message) || message.run !== this.number) return;
     if (message.kind === 'chunk') this.body.push(message.data);
     else if (message.kind === 'end') this.body.end(message.trailers);
-    else if (message.kind === 'broken') this.body.break();
+    else if (message.kind === 'broken') this.body.fail(brokenOff);
+    else if (message.kind === 'outbound' || message.kind === 'keyvalue') this.calls.hear(message);
   }
 }
 

@@ -16,6 +16,11 @@ export function setHandleBudget(budget: HandleBudget): void {
   current = budget;
 }
 
+/** The instance can hold no more: what would make one handle too many is told so, where its interface has a way to say it. */
+export function handlesFull(): boolean {
+  return current.live >= handleLimit;
+}
+
 export class Handle {
   readonly #budget = current;
   #open = true;

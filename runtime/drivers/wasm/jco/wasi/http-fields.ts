@@ -64,6 +64,13 @@ export class Fields extends Handle {
     return fields.#flat;
   }
 
+  /** What they declare; null when they do not. There is one Content-Length at most, and it is a number. */
+  static contentLength(fields: Fields): number | null {
+    const flat = fields.#flat;
+    for (let i = 0; i < flat.length; i += 2) if (flat[i] === contentLength) return Number(flat[i + 1]);
+    return null;
+  }
+
   /** The same entries under a handle of their own, not to be changed. */
   static view(fields: Fields): Fields {
     const view = new Fields();

@@ -1,11 +1,11 @@
-/** wasi:http/types: the request that came in, its body and its trailers. */
+/** wasi:http/types: the request that came in, and bodies that come in with their trailers. */
 
 import type { RequestHead } from '../protocol.ts';
+import type { BodyStream } from './body-stream.ts';
 import { currentRunOrNull } from './current-run.ts';
 import { Handle } from './handle.ts';
 import { Fields } from './http-fields.ts';
 import { InputStream, Pollable } from './io.ts';
-import type { RequestBody } from './request-body.ts';
 
 export type Method = { tag: string; val?: string };
 
@@ -13,10 +13,10 @@ const methods = new Set(['get', 'head', 'post', 'put', 'delete', 'connect', 'opt
 
 export class IncomingRequest extends Handle {
   readonly #head: RequestHead;
-  readonly #body: RequestBody;
+  readonly #body: BodyStream;
   #consumed = false;
 
-  constructor(head: RequestHead, body: RequestBody) {
+  constructor(head: RequestHead, body: BodyStream) {
     super();
     this.#head = head;
     this.#body = body;
@@ -37,8 +37,9 @@ export class IncomingRequest extends Handle {
     return { tag: this.#head.scheme === 'https' ? 'HTTPS' : 'HTTP' };
   }
 
-  authority(): string | undefined {
-    return this.#head.authority;
+  authority(): string {
+    // HTTP/1.0 may leave it out; a component must have one (the native engine says the same: native/wasm/src/head.rs).
+    return this.#head.authority || 'localhost';
   }
 
   headers(): Fields {
@@ -57,11 +58,11 @@ export class IncomingRequest extends Handle {
 }
 
 export class IncomingBody extends Handle {
-  readonly #body: RequestBody;
+  readonly #body: BodyStream;
   #taken = false;
   #finished = false;
 
-  constructor(body: RequestBody) {
+  constructor(body: BodyStream) {
     super();
     this.#body = body;
   }
@@ -84,10 +85,10 @@ export class IncomingBody extends Handle {
 }
 
 export class FutureTrailers extends Handle {
-  readonly #body: RequestBody;
+  readonly #body: BodyStream;
   #taken = false;
 
-  constructor(body: RequestBody) {
+  constructor(body: BodyStream) {
     super();
     this.#body = body;
   }
@@ -102,8 +103,13 @@ export class FutureTrailers extends Handle {
     if (!this.#body.over) return undefined;
     if (this.#taken) return { tag: 'err', val: undefined };
     this.#taken = true;
-    if (this.#body.broken) return { tag: 'ok', val: { tag: 'err', val: { tag: 'connection-terminated' } } };
+    const { broken } = this.#body;
+    if (broken) return { tag: 'ok', val: { tag: 'err', val: broken.code } };
     const flat = this.#body.trailers;
     return { tag: 'ok', val: { tag: 'ok', val: flat ? Fields.received(flat) : undefined } };
+  }
+
+  protected override closed(): void {
+    this.#body.discard();
   }
 }

@@ -1,24 +1,21 @@
-/**
- * wasi:http/{types,outgoing-handler}: requests to others. None is allowed: each is refused before anything is sent. The
- * refusal is the outcome of the request, not of handing it over: to that guests are made, and the other engine does so.
- */
+/** wasi:http/{types,outgoing-handler}: the requests that a guest makes of others. */
+import { currentRun } from './current-run.ts';
 import { Handle } from './handle.ts';
 import { Fields } from './http-fields.ts';
-import type { IncomingBody, Method } from './http-incoming.ts';
-import { type BodySink, type ErrorCode, OutgoingBody } from './http-response.ts';
-import { always, Pollable, throwClosed } from './io.ts';
+import type { Method } from './http-incoming.ts';
+import { FutureIncomingResponse } from './http-incoming-response.ts';
+import { OutgoingBody } from './http-response.ts';
+import { OutboundCall, type OutboundHead } from './outbound-call.ts';
+import { Upload } from './upload.ts';
 
-/** The body of a request that will not be sent: nobody reads it. */
-const unread: BodySink = {
-  ready: () => true,
-  room: throwClosed,
-  write: throwClosed,
-  flush: throwClosed,
-  close() {},
-  finish() {},
-};
+/** RFC 9110, section 5.6.2. */
+const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+/** RFC 3986, section 3.1. */
+const schemeName = /^[A-Za-z][A-Za-z0-9+\-.]*$/;
+const authorityText = /^[^\s/?#]+$/;
+const targetText = /^[^\s#]*$/;
 
-const refused: ErrorCode = { tag: 'HTTP-request-denied' };
+const nanosPerMs = 1_000_000n;
 
 export class OutgoingRequest extends Handle {
   readonly #headers: Fields;
@@ -26,7 +23,7 @@ export class OutgoingRequest extends Handle {
   #target: string | undefined;
   #scheme: Method | undefined;
   #authority: string | undefined;
-  #taken = false;
+  #upload: Upload | null = null;
 
   constructor(headers: Fields) {
     super();
@@ -35,37 +32,73 @@ export class OutgoingRequest extends Handle {
   }
 
   body(): OutgoingBody {
-    if (this.#taken) throw undefined;
-    this.#taken = true;
-    return new OutgoingBody(unread);
+    if (this.#upload) throw undefined;
+    this.#upload = new Upload(Fields.contentLength(this.#headers));
+    return new OutgoingBody(this.#upload);
   }
   method(): Method {
     return this.#method;
   }
   setMethod(method: Method): void {
+    if (method.tag === 'other' && !token.test(method.val!)) throw undefined;
     this.#method = method;
   }
   pathWithQuery(): string | undefined {
     return this.#target;
   }
   setPathWithQuery(target: string | undefined): void {
+    if (target !== undefined && !targetText.test(target)) throw undefined;
     this.#target = target;
   }
   scheme(): Method | undefined {
     return this.#scheme;
   }
   setScheme(scheme: Method | undefined): void {
+    if (scheme?.tag === 'other' && !schemeName.test(scheme.val!)) throw undefined;
     this.#scheme = scheme;
   }
   authority(): string | undefined {
     return this.#authority;
   }
   setAuthority(authority: string | undefined): void {
+    if (authority !== undefined && !authorityText.test(authority)) throw undefined;
     this.#authority = authority;
   }
   headers(): Fields {
     return Fields.view(this.#headers);
   }
+
+  /** Hands it over. What is wrong with it is the outcome of the request: to that guests are made. */
+  static send(request: OutgoingRequest, options: RequestOptions | undefined): OutboundCall {
+    const call = new OutboundCall(currentRun().calls, request.#upload);
+    const scheme = request.#scheme?.tag ?? 'HTTPS';
+    if (scheme === 'other') call.refuse('HTTP-protocol-error');
+    else if (!request.#authority) call.refuse('HTTP-request-URI-invalid');
+    else call.send(request.#head(scheme === 'HTTP' ? 'http' : 'https', request.#authority, options));
+    return call;
+  }
+
+  #head(scheme: 'http' | 'https', authority: string, options: RequestOptions | undefined): OutboundHead {
+    const { tag, val } = this.#method;
+    return {
+      method: val ?? tag.toUpperCase(),
+      scheme,
+      authority,
+      target: this.#target ?? '',
+      headers: Fields.flat(this.#headers),
+      timeouts: {
+        connectMs: milliseconds(options?.connectTimeout()),
+        firstByteMs: milliseconds(options?.firstByteTimeout()),
+        betweenBytesMs: milliseconds(options?.betweenBytesTimeout()),
+      },
+    };
+  }
+}
+
+/** Zero would be no time at all; the main thread's clock has no finer unit. */
+function milliseconds(nanos: bigint | undefined): number | null {
+  if (nanos === undefined) return null;
+  return nanos < nanosPerMs ? 1 : Number(nanos / nanosPerMs);
 }
 
 export class RequestOptions extends Handle {
@@ -93,36 +126,11 @@ export class RequestOptions extends Handle {
   }
 }
 
-/** No guest gets one while every request is refused at once. */
-export class IncomingResponse extends Handle {
-  status(): number {
-    throw refused;
-  }
-  headers(): Fields {
-    throw refused;
-  }
-  consume(): IncomingBody {
-    throw refused;
-  }
-}
-
-export class FutureIncomingResponse extends Handle {
-  #taken = false;
-
-  subscribe(): Pollable {
-    return new Pollable(always);
-  }
-  get(): unknown {
-    if (this.#taken) return { tag: 'err', val: undefined };
-    this.#taken = true;
-    return { tag: 'ok', val: { tag: 'err', val: refused } };
-  }
-}
-
 function handle(request: OutgoingRequest, options: RequestOptions | undefined): FutureIncomingResponse {
+  const call = OutgoingRequest.send(request, options);
   request.release();
   options?.release();
-  return new FutureIncomingResponse();
+  return new FutureIncomingResponse(call);
 }
 
 export const outgoingHandler = { 'wasi:http/outgoing-handler': { handle } };

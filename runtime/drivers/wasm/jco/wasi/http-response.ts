@@ -3,19 +3,22 @@ import type { FlatHeaders } from '../../../../exchange.ts';
 import { currentRun } from './current-run.ts';
 import { HostTrap } from './failure.ts';
 import { Handle } from './handle.ts';
+import type { ErrorCode } from './http-error-code.ts';
 import { Fields } from './http-fields.ts';
 import { type ByteSink, OutputStream } from './io.ts';
 
-export type ErrorCode = { tag: string; val?: unknown };
-
 /** What takes the bytes of an outgoing body, and its end. */
 export interface BodySink extends ByteSink {
+  /** Throws an `error-code`. */
   finish(trailers: FlatHeaders | null): void;
+  /** The guest has dropped it before its end. */
+  unfinished(): void;
 }
 
 export class OutgoingBody extends Handle {
   readonly #sink: BodySink;
   #taken = false;
+  #finished = false;
 
   constructor(sink: BodySink) {
     super();
@@ -29,10 +32,15 @@ export class OutgoingBody extends Handle {
   }
 
   static finish(body: OutgoingBody, trailers: Fields | undefined): void {
+    body.#finished = true;
     body.release();
     const flat = trailers ? Fields.flat(trailers) : null;
     trailers?.release();
     body.#sink.finish(flat);
+  }
+
+  protected override closed(): void {
+    if (!this.#finished) this.#sink.unfinished();
   }
 }
 
@@ -61,6 +69,9 @@ class AnswerBody implements BodySink {
     this.#trailers = trailers;
     if (this.#given) currentRun().answer.finish(trailers);
   }
+
+  /** That shows when the guest has returned. */
+  unfinished(): void {}
 
   /** The answer was given: what is finished already ends it. */
   give(): void {
@@ -105,16 +116,10 @@ export class OutgoingResponse extends Handle {
     const headers = Fields.flat(response.#headers);
     const status = response.#status;
     if (status < 200) throw run.failed({ code: 'FUNCTION_BAD_ANSWER', why: `${status} is not a final status` });
-    run.answer.start(status, headers, contentLength(headers));
+    run.answer.start(status, headers, Fields.contentLength(response.#headers));
     if (response.#body) response.#body.give();
     else run.answer.finish(null);
   }
-}
-
-/** What the headers declare; null when they do not. Fields take one Content-Length at most, and only a number. */
-function contentLength(headers: FlatHeaders): number | null {
-  for (let i = 0; i < headers.length; i += 2) if (headers[i] === 'content-length') return Number(headers[i + 1]);
-  return null;
 }
 
 export class ResponseOutparam extends Handle {

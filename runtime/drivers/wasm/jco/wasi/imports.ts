@@ -1,22 +1,23 @@
-/** Everything that a guest may import, by interface (any 0.2 version of it) and by the names that jco gives its items. */
+/**
+ * Everything that a guest may import, by interface and by the names that jco gives its items. An interface stands for all
+ * its versions that are offered, unless they differ.
+ */
 import { cli } from './cli.ts';
 import { clocks } from './clocks.ts';
+import { config } from './config.ts';
 import { denied } from './denied.ts';
 import { Fields } from './http-fields.ts';
 import { FutureTrailers, IncomingBody, IncomingRequest } from './http-incoming.ts';
-import {
-  FutureIncomingResponse,
-  IncomingResponse,
-  OutgoingRequest,
-  outgoingHandler,
-  RequestOptions,
-} from './http-outgoing.ts';
+import { FutureIncomingResponse, IncomingResponse } from './http-incoming-response.ts';
+import { OutgoingRequest, outgoingHandler, RequestOptions } from './http-outgoing.ts';
 import { OutgoingBody, OutgoingResponse, ResponseOutparam } from './http-response.ts';
 import { type IoError, io } from './io.ts';
+import { keyvalue } from './keyvalue.ts';
+import { logging } from './logging.ts';
 import { random } from './random.ts';
 
 /** Part of the key of the cache: raise it when the generated code, or what it meets here, is made in another way. */
-export const shimVersion = 3;
+export const shimVersion = 4;
 
 export const imports: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   ...io,
@@ -24,6 +25,9 @@ export const imports: Readonly<Record<string, Readonly<Record<string, unknown>>>
   ...random,
   ...cli,
   ...denied,
+  ...config,
+  ...keyvalue,
+  ...logging,
   ...outgoingHandler,
   'wasi:http/types': {
     Fields,

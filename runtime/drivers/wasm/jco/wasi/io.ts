@@ -43,7 +43,10 @@ export class Pollable extends Handle {
   }
 
   ready(): boolean {
-    currentRunOrNull()?.receive();
+    const run = currentRunOrNull();
+    // A guest may ask again and again and never wait.
+    run?.calls.flush();
+    run?.receive();
     return this.#awaited.ready();
   }
 
@@ -64,6 +67,7 @@ function poll(pollables: readonly Pollable[]): Uint32Array {
 /** Blocks until at least one is ready; the places of those that are. */
 export function waitForAny(list: readonly Awaited[]): number[] {
   const run = currentRun();
+  run.calls.flush();
   for (;;) {
     const bell = run.channel.bell();
     run.receive();

@@ -1,6 +1,7 @@
 /** What a guest prints, on its way to the log: bounded in bytes and in messages. */
 import type { Channel } from '../channel.ts';
 import { outputLimit } from '../protocol.ts';
+import { joined } from './pieces.ts';
 
 type Stream = 'stdout' | 'stderr';
 
@@ -36,6 +37,11 @@ export class Output {
     }
   }
 
+  /** A line of the node's own for the developer of the function. */
+  note(text: string): void {
+    this.print('stderr', new TextEncoder().encode(`[skerry] ${text}\n`));
+  }
+
   #add(stream: Stream, data: Uint8Array): void {
     if (stream !== this.#stream) this.flush();
     this.#stream = stream;
@@ -46,12 +52,7 @@ export class Output {
 
   flush(): void {
     if (this.#pendingBytes === 0) return;
-    const data = new Uint8Array(this.#pendingBytes);
-    let at = 0;
-    for (const piece of this.#pending) {
-      data.set(piece, at);
-      at += piece.byteLength;
-    }
+    const data = joined(this.#pending, this.#pendingBytes);
     this.#pending = [];
     this.#pendingBytes = 0;
     this.#channel.post({ kind: 'output', run: this.#run, stream: this.#stream, data });

@@ -33,6 +33,14 @@ export function answers(engine: string, bench: Bench): void {
     await fn.close();
   });
 
+  test('a request without Host, as HTTP/1.0 allows, reaches the function as one to localhost', async () => {
+    const { fn } = await bench.load('behaviours');
+    const answer = await ask(fn, { target: '/headers', authority: '' });
+    assert.is(answer.status, 200);
+    assert.is(JSON.parse(answer.body.toString()).authority, 'localhost');
+    await fn.close();
+  });
+
   test('request headers reach the function, repeated ones in their order', async () => {
     const { fn } = await bench.load('behaviours');
     const headers = [

@@ -22,10 +22,6 @@ export type OpenEngine = (options: EngineOptions) => Promise<WasmEngine>;
 export interface Features {
   /** Serves wasi:http/handler@0.3.x. */
   readonly p3: boolean;
-  /** Makes outbound requests. */
-  readonly outbound: boolean;
-  /** Links wasi:config, wasi:keyvalue and wasi:logging. */
-  readonly services: boolean;
 }
 
 export const MiB = 1 << 20;

@@ -45,10 +45,12 @@ export function figures(engine: string, bench: Bench): void {
   test('a request that is broken off at its deadline counts with the CPU time that it burned', async () => {
     const { fn } = await bench.load('behaviours');
     await ask(fn, { target: '/hello' });
+    // The CPU time of a turn is counted when the turn is over, which the answer does not wait for.
+    while (fn.stats().cpuMs === 0) await new Promise((resolve) => setImmediate(resolve));
     const usual = fn.stats().cpuMs;
-    assert.ok(usual > 0);
     await askInVain(fn, { target: '/loop', deadlineMs: 300 });
     await idle(fn);
+    while (fn.stats().cpuMs <= 2 * usual) await new Promise((resolve) => setImmediate(resolve));
     const { cpuMs, coldStarts } = fn.stats();
     assert.ok(cpuMs > 2 * usual, `${cpuMs} ms after ${usual} ms`);
     assert.is(coldStarts, 2);

@@ -1,4 +1,4 @@
 import { openJcoEngine } from '../../../../../runtime/drivers/wasm/jco/index.ts';
 import { wasmConformance } from '../conformance.ts';
 
-wasmConformance('jco', openJcoEngine, { p3: false, outbound: false, services: false });
+wasmConformance('jco', openJcoEngine, { p3: false });

@@ -56,6 +56,16 @@ test('the memory of an instance holds nothing of the one before it', async ({ be
   await fn.close();
 });
 
+test('constants that are sums are taken, as in components whose parts are linked dynamically', async ({ bench }) => {
+  const sum = '(global $at i32 (i32.add (i32.const 20) (i32.const 2)))';
+  const place = '(data (offset (i32.add (i32.const 11) (i32.const 11))) "x")';
+  const check = '(if (i32.ne (i32.load8_u (global.get $at)) (i32.const 120)) (then unreachable))';
+  const module = `(core module $m (memory 1) ${sum} ${place} (func (export "handle") (param i32 i32) ${check}))`;
+  const fn = await bench.load(await bench.component(await plainGuest(module)));
+  assert.is((await failure(fn)).code, 'FUNCTION_NO_ANSWER');
+  await fn.close();
+});
+
 test('a table that cannot grow is told as a matter of memory', async ({ bench }) => {
   const fn = await bench.load(await guestComponent('grow-tables'));
   assert.is((await failure(fn)).code, 'FUNCTION_MEMORY');

@@ -7,15 +7,18 @@ import { guard } from '../../../../../runtime/drivers/wasm/jco/glue-guards.ts';
 import { slim } from '../../../../../runtime/drivers/wasm/jco/glue-slim.ts';
 import { guest } from '../../../../support/guests.ts';
 
-const test = suite<{ code: string }>('jco: the generated code has the form that is counted on');
+const test = suite<{ code: string; services: string }>('jco: the generated code has the form that is counted on');
 
 test.before(async (context) => {
-  const component = await readFile(await guest('behaviours'));
-  const { files } = await transpile(component, { name: 'component', instantiation: 'sync', base64Cutoff: 0 });
-  context.code = new TextDecoder().decode(files['component.js']);
+  for (const [name, of] of [['code', 'behaviours'] as const, ['services', 'services'] as const]) {
+    const component = await readFile(await guest(of));
+    const { files } = await transpile(component, { name: 'component', instantiation: 'sync', base64Cutoff: 0 });
+    context[name] = new TextDecoder().decode(files['component.js']);
+  }
 });
 
-test('every imported function is made lean', ({ code }) => {
+test('every imported function is made lean', ({ code, services }) => {
+  assert.is(slim(services).left, 0);
   const { lean, left, code: shorter } = slim(code);
   assert.is(left, 0);
   assert.ok(lean > 90, `${lean} functions`);
@@ -23,8 +26,8 @@ test('every imported function is made lean', ({ code }) => {
   assert.type(evaluate(asScript(shorter), 'lean'), 'function');
 });
 
-test('lists and strings are bounded, lean or not', ({ code }) => {
-  for (const text of [code, slim(code).code]) {
+test('lists and strings are bounded, lean or not', ({ code, services }) => {
+  for (const text of [code, slim(code).code, services, slim(services).code]) {
     const guarded = guard(text);
     assert.not(/memory\d+\.buffer\.slice\(/.test(guarded));
     assert.type(evaluate(asScript(guarded), 'guarded'), 'function');

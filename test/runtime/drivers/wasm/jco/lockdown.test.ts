@@ -18,7 +18,17 @@ function runAsGlue(statements: string, times = 1): Promise<string> {
       return {};
     };
   })()`;
-  const code: CodeMessage = { kind: 'code', code: 1, component: 'sha256:0', glue, modules: [], env: [], reuse: 1 };
+  const code: CodeMessage = {
+    kind: 'code',
+    code: 1,
+    component: 'sha256:0',
+    glue,
+    modules: [],
+    env: [],
+    config: [],
+    outbound: { requests: 0, atOnce: 0 },
+    reuse: 1,
+  };
   const head = { id: '1', method: 'GET', scheme: 'http', authority: 'a', target: '/', headers: [] };
   return new Promise((resolve, reject) => {
     let said = '';

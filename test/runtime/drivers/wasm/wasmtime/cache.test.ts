@@ -53,7 +53,9 @@ async function using_(
 
 async function files(cacheDir: string, ending: string): Promise<string[]> {
   const names = await readdir(cacheDir);
-  return names.filter((name) => name.endsWith(ending)).map((name) => join(cacheDir, name));
+  // Beside the code of components there are the functions that the compiler may use again.
+  const components = names.filter((name) => name.endsWith(ending) && !name.startsWith('functions-'));
+  return components.map((name) => join(cacheDir, name));
 }
 
 async function code({ cacheDir }: Context): Promise<string> {
@@ -147,9 +149,9 @@ test('what is forgotten is gone from the disk', async (context) => {
   await using_(context.cacheDir, context.warnings, 1, async (engine) => {
     await engine.compile(context.component);
     await engine.compile(await guestComponent('loop-at-start'));
-    assert.is((await readdir(context.cacheDir)).length, 4);
+    assert.is((await files(context.cacheDir, '')).length, 4);
     await engine.forget(context.component.digest);
-    assert.is((await readdir(context.cacheDir)).length, 2);
+    assert.is((await files(context.cacheDir, '')).length, 2);
     await engine.forget(context.component.digest);
   });
 });

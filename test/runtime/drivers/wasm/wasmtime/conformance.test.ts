@@ -1,4 +1,4 @@
 import { openWasmtimeEngine } from '../../../../../runtime/drivers/wasm/wasmtime/index.ts';
 import { wasmConformance } from '../conformance.ts';
 
-wasmConformance('wasmtime', openWasmtimeEngine, { p3: true, outbound: true, services: true });
+wasmConformance('wasmtime', openWasmtimeEngine, { p3: true });

@@ -1,4 +1,4 @@
-import type { BodyReader, BodySource } from '../../../exchange.ts';
+import type { BodyReader, BodySource } from '../../exchange.ts';
 
 /** The body of an outbound request as the guest hands it over, piece by piece. */
 export class OutboundBody implements BodySource {
