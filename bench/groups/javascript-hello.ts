@@ -1,5 +1,6 @@
 import { cpuText, ratioOf, sideBySide } from '../measure/side-by-side.ts';
 import { atLeast, type Group, untargeted } from '../row.ts';
+import { plainJavaScript } from '../servers/plain-javascript.ts';
 import { skerry } from '../servers/skerry.ts';
 import { TUNED, wasmtimeServe } from '../servers/wasmtime-serve.ts';
 import { workerd } from '../servers/workerd.ts';
@@ -10,7 +11,7 @@ export const javaScriptHello: Group = {
   name: 'javascript',
   title: 'JavaScript hello (13 MB), a fresh instance for each request',
   async run(context) {
-    const component = await context.javaScript();
+    const component = await plainJavaScript();
     const [ours, plain, tuned, isolate] = await sideBySide(
       [
         skerry('Skerry', 'wasmtime', component, '/'),
