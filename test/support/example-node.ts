@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { projectRoot } from '../../errors/project-root.ts';
@@ -104,6 +104,7 @@ export class ExampleNode {
     // Another test was quicker: what it keeps serves as well.
     await rename(part, kept).catch(() => rm(part, { recursive: true }));
     await rm(`${part}.old`, { recursive: true, force: true });
+    await forgetOld(this.#engine);
     await discard(this.#node);
   }
 
@@ -125,10 +126,24 @@ function copyAll(from: string, to: string): void {
   if (status !== 0) throw new Error(`${from} cannot be copied: ${stderr}`);
 }
 
+/** Each is hundreds of megabytes: those of the two newest layouts stay. */
+async function forgetOld(engine: EngineName): Promise<void> {
+  const names = (await readdir(exampleCache)).filter((name) => new RegExp(`^node-${engine}-[0-9a-f]+$`).test(name));
+  const folders = await Promise.all(
+    names.map(async (name) => {
+      const path = join(exampleCache, name);
+      const found = await stat(path).catch(() => null);
+      return { path, made: found?.mtimeMs ?? 0 };
+    }),
+  );
+  const old = folders.sort((a, b) => b.made - a.made).slice(2);
+  for (const { path } of old) await rm(path, { recursive: true, force: true });
+}
+
 /** By what decides what a data folder looks like, so that a clone with other sources has one of its own. */
 async function keptFolder(engine: EngineName): Promise<string> {
   const hash = createHash('sha256');
-  for (const folder of ['daemon', 'images/store', 'runtime/state', 'runtime/workload']) {
+  for (const folder of ['images/store', 'runtime/state', 'runtime/workload']) {
     for (const name of (await readdir(join(projectRoot, folder), { recursive: true })).sort()) {
       if (name.endsWith('.ts')) hash.update(`${name}\0`).update(await readFile(join(projectRoot, folder, name)));
     }
