@@ -26,6 +26,7 @@ const UNWATCHED_BYTES = 64 * 1024;
 const DEADLINE_SLACK_MS = 1000;
 
 export abstract class Reply implements ReplySink, Watched {
+  place = -1;
   ended = false;
   protected readonly owner: ReplyOwner;
   /** To HEAD, or 204, 205, 304: what the workload writes is counted as sent and dropped. */

@@ -17,6 +17,7 @@ export interface BodyOwner {
 }
 
 export abstract class RequestBody implements BodySource, Watched {
+  place = -1;
   readonly length: number | null;
   /** All of it has come. */
   complete = false;

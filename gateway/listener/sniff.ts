@@ -17,6 +17,7 @@ export function beginsHttp2(bytes: Buffer): boolean | null {
  * parsers read from the system directly, as if nobody had looked.
  */
 class Newcomer implements Watched {
+  place = -1;
   readonly #socket: Socket;
   readonly #lobby: Lobby;
   readonly #since = performance.now();

@@ -1,13 +1,15 @@
 /** Finds transfers that do not move: one timer looks at all of them, and none runs while there are none. */
 
-export interface Watched {
+import { type Member, Roster } from '../../runtime/roster.ts';
+
+export interface Watched extends Member {
   /** Asked now and then; `now` is on the clock of `performance.now()`. True ends the watch and calls `expire`. */
   overdue(now: number): boolean;
   expire(): void;
 }
 
 export class StallWatch {
-  readonly #watched = new Set<Watched>();
+  readonly #watched = new Roster<Watched>();
   readonly #everyMs: number;
   #timer: NodeJS.Timeout | null = null;
 

@@ -1,6 +1,7 @@
 /** One request on its way through a worker: its body in, its answer out, its deadline, its client's leaving. */
 import type { SkerryError } from '../../../../errors/skerry-error.ts';
 import type { Exchange, FlatHeaders } from '../../../exchange.ts';
+import type { Member } from '../../../roster.ts';
 import { wasmErrors } from '../errors.ts';
 import { formatBytes } from '../format-bytes.ts';
 import { LastWords } from '../last-words.ts';
@@ -53,7 +54,8 @@ interface HeldAnswer {
   end: { readonly trailers: FlatHeaders | null } | null;
 }
 
-export class Execution implements Job {
+export class Execution implements Job, Member {
+  place = -1;
   readonly code: CodeMessage;
   readonly #exchange: Exchange;
   /** Null when the request has none. */

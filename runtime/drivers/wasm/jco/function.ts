@@ -2,6 +2,7 @@
 
 import type { InstanceStats } from '../../../driver.ts';
 import type { Exchange } from '../../../exchange.ts';
+import { Roster } from '../../../roster.ts';
 import type { FunctionSettings, WasmFunction } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
 import { Execution, type ExecutionOwner } from './execution.ts';
@@ -13,7 +14,7 @@ export class JcoFunction implements WasmFunction {
   readonly #settings: FunctionSettings;
   readonly #pool: Pool;
   readonly #onClose: () => void;
-  readonly #running = new Set<Execution>();
+  readonly #running = new Roster<Execution>();
   #closed = false;
   #requests = 0;
   #failures = 0;
@@ -77,7 +78,7 @@ export class JcoFunction implements WasmFunction {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    for (const execution of [...this.#running]) execution.stop(wasmErrors.FUNCTION_STOPPED());
+    for (const execution of this.#running) execution.stop(wasmErrors.FUNCTION_STOPPED());
     this.#pool.drop(this.#code.code);
     this.#onClose();
   }

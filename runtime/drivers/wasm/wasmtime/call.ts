@@ -1,6 +1,7 @@
 /** One request on its way through the native engine: from its exchange, through a slot, to its last event. */
 import type { SkerryError } from '../../../../errors/skerry-error.ts';
 import type { Exchange, FlatHeaders } from '../../../exchange.ts';
+import type { Member } from '../../../roster.ts';
 import type { FunctionSettings } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
 import { LastWords } from '../last-words.ts';
@@ -16,7 +17,8 @@ const NO_BODY = 0;
 const WHOLE_BODY = 1;
 const STREAMED_BODY = 2;
 
-export class Call {
+export class Call implements Member {
+  place = -1;
   readonly #board: Switchboard;
   readonly #id: number;
   readonly #settings: FunctionSettings;

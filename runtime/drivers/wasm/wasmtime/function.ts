@@ -1,6 +1,7 @@
 /** One function of the wasmtime engine: its settings, its counters, and the calls that run. */
 import type { InstanceStats } from '../../../driver.ts';
 import type { Exchange } from '../../../exchange.ts';
+import { Roster } from '../../../roster.ts';
 import type { FunctionSettings, WasmFunction } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
 import { Call } from './call.ts';
@@ -12,7 +13,7 @@ export class NativeFunction implements WasmFunction {
   readonly #board: Switchboard;
   readonly #id: number;
   readonly #forget: () => void;
-  readonly #calls = new Set<Call>();
+  readonly #calls = new Roster<Call>();
   #requests = 0;
   #failures = 0;
   #last: Figures = [0, 0, 0, 0, 0];
