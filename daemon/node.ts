@@ -43,9 +43,13 @@ import type { Logger } from './log.ts';
 import { selectEngine } from './select-engine.ts';
 import { sweepKeyValue } from './sweep-keyvalue.ts';
 import { sweepStore } from './sweep-store.ts';
+import { warmUp } from './warm-up.ts';
 
 /** Shortest token that the admin API over TCP accepts. */
 const MIN_TOKEN_LENGTH = 16;
+
+/** The listener opens this long after the start at the latest for what is still being loaded, in milliseconds. */
+const LOADING_MS = 300;
 
 export interface Node {
   readonly gatewayUrl: string;
@@ -248,6 +252,8 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
 
   const certificate = await certificateOf(settings);
   reconciler.start();
+  // What is kept loads in milliseconds: the first request need not wait for it. What does not, comes while others are served.
+  await reconciler.settled(LOADING_MS);
   const handlers = { dispatch: dispatcher.dispatch.bind(dispatcher), own: answerOwn(dispatcher) };
   const where = parseAddress(settings.listen) as { host: string; port: number };
   gateway = await orListenError(
@@ -263,6 +269,7 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   undo.add(() => {
     dispatcher.stopping = true;
   });
+  await warmUp(gateway.url);
   sweep();
   sweepKeyValue(keyvalue, desired, stores.damaged).catch((error) => log.warn({ err: error }, 'a sweep failed'));
   return { gatewayUrl: gateway.url, view, reloadCertificate: reload && (() => reload.reload()) };

@@ -147,7 +147,17 @@ class Http1Reply extends Reply {
     this.#response.writeHead(status, headers as unknown as string[]);
     if (body === null) this.#response.end();
     else if (body.byteLength > ONE_WRITE_BYTES) this.#response.end(body);
-    else this.#response.end(latin1Of(body), 'latin1');
+    else this.#endAtOnce(latin1Of(body));
+  }
+
+  /** `end(body)` would write an empty piece too, and two pieces take the long way through Node and the kernel. */
+  #endAtOnce(body: string): void {
+    const response = this.#response;
+    const { socket } = response;
+    socket?.cork();
+    response.write(body, 'latin1');
+    socket?.uncork();
+    response.end();
   }
 
   protected begin(status: number, headers: FlatHeaders): void {

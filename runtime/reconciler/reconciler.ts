@@ -114,6 +114,11 @@ export class Reconciler implements SnapshotSource {
     });
   }
 
+  /** Resolves when nothing is left to be brought up, or after `timeoutMs`. */
+  settled(timeoutMs: number): Promise<void> {
+    return this.until(() => this.#active.size === 0, timeoutMs);
+  }
+
   async close(graceMs: number): Promise<void> {
     this.#closed = true;
     if (this.#reaper) clearInterval(this.#reaper);

@@ -132,6 +132,8 @@ test('after kill -9 the node starts again and serves all that was deployed', asy
     await first.ended;
     assert.ok(existsSync(first.admin.socket), 'what a killed node leaves does not stand in the way');
     last = await startProcess({ data: first.data });
+    const status = (await last.admin.call('GET', '/v1/workloads/fn')).json().status;
+    assert.is(status.phase, 'ready', 'what is kept is loaded before the node says that it is ready');
     assert.is((await ask(last.url, { path: '/fn/hello' })).body.toString(), 'hello');
     assert.is((await ask(last.url, { path: '/shared/hello' })).status, 404, 'the guest has no /shared/hello');
     assert.is((await ask(last.url, { path: '/hello', headers: { host: 'other.localhost' } })).body.toString(), 'hello');

@@ -47,6 +47,20 @@ test('under load, restart after restart, no request fails', async () => {
   });
 });
 
+test('who waits until nothing is left to be brought up waits no longer than that, and no longer than it may', async () => {
+  await withPlane(async (plane) => {
+    const start = gate();
+    plane.driver.onStart = () => start.opened;
+    await plane.deploy('hello', 'x');
+    await plane.reconciler.settled(20);
+    assert.is(plane.status('hello')?.phase, 'progressing');
+    const settled = plane.reconciler.settled(60_000);
+    start.open();
+    await settled;
+    assert.is(plane.status('hello')?.phase, 'ready');
+  });
+});
+
 test('only what is meant is restarted, and what is cold stays cold', async () => {
   await withPlane(async (plane) => {
     await plane.settledDeploy('one', 'a', { idle: '100ms' });
