@@ -48,6 +48,8 @@ if (unknown !== undefined) {
 // A signal ends the servers too: what is told at the exit kills them.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
 
+// It would have wasmtime unwind a stack for each instance that is taken down, which the node sees to for itself.
+delete process.env.RUST_BACKTRACE;
 const print = (line: string) => console.log(line);
 const context: Context = {
   rounds: Number(values.rounds),

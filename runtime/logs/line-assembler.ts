@@ -13,6 +13,11 @@ export class LineAssembler {
     this.#emit = emit;
   }
 
+  /** No line is begun. */
+  get empty(): boolean {
+    return this.#open.size === 0;
+  }
+
   push(key: string, data: Uint8Array): void {
     let rest = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
     const begun = this.#open.get(key);

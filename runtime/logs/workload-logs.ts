@@ -63,6 +63,7 @@ export class WorkloadLog {
 
   /** The request is over: a last line without a newline is a line too. */
   requestEnded(revision: string, requestId: string): void {
+    if (this.#lines.empty) return;
     this.#lines.flush(`${revision} ${requestId} stdout`);
     this.#lines.flush(`${revision} ${requestId} stderr`);
   }

@@ -1,6 +1,7 @@
 //! A request as a task of the run queue: the boundary where panics stop, deadlines are looked at, and the last word is
 //! said whatever happened inside.
 
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,9 +19,16 @@ use crate::shared::{self, Crowd, Job, Shared};
 
 type Work = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
+enum State {
+    /// The head of a request that no thread has begun. Its future is large: whoever polls it allocates it, and frees it, so
+    /// that threads do not wait for each other's allocator.
+    New(http::Request<IncomingBody>),
+    Begun(Work),
+    Ended,
+}
+
 struct Task {
-    /// None once it has ended.
-    work: Option<Work>,
+    state: State,
     engine: Arc<Engine>,
     request: Arc<Request>,
     watched: bool,
@@ -34,12 +42,7 @@ pub fn spawn(engine: &Arc<Engine>, request: Arc<Request>, head: http::Request<In
         let function = function.clone();
         return Crowd::serve(engine, &function, Job { request, head });
     }
-    let task = Task {
-        work: Some(Box::pin(serve::serve(engine.clone(), request.clone(), head))),
-        engine: engine.clone(),
-        request: request.clone(),
-        watched: false,
-    };
+    let task = Task { state: State::New(head), engine: engine.clone(), request: request.clone(), watched: false };
     schedule(engine, Runner::Alone(request), task);
 }
 
@@ -110,8 +113,8 @@ impl Future for Task {
             task.end(Err(failure));
             return Poll::Ready(());
         }
-        let Some(work) = task.work.as_mut() else { return Poll::Ready(()) };
-        match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+        match catch_unwind(AssertUnwindSafe(|| task.work().map_or(Poll::Ready(Ok(())), |work| work.as_mut().poll(cx))))
+        {
             Ok(Poll::Pending) => {
                 task.request.flush();
                 task.request.register(cx.waker());
@@ -138,8 +141,24 @@ impl Future for Task {
 }
 
 impl Task {
+    /// None once it has ended.
+    fn work(&mut self) -> Option<&mut Work> {
+        if let State::New(_) = self.state
+            && let State::New(head) = mem::replace(&mut self.state, State::Ended)
+        {
+            self.state = State::Begun(Box::pin(serve::serve(self.engine.clone(), self.request.clone(), head)));
+        }
+        match &mut self.state {
+            State::Begun(work) => Some(work),
+            _ => None,
+        }
+    }
+
     fn end(&mut self, result: Result<(), Failure>) {
-        let Some(work) = self.work.take() else { return };
+        let work = mem::replace(&mut self.state, State::Ended);
+        if let State::Ended = work {
+            return;
+        }
         self.request.finish(result);
         // Dropping the guest gives its slot back to the pool.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(work)));
