@@ -29,10 +29,11 @@ pub fn head(bytes: &[u8]) {
     let Some((&first, packed)) = bytes.split_first() else { return };
     let fields: Vec<&[u8]> = packed.split(|&byte| byte == b'\n').collect();
     let https = first & 1 != 0;
+    let shared = bytes::Bytes::copy_from_slice(packed);
     if first & 2 != 0 {
-        assert!(parse(packed, fields.len() + 1 + usize::from(first >> 2), https, ()).is_err());
+        assert!(parse(shared.clone(), fields.len() + 1 + usize::from(first >> 2), https, ()).is_err());
     }
-    if let Ok(request) = parse(packed, fields.len(), https, ()) {
+    if let Ok(request) = parse(shared, fields.len(), https, ()) {
         taken_byte_for_byte(&request, &fields, https);
     }
     if let Some(trailers) = parse_trailers(packed) {

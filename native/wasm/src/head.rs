@@ -1,13 +1,17 @@
 //! The head of a request as it crosses from Node: one Latin-1 string, its fields separated by line feeds, which
 //! cannot occur in any of them: method, authority, target, then header names and values in turn.
 
+use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
 /// Makes a request of a packed head, or says why the head cannot be given to a guest as it is.
 ///
 /// `fields` is how many fields the sender packed: a line feed smuggled into one of them would make more of them.
-pub fn parse<B>(packed: &[u8], fields: usize, https: bool, body: B) -> Result<Request<B>, String> {
+///
+/// What is made of it shares its memory: a head would be a score of small pieces otherwise, allocated on one thread and
+/// freed on another.
+pub fn parse<B>(packed: Bytes, fields: usize, https: bool, body: B) -> Result<Request<B>, String> {
     let mut parts = packed.split(|&byte| byte == b'\n');
     if parts.clone().count() != fields || fields < 3 || fields.is_multiple_of(2) {
         return Err("a line feed in its head".into());
@@ -16,10 +20,11 @@ pub fn parse<B>(packed: &[u8], fields: usize, https: bool, body: B) -> Result<Re
     let method = Method::from_bytes(next()).map_err(|_| "its method is not a token")?;
     let authority = next();
     // HTTP/1.0 may leave it out; a component must have one.
-    let authority = if authority.is_empty() { b"localhost" } else { authority };
-    let authority = Authority::try_from(authority).map_err(|_| "its Host is not a host and port")?;
+    let authority = if authority.is_empty() { Bytes::from_static(b"localhost") } else { packed.slice_ref(authority) };
+    let authority = Authority::from_maybe_shared(authority).map_err(|_| "its Host is not a host and port")?;
     let target = next();
-    let path = PathAndQuery::try_from(target).map_err(|_| "its path has a character that a URL may not have")?;
+    let path = PathAndQuery::from_maybe_shared(packed.slice_ref(target))
+        .map_err(|_| "its path has a character that a URL may not have")?;
     // A fragment would be cut off: then it is not what the client sent.
     if path.as_str().as_bytes() != target {
         return Err("its path cannot be handed on byte for byte".into());
@@ -37,7 +42,8 @@ pub fn parse<B>(packed: &[u8], fields: usize, https: bool, body: B) -> Result<Re
     headers.reserve((fields - 3) / 2);
     while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
         let name = HeaderName::from_bytes(name).map_err(|_| "a header's name is not a token")?;
-        let value = HeaderValue::from_bytes(value).map_err(|_| "a header's value has a control character")?;
+        let value = HeaderValue::from_maybe_shared(packed.slice_ref(value))
+            .map_err(|_| "a header's value has a control character")?;
         headers.try_append(name, value).map_err(|_| "it has too many headers")?;
     }
     Ok(request)
@@ -76,7 +82,7 @@ mod tests {
     #[test]
     fn a_head_is_taken_byte_for_byte() {
         let head = b"PURGE\nShop.example:8443\n/a/../%2F?x=%20&[y]\nX-One\n1\nx-one\n\nx-latin\ncaf\xe9";
-        let request = parse(head, 9, true, ()).unwrap();
+        let request = parse(Bytes::from_static(head), 9, true, ()).unwrap();
         assert_eq!(request.method(), "PURGE");
         assert_eq!(request.uri().path_and_query().unwrap(), "/a/../%2F?x=%20&[y]");
         assert_eq!(request.uri().authority().unwrap(), "Shop.example:8443");
@@ -97,7 +103,7 @@ mod tests {
             (b"GET\nhost\n/\nb d\n1", 5),
             (b"GET\nhost\n/\nb\na\0b", 5),
         ] {
-            assert!(parse(head, fields, false, ()).is_err(), "{}", String::from_utf8_lossy(head));
+            assert!(parse(Bytes::from_static(head), fields, false, ()).is_err(), "{}", String::from_utf8_lossy(head));
         }
     }
 

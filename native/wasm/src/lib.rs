@@ -239,7 +239,7 @@ impl NativeEngine {
             }
             _ => (None, IncomingBody::Empty),
         };
-        let head = match head::parse(&head.0, fields as usize, https, incoming) {
+        let head = match head::parse(head.0.into(), fields as usize, https, incoming) {
             Ok(head) => head,
             Err(why) => return Ok(Some(why)),
         };

@@ -19,6 +19,10 @@ use crate::shared::{self, Crowd, Job, Shared};
 
 type Work = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a box for the head would be one more piece that threads hand to each other"
+)]
 enum State {
     /// The head of a request that no thread has begun. Its future is large: whoever polls it allocates it, and frees it, so
     /// that threads do not wait for each other's allocator.
