@@ -23,6 +23,8 @@ const BACKSTOP_MS = 250;
 
 /** Seconds a client is told to wait before it tries a workload again that could not be started. */
 const START_RETRY_AFTER_S = 5;
+/** The same for one that somebody has to scale up first. */
+const PARKED_RETRY_AFTER_S = 60;
 
 /** The revision that one random draw in [0, 1) gives to a request; undefined when the workload has none to serve. */
 export function pickRevision(workload: Pick<ServedWorkload, 'traffic'>, draw: number): ServedRevision | undefined {
@@ -87,7 +89,11 @@ export class Dispatcher {
 
   #serve(exchange: GatewayExchange, workload: ServedWorkload | undefined, pinned: string | null, prefix: string): void {
     if (!workload) return sendProblem(exchange, gatewayErrors.NO_ROUTE());
-    if (workload.parked) return sendProblem(exchange, gatewayErrors.PARKED(workload.name));
+    if (workload.parked) {
+      const error = gatewayErrors.PARKED(workload.name);
+      error.retryAfter = PARKED_RETRY_AFTER_S;
+      return sendProblem(exchange, error);
+    }
     const served = pinned === null ? pickRevision(workload, Math.random()) : workload.revisions.get(pinned);
     if (!served) {
       const error = gatewayErrors.NOT_STARTABLE(workload.name, 'the node cannot read its revision');

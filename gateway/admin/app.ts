@@ -17,7 +17,9 @@ export function makeAdminApp(services: AdminServices, log: (message: string, err
     // Hono's own word on a body that is not JSON.
     if (reason instanceof HTTPException) return problemResponse(gatewayErrors.INVALID_REQUEST(reason.message));
     const error = asSkerryError(reason);
-    if (error.status >= 500) log(`${c.req.method} ${c.req.path} failed`, error.cause ?? error);
+    // Who has left, in the midst of a window or a build, is nobody's failure.
+    if (error.status >= 500 && !c.req.raw.signal.aborted)
+      log(`${c.req.method} ${c.req.path} failed`, error.cause ?? error);
     return problemResponse(error);
   });
   app.notFound(noSuchPath);

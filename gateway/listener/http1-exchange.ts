@@ -1,5 +1,11 @@
 /** An Exchange over Node's `http` request and response. */
-import { type IncomingMessage, type ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http';
+import {
+  type IncomingMessage,
+  type ServerResponse,
+  STATUS_CODES,
+  validateHeaderName,
+  validateHeaderValue,
+} from 'node:http';
 import type { Socket } from 'node:net';
 import type { SkerryError } from '../../errors/skerry-error.ts';
 import type { FlatHeaders } from '../../runtime/exchange.ts';
@@ -8,7 +14,7 @@ import type { Front } from './front.ts';
 import { ListenerExchange } from './listener-exchange.ts';
 import { Reply } from './reply.ts';
 import { RequestBody } from './request-body.ts';
-import { authorityFault, type ClientHead, clientTrailers, readClientHead } from './request-head.ts';
+import { authorityFault, type ClientHead, clientTrailers, readClientHead, targetFault } from './request-head.ts';
 
 class Http1Body extends RequestBody {
   readonly #exchange: Http1Exchange;
@@ -144,7 +150,7 @@ class Http1Reply extends Reply {
 
   protected whole(status: number, headers: FlatHeaders, body: Uint8Array | null): void {
     this.#boundRest();
-    this.#response.writeHead(status, headers as unknown as string[]);
+    this.#writeHead(status, headers);
     if (body === null) this.#response.end();
     else if (body.byteLength > ONE_WRITE_BYTES) this.#response.end(body);
     else this.#endAtOnce(latin1Of(body));
@@ -160,8 +166,13 @@ class Http1Reply extends Reply {
     response.end();
   }
 
+  /** With its reason: Node would keep that of a head which it has refused. */
+  #writeHead(status: number, headers: FlatHeaders): void {
+    this.#response.writeHead(status, STATUS_CODES[status] ?? '', headers as unknown as string[]);
+  }
+
   protected begin(status: number, headers: FlatHeaders): void {
-    this.#response.writeHead(status, headers as unknown as string[]);
+    this.#writeHead(status, headers);
     // The head goes out now: the first byte of the body may be long in coming.
     this.#response.flushHeaders();
   }
@@ -224,6 +235,7 @@ function faultOf(request: IncomingMessage, head: ClientHead, authority: string):
   if (head.hosts > 1 || (head.hosts === 0 && !old)) {
     return gatewayErrors.BAD_REQUEST(head.hosts > 1 ? 'it has more than one Host header' : 'it has no Host header');
   }
+  if (request.httpVersionMajor !== 1) return gatewayErrors.BAD_REQUEST(`its version is HTTP/${request.httpVersion}`);
   if (old && head.chunked) return gatewayErrors.BAD_REQUEST('HTTP/1.0 has no Transfer-Encoding');
   if (head.expect !== '' && head.expect !== '100-continue') return gatewayErrors.EXPECTATION_FAILED(head.expect);
   return authorityFault(authority);
@@ -255,7 +267,7 @@ export class Http1Exchange extends ListenerExchange {
       }
     }
     super(front, request.method as string, authority, url, head.headers, request.socket.remoteAddress);
-    this.fault = head.fault ?? faultOf(request, head, authority);
+    this.fault = head.fault ?? faultOf(request, head, authority) ?? targetFault(url);
     this.continues = head.expect === '100-continue' && request.httpVersionMinor > 0;
     this.body =
       head.chunked || (head.length !== null && head.length > 0)

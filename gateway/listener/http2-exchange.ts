@@ -9,7 +9,7 @@ import type { ListenerLimits } from './limits.ts';
 import { ListenerExchange } from './listener-exchange.ts';
 import { Reply } from './reply.ts';
 import { RequestBody } from './request-body.ts';
-import { authorityFault, type ClientHead, clientTrailers, readClientHead } from './request-head.ts';
+import { authorityFault, type ClientHead, clientTrailers, readClientHead, targetFault } from './request-head.ts';
 
 const { NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR } = constants;
 
@@ -186,7 +186,7 @@ function readHttp2Head(raw: readonly string[], limits: ListenerLimits): Http2Hea
     else if (raw[from] === ':authority') authority = value;
   }
   const rest = readClientHead(raw, from, limits.headers);
-  const fault = rest.fault ?? faultOf(method, authority, rest) ?? sizeFault(raw, limits.headBytes);
+  const fault = rest.fault ?? faultOf(method, authority, rest) ?? targetFault(path) ?? sizeFault(raw, limits.headBytes);
   rest.headers = joinCookies(rest.headers);
   return { method, authority: authority ?? rest.host, path, rest, fault };
 }

@@ -35,11 +35,15 @@ export function bodyForbidden(status: number): boolean {
   return status === 204 || status === 205 || status === 304;
 }
 
+function declaresLength(headers: FlatHeaders): boolean {
+  return headers.some((text, i) => i % 2 === 0 && text.toLowerCase() === 'content-length');
+}
+
 /**
  * A workload's headers as they go to the client: hop-by-hop ones dropped, the request's id added. Throws when they are
- * no head of a final answer.
+ * no head of a final answer. `whole`: all of the answer is there.
  */
-export function replyHead(status: number, from: FlatHeaders, requestId: string): ReplyHead {
+export function replyHead(status: number, from: FlatHeaders, requestId: string, whole: boolean): ReplyHead {
   if (!(status >= 200 && status <= 999)) throw new RangeError(`${status} is no status of a final answer`);
   checkSize(from);
   let headers: string[] = [];
@@ -51,6 +55,8 @@ export function replyHead(status: number, from: FlatHeaders, requestId: string):
     const lower = name.toLowerCase();
     if (lower === 'connection') named = connectionNamed(value, named);
     if (NOT_FROM_WORKLOAD.has(lower)) continue;
+    // It tells of trailers, which a body of a declared length cannot have in HTTP/1.1, and what is whole has none.
+    if (lower === 'trailer' && (whole || declaresLength(from))) continue;
     if (lower === 'content-length') {
       // Neither has a body, and so no length of one (RFC 9110, 8.6 and 15.3.6).
       if (status === 204 || status === 205) continue;

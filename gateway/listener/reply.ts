@@ -70,7 +70,7 @@ export abstract class Reply implements ReplySink, Watched {
 
   send(status: number, from: FlatHeaders, body: Uint8Array | null): void {
     if (this.#mute()) return;
-    const { headers, length } = replyHead(status, from, this.owner.id);
+    const { headers, length } = replyHead(status, from, this.owner.id, true);
     const empty = this.#bodyless || bodyForbidden(status);
     const bytes = body === null ? 0 : body.byteLength;
     if (!empty && bytes > this.owner.maxResponseBytes) return this.#tooLarge();
@@ -87,7 +87,7 @@ export abstract class Reply implements ReplySink, Watched {
 
   start(status: number, from: FlatHeaders): void {
     if (this.#mute()) return;
-    const { headers, length } = replyHead(status, from, this.owner.id);
+    const { headers, length } = replyHead(status, from, this.owner.id, false);
     if (bodyForbidden(status)) this.#bodyless = true;
     if (!this.#bodyless && length !== null && length > this.owner.maxResponseBytes) return this.#tooLarge();
     this.begin(status, headers, this.#bodyless);

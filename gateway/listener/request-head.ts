@@ -120,6 +120,14 @@ export function authorityFault(authority: string): SkerryError | null {
   return AUTHORITY.test(authority) ? null : gatewayErrors.BAD_REQUEST('its host is not a host name or address');
 }
 
+/** What is not ASCII has no place in a path (RFC 3986, 3.3), and a fragment is not sent (RFC 9112, 3.2). */
+const NOT_IN_TARGET = /[^\x21-\x7e]|#/;
+
+/** Why a path and query cannot be served, or null. */
+export function targetFault(url: string): SkerryError | null {
+  return NOT_IN_TARGET.test(url) ? gatewayErrors.BAD_REQUEST('its path has a character that a URL may not have') : null;
+}
+
 /** The host of an authority: without port, in lower case. */
 export function hostOf(authority: string): string {
   if (authority.startsWith('[')) {

@@ -55,6 +55,25 @@ test('told to stop in the moment it is ready, it stops as cleanly', async () => 
   }
 });
 
+test('a function that does not read its small body answers before that has come', async () => {
+  const node = await startProcess();
+  try {
+    await node.admin.deploy('fn', { timeout: '30s' });
+    const connection = await RawConnection.open(node.url);
+    await connection.write('POST /fn/discard HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhel');
+    assert.is((await connection.response()).status, 200);
+    connection.destroy();
+    const echoing = await RawConnection.open(node.url);
+    await echoing.write('POST /fn/echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhel');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await echoing.write('lo');
+    assert.is((await echoing.response()).body.toString(), 'hello', 'one that reads it gets all of it');
+    echoing.destroy();
+  } finally {
+    await discard(node);
+  }
+});
+
 test('a request that takes longer than the stop timeout is broken off, and the node ends all the same', async () => {
   const node = await startProcess({ args: ['--stop-timeout', '50ms'] });
   try {

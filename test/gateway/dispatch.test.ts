@@ -34,7 +34,7 @@ test('the path that a workload sees is what the client wrote, without the prefix
     await sees('/hello/a/b?', 'a', '/a/b?', '/hello');
     await sees('/hello//x', 'a', '//x', '/hello');
     await sees('/hello/../x/./y', 'a', '/../x/./y', '/hello');
-    await sees('/hello/%2F%2f%00%E4?q=%20+&&=?/#', 'a', '/%2F%2f%00%E4?q=%20+&&=?/#', '/hello');
+    await sees('/hello/%2F%2f%00%E4?q=%20+&&=?/', 'a', '/%2F%2f%00%E4?q=%20+&&=?/', '/hello');
     await sees('/hello/x', 'hello.localhost', '/hello/x', null);
     await sees('/', 'hello.localhost:8080', '/', null);
     await sees('/', 'HELLO.LocalHost', '/', null);

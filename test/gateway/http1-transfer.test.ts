@@ -121,6 +121,42 @@ test('with a Content-Length, and towards HTTP/1.0, a broken transfer cannot be t
   });
 });
 
+test('a Trailer header goes on only where there can be trailers, and an answer that is refused has its own reason', async () => {
+  const guest: Guest = (exchange) => {
+    if (exchange.target === '/bad') return exchange.reply.send(299, ['x', 'a\r\nb'], null);
+    if (exchange.target === '/whole') return exchange.reply.send(200, ['trailer', 'x-sum'], Buffer.from('whole'));
+    exchange.reply.start(200, ['trailer', 'x-sum', 'content-length', '5']);
+    exchange.reply.write(Buffer.from('piece'));
+    exchange.reply.end(null);
+  };
+  await withGuest(guest, async ({ url }) => {
+    for (const path of ['/whole', '/length']) {
+      const response = (await exchangeRaw(url, get(path, 'connection: close\r\n'))).raw.toString();
+      assert.match(response, /^HTTP\/1\.1 200 OK\r\n/);
+      assert.not.match(response, /trailer:/i);
+      assert.match(response, /(whole|piece)$/);
+    }
+    assert.match(
+      (await exchangeRaw(url, get('/bad', 'connection: close\r\n'))).raw.toString(),
+      /^HTTP\/1\.1 500 Internal Server Error\r\n/,
+    );
+  });
+});
+
+test('a target with a fragment, and a version that is not 1.x, are refused before a workload sees them', async () => {
+  await withGuest(
+    (exchange) => exchange.reply.send(200, [], null),
+    async ({ url }) => {
+      for (const line of ['GET /w/a#b HTTP/1.1', 'GET /w/ HTTP/2.0']) {
+        const request = `${line}\r\nhost: a\r\nconnection: close\r\n\r\n`;
+        const response = (await exchangeRaw(url, request)).raw.toString();
+        assert.match(response, /^HTTP\/1\.1 400 Bad Request\r\n/, line);
+        assert.match(response, /"code":"BAD_REQUEST"/, line);
+      }
+    },
+  );
+});
+
 test('trailers pass both ways', async () => {
   const guest: Guest = async (exchange) => {
     const trailers = await new Promise<FlatHeaders | null>((resolve, reject) =>

@@ -19,13 +19,13 @@ use crate::shared::Shared;
 use crate::tasks::{self, Tasks};
 use crate::{keyvalue_draft, keyvalue_draft2, logging};
 
-/// Handles that one instance may hold. With `FIELDS` this bounds the host's memory for headers to 128 MiB.
+/// Handles that one instance may hold. With `FIELDS` this bounds the host's memory for headers to 96 MiB.
 const HANDLES: usize = 2048;
 /// A body of 1 GiB makes room for all that the JavaScript engine leaves behind of it.
 const BYTES_PER_HANDLE: u64 = 4 << 10;
 const MORE_HANDLES: usize = 256 << 10;
 /// Bytes of one set of headers or trailers, as wasmtime-wasi-http counts them: names, values and their bookkeeping.
-const FIELDS: usize = 64 << 10;
+const FIELDS: usize = 48 << 10;
 /// Bytes that one call may copy from the guest into the host.
 const CALL_BYTES: usize = 8 << 20;
 /// Random bytes that one call may ask for.
@@ -104,6 +104,8 @@ impl Host {
         let mut store = Store::new(engine, host);
         store.limiter(|host| &mut host.limits);
         store.set_hostcall_fuel(CALL_BYTES);
+        // wasmtime's own count of the same, which does not grow with what was received.
+        store.set_max_component_handles(HANDLES + MORE_HANDLES);
         store.set_epoch_deadline(Self::FIRST_SLICE);
         // Runs inside the guest at the end of each slice, while it is instantiated too.
         store.epoch_deadline_callback(|context| {

@@ -176,6 +176,10 @@ impl Request {
         let mut reply = self.reply();
         match result {
             Err(failure) => {
+                // The client has its answer; whoever wrote the function would not hear of it.
+                if reply.over() == Some(Over::Complete) && matches!(failure, Failure::Deadline | Failure::Cpu) {
+                    self.log("[skerry] what it did after its answer was cut off at its limit of time\n".into());
+                }
                 reply.fail(&failure);
             }
             // Nobody else says that an answer is missing when the task ends without a reason.

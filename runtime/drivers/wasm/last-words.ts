@@ -1,6 +1,6 @@
 /**
- * Why a guest exited, from what it said. WASI's exit carries one bit, so that a language's runtime says on stderr what it
- * died of. A guest may say what it likes: it decides only by which name its own failure is told, never whether it failed.
+ * Why a guest exited, or ended its answer, from what it said. WASI's exit carries one bit, so that a language's runtime says on stderr what it
+ * died of. A guest may say what it likes: it decides only about its own request.
  */
 import type { SkerryError } from '../../../errors/skerry-error.ts';
 import { wasmErrors } from './errors.ts';
@@ -11,6 +11,13 @@ const uncaught = /^Uncaught (.*)$/gm;
 /** What SpiderMonkey throws when it gets no more memory. */
 const outOfMemory = 'out of memory';
 
+/**
+ * What StarlingMonkey says of a body that it could not come to the end of. It finishes the body all the same, as if that had
+ * been all.
+ */
+const unfinished =
+  /^(?:.*JS event loop terminated without completing the request|.*body ReadableStream closed during body streaming)/m;
+
 /** Characters of stderr that are kept: the line stands before a stack of some kilobytes. */
 const kept = 16 * 1024;
 
@@ -19,6 +26,11 @@ export class LastWords {
 
   hear(stream: 'stdout' | 'stderr', data: Uint8Array): void {
     if (stream === 'stderr') this.#stderr = (this.#stderr + Buffer.from(data).toString('latin1')).slice(-kept);
+  }
+
+  /** What the guest gave as its whole answer is a part of it. */
+  get answerUnfinished(): boolean {
+    return this.#stderr !== '' && unfinished.test(this.#stderr);
   }
 
   /** The guest exited with `status` before its answer was complete; `memoryBytes` is its limit. */

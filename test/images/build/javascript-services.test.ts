@@ -124,6 +124,12 @@ function services(name: string, openEngine: (options: EngineOptions) => Promise<
     assert.is((await ask(fn, to('many', `http://${host}/`))).text, Array(8).fill('answer to /').join(' '));
   });
 
+  test('requests one after the other may be more than those at once', async () => {
+    const host = await serve((_request, response) => response.end('1'));
+    const fn = await load(egressClient({ allow: [host] }));
+    assert.is((await ask(fn, to('in-turn', `http://${host}/`))).text, '60 in turn');
+  });
+
   test('an answer streams through: its client has the first piece before the server has written the last', async () => {
     let writing!: (response: ServerResponse) => void;
     const begun = new Promise<ServerResponse>((resolve) => {
@@ -140,6 +146,34 @@ function services(name: string, openEngine: (options: EngineOptions) => Promise<
     (await begun).end('last');
     await handled;
     assert.is((await answer).body.toString(), 'first last');
+  });
+
+  test('an answer that it cannot finish is never taken for whole', async () => {
+    const host = await serve((_request, response) => {
+      response.writeHead(200, { 'content-length': '100' });
+      response.write('short', () => response.destroy());
+    });
+    const fn = await load(egressClient({ allow: [host] }));
+    for (const route of ['read-later', 'never-closed']) {
+      const { exchange, answer } = makeExchange({ target: to(route, `http://${host}/`), deadlineMs: 60_000 });
+      const whole = answer.then(
+        () => true,
+        () => false,
+      );
+      const failure = await fn.handle(exchange).catch((error) => {
+        exchange.reply.abort(error);
+        return error;
+      });
+      assert.match(failure?.code, /FUNCTION_(BAD_ANSWER|ERROR|THREW)/, route);
+      assert.not(await whole, route);
+    }
+  });
+
+  test('a body that is larger than its memory streams through it', async () => {
+    const piece = Buffer.alloc(64 * 1024, 'a piece ');
+    const body = Array.from({ length: 1600 }, () => piece);
+    const answer = await ask(await load(), '/echo', { method: 'POST', body });
+    assert.is(answer.body.length, 100 * MiB);
   });
 
   test("the body of its request streams on to a server, and the server's answer back", async () => {

@@ -54,6 +54,15 @@ const routes: Record<string, Handler> = {
     const bodies = await Promise.all(answers.map((answer) => answer.text()));
     return new Response(bodies.join(' '));
   },
+  '/in-turn': async (request) => {
+    let answered = 0;
+    while (answered < 60) answered += (await (await fetch(target(request))).text()).length;
+    return new Response(`${answered} in turn`);
+  },
+  '/echo': (request) => new Response(request.body),
+  '/never-closed': () =>
+    new Response(new ReadableStream({ start: (controller) => controller.enqueue(bytes('the first half')) })),
+  '/read-later': async (request) => new Response((await fetch(target(request))).body),
   '/invalid': () => fetch('http://[').catch(told),
   '/store': () => {
     const bucket = open('visits');

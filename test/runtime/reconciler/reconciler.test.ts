@@ -205,6 +205,7 @@ test('a workload scaled to 0 is parked: it answers 503, runs nothing, and comes 
     const refused = await plane.get('/hello');
     assert.is(refused.status, 503);
     assert.is(JSON.parse(refused.text).code, 'PARKED');
+    assert.ok(Number(refused.headers.get('retry-after')) > 0);
     assert.is((await plane.get('/', `${revisionIn(plane, 'hello')}--hello.localhost`)).status, 503);
     await plane.desired.scale('hello', undefined, 5);
     await plane.settled('hello');

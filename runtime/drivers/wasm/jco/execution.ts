@@ -152,6 +152,19 @@ export class Execution implements Job, Member {
   }
 
   message(message: FromWorker): void {
+    this.#orBadAnswer(() => this.#hear(message));
+  }
+
+  /** What the client's side throws over an answer says that it cannot be served. */
+  #orBadAnswer(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#abandon(wasmErrors.FUNCTION_BAD_ANSWER((error as Error).message).because(error));
+    }
+  }
+
+  #hear(message: FromWorker): void {
     switch (message.kind) {
       case 'answer':
         return this.#answer(message);
@@ -180,8 +193,13 @@ export class Execution implements Job, Member {
     }
   }
 
+  /** A line for the developer of the function. */
+  #note(text: string): void {
+    this.#owner.output('stderr', Buffer.from(`[skerry] ${text}\n`));
+  }
+
   #calls(): GuestCalls {
-    const note = (text: string) => this.#owner.output('stderr', Buffer.from(`[skerry] ${text}\n`));
+    const note = (text: string) => this.#note(text);
     this.#asked ??= new GuestCalls(this.#worker!, this.#owner.services, this.#exchange.deadline, note);
     return this.#asked;
   }
@@ -231,8 +249,9 @@ export class Execution implements Job, Member {
   #answer(message: Extract<FromWorker, { kind: 'answer' }>): void {
     if (this.#settled) return;
     const { status, headers, data, end, trailers } = message;
+    if (end && this.#lastWords.answerUnfinished) throw new Error('its body was not finished');
     this.#held = { status, headers, pieces: [], bytes: 0, end: end ? { trailers } : null };
-    this.#hold = setTimeout(() => this.#release(), holdTime);
+    this.#hold = setTimeout(() => this.#orBadAnswer(() => this.#release()), holdTime);
     if (data) this.#piece(data);
   }
 
@@ -245,6 +264,7 @@ export class Execution implements Job, Member {
 
   /** The guest has given all of its answer. */
   #end(trailers: FlatHeaders | null): void {
+    if (this.#lastWords.answerUnfinished) throw new Error('its body was not finished');
     if (this.#held) {
       this.#held.end = { trailers };
       return;
@@ -308,6 +328,9 @@ export class Execution implements Job, Member {
   // Its ends.
 
   #late(): void {
+    if (this.#settled && !this.#exchange.aborted && this.#worker && !this.#over) {
+      this.#note('what it did after its answer was cut off at its limit of time');
+    }
     this.#abandon(wasmErrors.FUNCTION_DEADLINE());
   }
 

@@ -16,6 +16,8 @@ import { RequestBody } from './request-body.ts';
 const NO_BODY = 0;
 const WHOLE_BODY = 1;
 const STREAMED_BODY = 2;
+/** A small body that is not there by then, in milliseconds, is streamed like a large one. */
+const COLLECT_MS = 20;
 
 export class Call implements Member {
   place = -1;
@@ -79,7 +81,7 @@ export class Call implements Member {
     }
   }
 
-  /** A small body is waited for, so that the guest starts with all of it and holds no slot for a slow sender. */
+  /** A small body is waited for a little, so that the guest of a quick sender starts with all of it. */
   #open(body: RequestBody): void {
     this.#body = body;
     const whole = body.collect(
@@ -91,7 +93,7 @@ export class Call implements Member {
     );
     if (whole) {
       const remaining = this.#exchange.deadline - performance.now();
-      this.#timer = setTimeout(() => this.#fail(wasmErrors.FUNCTION_DEADLINE(), true), Math.max(0, remaining));
+      this.#timer = setTimeout(() => this.#start(STREAMED_BODY, null), Math.max(0, Math.min(remaining, COLLECT_MS)));
     } else {
       this.#start(STREAMED_BODY, null);
     }
@@ -122,6 +124,10 @@ export class Call implements Member {
 
   #reply(event: NativeEvent): void {
     const { flags } = event;
+    if (flags & flag.end && this.#lastWords.answerUnfinished) {
+      this.#fail(wasmErrors.FUNCTION_BAD_ANSWER('its body was not finished'));
+      return this.#end();
+    }
     try {
       const whole = flags & flag.end && event.trailers === '';
       // What has no body is complete with its head: whatever the guest still does, the client has its answer.

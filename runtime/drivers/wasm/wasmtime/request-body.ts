@@ -1,4 +1,4 @@
-/** The body of a request on its way to the native engine: collected when it is small, else streamed. */
+/** The body of a request on its way to the native engine: collected when it is small and quick, else streamed. */
 import type { BodySource, FlatHeaders } from '../../../exchange.ts';
 import { packHeaders } from './events.ts';
 import { type NativeEngine, pushed } from './library.ts';
@@ -9,28 +9,35 @@ const SMALL = 64 * 1024;
 export class RequestBody {
   readonly #source: BodySource;
   #cancelled = false;
+  /** What was collected; null once the guest gets what comes. */
+  #pieces: Uint8Array[] | null = null;
+  #guest: { readonly native: NativeEngine; readonly slot: number } | null = null;
 
   constructor(source: BodySource) {
     this.#source = source;
   }
 
   /**
-   * Collects a small body and calls `done` or `broken`. False, and nothing happens, when it may be large or has no
-   * declared length: then `stream` it.
+   * Collects a small body and calls `done` or `broken`, unless `stream` is called before. False, and nothing happens, when
+   * it may be large or has no declared length: then `stream` it.
    */
   collect(done: (bytes: Uint8Array, trailers: FlatHeaders | null) => void, broken: (reason: Error) => void): boolean {
     const { length } = this.#source;
     if (length === null || length > SMALL) return false;
     const pieces: Uint8Array[] = [];
+    this.#pieces = pieces;
     this.#source.open({
       chunk: (data) => {
-        pieces.push(data);
+        if (this.#pieces === null) this.#push(data);
+        else pieces.push(data);
       },
       end: (trailers) => {
-        if (!this.#cancelled) done(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces), trailers);
+        if (this.#pieces === null) this.#end(trailers);
+        else if (!this.#cancelled) done(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces), trailers);
       },
       error: (reason) => {
-        if (!this.#cancelled) broken(reason);
+        if (this.#pieces === null) this.#fail();
+        else if (!this.#cancelled) broken(reason);
       },
     });
     return true;
@@ -42,21 +49,35 @@ export class RequestBody {
     native.end(slot, trailers === null ? '' : packHeaders(trailers));
   }
 
+  /** What comes goes to the guest, behind what was collected so far. */
   stream(native: NativeEngine, slot: number): void {
+    this.#guest = { native, slot };
+    const collected = this.#pieces;
+    this.#pieces = null;
+    if (collected !== null) {
+      for (const piece of collected) this.#push(piece);
+      return;
+    }
     this.#source.open({
-      chunk: (data) => {
-        if (this.#cancelled || data.byteLength === 0) return;
-        const outcome = native.push(slot, data);
-        if (outcome === pushed.full) this.#source.pause();
-        else if (outcome === pushed.unwanted) this.cancel();
-      },
-      end: (trailers) => {
-        if (!this.#cancelled) native.end(slot, trailers === null ? '' : packHeaders(trailers));
-      },
-      error: () => {
-        if (!this.#cancelled) native.fail(slot);
-      },
+      chunk: (data) => this.#push(data),
+      end: (trailers) => this.#end(trailers),
+      error: () => this.#fail(),
     });
+  }
+
+  #push(data: Uint8Array): void {
+    if (this.#cancelled || data.byteLength === 0 || !this.#guest) return;
+    const outcome = this.#guest.native.push(this.#guest.slot, data);
+    if (outcome === pushed.full) this.#source.pause();
+    else if (outcome === pushed.unwanted) this.cancel();
+  }
+
+  #end(trailers: FlatHeaders | null): void {
+    if (!this.#cancelled) this.#guest?.native.end(this.#guest.slot, trailers === null ? '' : packHeaders(trailers));
+  }
+
+  #fail(): void {
+    if (!this.#cancelled) this.#guest?.native.fail(this.#guest.slot);
   }
 
   resume(): void {

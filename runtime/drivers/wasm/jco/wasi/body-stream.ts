@@ -2,7 +2,9 @@
  * A body as it arrives from the main thread, read by the guest at its own pace: that of the request, or of the answer to an
  * outbound one.
  */
+
 import type { FlatHeaders } from '../../../../exchange.ts';
+import { noteRead } from './handle.ts';
 import type { ErrorCode } from './http-error-code.ts';
 import { type ByteSource, IoError, throwClosed, throwFailed } from './io.ts';
 
@@ -67,6 +69,7 @@ export class BodyStream implements ByteSource {
         this.#pieces.shift();
         this.#offset = 0;
       }
+      noteRead(data.byteLength);
       this.#tell(data.byteLength);
       return data;
     }

@@ -108,10 +108,13 @@ export class OutboundCall {
         return this.body.push(answer.data);
       case 'end':
         this.body.end(answer.trailers);
+        // All of it has come: what is left to read is bounded by the window.
+        this.#release();
         return this.#over();
       case 'fail':
         if (this.#head === null) this.#fail(answer.kind);
         else this.body.fail({ code: errorCode(answer.kind), why: answer.kind });
+        this.#release();
         return this.#over();
       case 'taken':
         return this.#upload?.taken(answer.bytes);
