@@ -1,4 +1,5 @@
 /** The main thread's end of one worker (worker.ts): starts it, gives it code and requests, ends it. */
+import { getPriority, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { type Transferable, Worker } from 'node:worker_threads';
 import { projectRoot } from '../../../../errors/project-root.ts';
@@ -18,6 +19,13 @@ import { isolatedWorker } from './worker-options.ts';
 const heapMb = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 32 };
 /** Functions whose code a worker keeps; the one used longest ago goes first. */
 const keptCodes = 64;
+
+/**
+ * Niceness of the thread of a guest that has run for long (sched(7)): a tenth of the share of others, so that it delays neither the
+ * clock of its deadline nor guests that come for a moment. As nice values are a thread's own on Linux, only there.
+ */
+const longRunNiceness = 10;
+const niceness = getPriority();
 
 /** A request to be run, as its worker sees it. */
 export interface Job {
@@ -44,6 +52,9 @@ export class GuestWorker {
   #runs = 0;
   #failure: Error | null = null;
   #ended = false;
+  /** Its thread's id with the system; 0 until it is known. */
+  #thread = 0;
+  #lowered = false;
   /** When the present job began, or the last one ended, in milliseconds of `performance.now()`. */
   since = performance.now();
 
@@ -95,6 +106,29 @@ export class GuestWorker {
       makingMs: made > making.underWay ? made / 1000 : null,
       reused: made === making.reused,
     };
+  }
+
+  /** Its guest has run for long: others come first until it is done. */
+  lower(): void {
+    if (this.#lowered || this.#thread === 0) return;
+    try {
+      setPriority(this.#thread, Math.min(19, niceness + longRunNiceness));
+      this.#lowered = true;
+    } catch {
+      // Then it is one among all.
+    }
+  }
+
+  /** False when the system does not let it: only root may. */
+  #raise(): boolean {
+    if (!this.#lowered) return true;
+    try {
+      setPriority(this.#thread, niceness);
+      this.#lowered = false;
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   has(code: number): boolean {
@@ -168,12 +202,18 @@ export class GuestWorker {
   }
 
   #take(message: FromWorker): void {
-    if (message.kind === 'ready') return this.#owner.ready(this);
+    if (message.kind === 'ready') {
+      // Said once, before any guest's code is there.
+      if (this.#thread === 0 && this.#runs === 0 && process.platform === 'linux') this.#thread = message.thread;
+      return this.#owner.ready(this);
+    }
     const job = this.#job;
     if (!job || message.run !== this.#runs) return;
     if (message.kind === 'done') this.#release();
     job.message(message);
-    if (message.kind === 'done') this.#owner.ready(this);
+    if (message.kind !== 'done') return;
+    if (this.#raise()) this.#owner.ready(this);
+    else void this.#worker.terminate();
   }
 
   #release(): void {

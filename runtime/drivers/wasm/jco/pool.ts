@@ -108,7 +108,11 @@ export class Pool {
   #running(): number {
     const before = performance.now() - longRun;
     let running = 0;
-    for (const worker of this.#workers) if (worker.busy && !worker.waiting && worker.since > before) running++;
+    for (const worker of this.#workers) {
+      if (!worker.busy || worker.waiting) continue;
+      if (worker.since > before) running++;
+      else worker.lower();
+    }
     return running;
   }
 

@@ -137,7 +137,8 @@ export interface DoneMessage extends RunFigures {
 }
 
 export type FromWorker =
-  | { readonly kind: 'ready' }
+  /** `thread`: its id with the system, 0 where that is not known. */
+  | { readonly kind: 'ready'; readonly thread: number }
   | DoneMessage
   | GuestCall
   | { readonly kind: 'informational'; readonly run: number; readonly status: number; readonly headers: FlatHeaders }

@@ -1,4 +1,5 @@
 /** The thread that runs guests: one request at a time, for any function whose code it was given. */
+import { readlinkSync } from 'node:fs';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { Channel } from './channel.ts';
 import { evaluate, type Instantiate } from './glue.ts';
@@ -31,5 +32,15 @@ function instantiateOf({ component, glue }: CodeMessage): Instantiate {
   throw new Error('a function without code');
 }
 
+function threadId(): number {
+  try {
+    // PID/task/TID
+    return Number(readlinkSync('/proc/thread-self').split('/')[2]);
+  } catch {
+    return 0;
+  }
+}
+
+const thread = threadId();
 lockDown();
-channel.post({ kind: 'ready' });
+channel.post({ kind: 'ready', thread });

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -79,6 +80,28 @@ test('a client that leaves a loop ends it', async ({ bench }) => {
   abort();
   await handled;
   while (fn.stats().inFlight > 0) await new Promise((resolve) => setImmediate(resolve));
+  await fn.close();
+});
+
+/** Niceness of every thread of this process (proc(5): field 19 of stat). */
+async function nicenesses(): Promise<number[]> {
+  const threads = await readdir('/proc/self/task');
+  const stats = await Promise.all(
+    threads.map((thread) => readFile(`/proc/self/task/${thread}/stat`, 'utf8').catch(() => null)),
+  );
+  return stats.flatMap((text) => (text === null ? [] : [Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[16])]));
+}
+
+test('the thread of a guest that has run for long lets others go first', async ({ bench }) => {
+  const fn = await bench.load(await guestComponent('behaviours'));
+  const looping = makeExchange({ target: '/loop', deadlineMs: 60_000 });
+  const over = fn.handle(looping.exchange);
+  const usual = getPriority();
+  const lowered = async () => (await nicenesses()).filter((nice) => nice > usual).length;
+  while ((await lowered()) === 0) assert.is(await ask(fn, '/hello'), 'hello');
+  assert.is(await lowered(), 1, 'and no other one');
+  looping.abort();
+  await over;
   await fn.close();
 });
 
