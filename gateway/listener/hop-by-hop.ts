@@ -8,7 +8,7 @@ export function connectionNamed(value: string, before: Set<string> | null): Set<
   return new Set([...(before ?? []), ...lower.split(',').map((name) => name.trim())]);
 }
 
-export function without(headers: FlatHeaders, names: Set<string>): FlatHeaders {
+export function without(headers: FlatHeaders, names: ReadonlySet<string>): FlatHeaders {
   const kept: string[] = [];
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i] as string;

@@ -115,6 +115,10 @@ class Http1Reply extends Reply {
     return this.#response.headersSent;
   }
 
+  protected get takesTrailers(): boolean {
+    return this.#response.req.httpVersionMinor > 0;
+  }
+
   /** Node would say that a connection that is gone is full, and never drain. */
   protected get gone(): boolean {
     return this.#response.destroyed;

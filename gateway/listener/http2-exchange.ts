@@ -97,6 +97,10 @@ class Http2Reply extends Reply {
     this.#stream = stream;
   }
 
+  protected get takesTrailers(): boolean {
+    return true;
+  }
+
   get started(): boolean {
     return this.#stream.headersSent;
   }

@@ -14,6 +14,8 @@ const NOT_FROM_WORKLOAD = new Set([
   'x-request-id',
 ]);
 
+const TRAILER: ReadonlySet<string> = new Set(['trailer']);
+
 /** In bytes: less than the 64 KiB that nghttp2 sends in one block, and more than most clients take. */
 const MAX_BYTES = 48 * 1024;
 
@@ -35,28 +37,23 @@ export function bodyForbidden(status: number): boolean {
   return status === 204 || status === 205 || status === 304;
 }
 
-function declaresLength(headers: FlatHeaders): boolean {
-  return headers.some((text, i) => i % 2 === 0 && text.toLowerCase() === 'content-length');
-}
-
 /**
  * A workload's headers as they go to the client: hop-by-hop ones dropped, the request's id added. Throws when they are
- * no head of a final answer. `whole`: all of the answer is there.
+ * no head of a final answer. `trailers`: as far as the gateway knows, some may follow the body.
  */
-export function replyHead(status: number, from: FlatHeaders, requestId: string, whole: boolean): ReplyHead {
+export function replyHead(status: number, from: FlatHeaders, requestId: string, trailers: boolean): ReplyHead {
   if (!(status >= 200 && status <= 999)) throw new RangeError(`${status} is no status of a final answer`);
   checkSize(from);
   let headers: string[] = [];
   let named: Set<string> | null = null;
   let length: string | null = null;
+  let trailer = false;
   for (let i = 0; i < from.length; i += 2) {
     const name = from[i] as string;
     const value = from[i + 1] as string;
     const lower = name.toLowerCase();
     if (lower === 'connection') named = connectionNamed(value, named);
     if (NOT_FROM_WORKLOAD.has(lower)) continue;
-    // It tells of trailers, which a body of a declared length cannot have in HTTP/1.1, and what is whole has none.
-    if (lower === 'trailer' && (whole || declaresLength(from))) continue;
     if (lower === 'content-length') {
       // Neither has a body, and so no length of one (RFC 9110, 8.6 and 15.3.6).
       if (status === 204 || status === 205) continue;
@@ -64,8 +61,11 @@ export function replyHead(status: number, from: FlatHeaders, requestId: string, 
       if (length !== null || !/^\d{1,15}$/.test(value)) throw new RangeError('its Content-Length is not one length');
       length = value;
     }
+    if (lower === 'trailer') trailer = true;
     headers.push(name, value);
   }
+  // HTTP/1.1 has trailers after a chunked body alone, and Node refuses to announce others.
+  if (trailer && !(trailers && length === null && !bodyForbidden(status))) headers = without(headers, TRAILER);
   if (named) headers = without(headers, named);
   headers.push('x-request-id', requestId);
   return { headers, length: length === null ? null : Number(length) };

@@ -41,6 +41,8 @@ export abstract class Reply implements ReplySink, Watched {
   }
 
   abstract get started(): boolean;
+  /** The client's version of the protocol has trailers. */
+  protected abstract get takesTrailers(): boolean;
   abstract onDrain(callback: () => void): void;
 
   /** Sends a 1xx answer; throws when it is not valid. */
@@ -70,7 +72,7 @@ export abstract class Reply implements ReplySink, Watched {
 
   send(status: number, from: FlatHeaders, body: Uint8Array | null): void {
     if (this.#mute()) return;
-    const { headers, length } = replyHead(status, from, this.owner.id, true);
+    const { headers, length } = replyHead(status, from, this.owner.id, false);
     const empty = this.#bodyless || bodyForbidden(status);
     const bytes = body === null ? 0 : body.byteLength;
     if (!empty && bytes > this.owner.maxResponseBytes) return this.#tooLarge();
@@ -87,7 +89,7 @@ export abstract class Reply implements ReplySink, Watched {
 
   start(status: number, from: FlatHeaders): void {
     if (this.#mute()) return;
-    const { headers, length } = replyHead(status, from, this.owner.id, false);
+    const { headers, length } = replyHead(status, from, this.owner.id, !this.#bodyless && this.takesTrailers);
     if (bodyForbidden(status)) this.#bodyless = true;
     if (!this.#bodyless && length !== null && length > this.owner.maxResponseBytes) return this.#tooLarge();
     this.begin(status, headers, this.#bodyless);

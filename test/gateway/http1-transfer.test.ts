@@ -124,6 +124,10 @@ test('with a Content-Length, and towards HTTP/1.0, a broken transfer cannot be t
 test('a Trailer header goes on only where there can be trailers, and an answer that is refused has its own reason', async () => {
   const guest: Guest = (exchange) => {
     if (exchange.target === '/bad') return exchange.reply.send(299, ['x', 'a\r\nb'], null);
+    if (exchange.target === '/204' || exchange.target === '/chunked') {
+      exchange.reply.start(exchange.target === '/204' ? 204 : 200, ['trailer', 'x-sum']);
+      return exchange.reply.end(null);
+    }
     if (exchange.target === '/whole') return exchange.reply.send(200, ['trailer', 'x-sum'], Buffer.from('whole'));
     exchange.reply.start(200, ['trailer', 'x-sum', 'content-length', '5']);
     exchange.reply.write(Buffer.from('piece'));
@@ -135,6 +139,18 @@ test('a Trailer header goes on only where there can be trailers, and an answer t
       assert.match(response, /^HTTP\/1\.1 200 OK\r\n/);
       assert.not.match(response, /trailer:/i);
       assert.match(response, /(whole|piece)$/);
+    }
+    const chunked = get('/chunked', 'connection: close\r\n');
+    assert.match((await exchangeRaw(url, chunked)).raw.toString(), /^HTTP\/1\.1 200 OK\r\n.*trailer: x-sum\r\n/s);
+    const without = [
+      get('/204', 'connection: close\r\n'),
+      chunked.replace('GET', 'HEAD'),
+      'GET /w/chunked HTTP/1.0\r\nhost: a\r\n\r\n',
+    ];
+    for (const request of without) {
+      const response = (await exchangeRaw(url, request, { head: request.startsWith('HEAD') })).raw.toString();
+      assert.match(response, /^HTTP\/1\.1 20[04] /, request);
+      assert.not.match(response, /trailer:/i, request);
     }
     assert.match(
       (await exchangeRaw(url, get('/bad', 'connection: close\r\n'))).raw.toString(),
