@@ -8,6 +8,8 @@ export interface ErrorRow<A extends unknown[] = never[]> {
   readonly fix: string | ((...args: A) => string);
   /** Exit status of the CLI; 1 when left out. */
   readonly exit?: number;
+  /** Seconds that a client is told to wait before it tries again (Retry-After). */
+  readonly retryAfter?: number;
 }
 
 export interface SkerryErrorInit {
@@ -31,7 +33,7 @@ export class SkerryError extends Error {
   readonly what: string;
   readonly fix: string;
   readonly exit: number;
-  retryAfter: number | undefined;
+  readonly retryAfter: number | undefined;
 
   constructor(init: SkerryErrorInit) {
     super(`${init.what}; ${init.fix} [${init.code}]`, { cause: init.cause });
@@ -71,6 +73,7 @@ export function defineErrors<T extends Rows>(rows: T): Makers<T> {
         what: row.what(...args),
         fix: typeof row.fix === 'string' ? row.fix : row.fix(...args),
         exit: row.exit,
+        retryAfter: row.retryAfter,
       });
   }
   return makers as unknown as Makers<T>;

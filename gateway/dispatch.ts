@@ -21,11 +21,6 @@ export interface Outcome {
 /** Time past the deadline after which the gateway itself answers for a driver that has not. */
 const BACKSTOP_MS = 250;
 
-/** Seconds a client is told to wait before it tries a workload again that could not be started. */
-const START_RETRY_AFTER_S = 5;
-/** The same for one that somebody has to scale up first. */
-const PARKED_RETRY_AFTER_S = 60;
-
 /** The revision that one random draw in [0, 1) gives to a request; undefined when the workload has none to serve. */
 export function pickRevision(workload: Pick<ServedWorkload, 'traffic'>, draw: number): ServedRevision | undefined {
   const { traffic } = workload;
@@ -89,16 +84,11 @@ export class Dispatcher {
 
   #serve(exchange: GatewayExchange, workload: ServedWorkload | undefined, pinned: string | null, prefix: string): void {
     if (!workload) return sendProblem(exchange, gatewayErrors.NO_ROUTE());
-    if (workload.parked) {
-      const error = gatewayErrors.PARKED(workload.name);
-      error.retryAfter = PARKED_RETRY_AFTER_S;
-      return sendProblem(exchange, error);
-    }
+    if (workload.parked) return sendProblem(exchange, gatewayErrors.PARKED(workload.name));
     const served = pinned === null ? pickRevision(workload, Math.random()) : workload.revisions.get(pinned);
     if (!served) {
-      const error = gatewayErrors.NOT_STARTABLE(workload.name, 'the node cannot read its revision');
-      error.retryAfter = START_RETRY_AFTER_S;
-      return sendProblem(exchange, error);
+      const why = 'the node cannot read its revision';
+      return sendProblem(exchange, gatewayErrors.NOT_STARTABLE(workload.name, why));
     }
     const started = performance.now();
     const { limits } = served.revision;
@@ -193,9 +183,7 @@ class Flight {
     } catch (reason) {
       const error = asSkerryError(reason);
       if (error.code === 'DEADLINE') throw error;
-      const unstartable = gatewayErrors.NOT_STARTABLE(workload, error.what).because(error);
-      unstartable.retryAfter = START_RETRY_AFTER_S;
-      throw unstartable;
+      throw gatewayErrors.NOT_STARTABLE(workload, error.what).because(error);
     } finally {
       cancel.clear();
     }

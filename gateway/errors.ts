@@ -46,11 +46,14 @@ export const gatewayErrors = defineErrors({
     status: 503,
     what: (name: string) => `${name} is scaled to at most 0 instances`,
     fix: 'scale it up: `skerry scale NAME --max 10`',
+    // Somebody has to do it first.
+    retryAfter: 60,
   },
   NOT_STARTABLE: {
     status: 503,
     what: (name: string, why: string) => `${name} cannot be started: ${why}`,
     fix: 'see `skerry inspect NAME`, then deploy it again or roll back',
+    retryAfter: 5,
   },
   NODE_STOPPING: {
     status: 503,

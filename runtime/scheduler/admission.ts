@@ -14,9 +14,6 @@ export interface Waiter {
 /** Node's timers take no longer delay than this, in milliseconds. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** Seconds a client is told to wait before it tries a full queue again. */
-const RETRY_AFTER_S = 1;
-
 /**
  * Admission to one revision: at most `concurrency` requests at once, at most `limit` more waiting in order of arrival,
  * none past its deadline. The holder of a place calls `leave` exactly once.
@@ -56,9 +53,7 @@ export class AdmissionQueue {
     }
     if (this.#waiting.length >= this.limit) this.#dropAborted();
     if (this.#waiting.length >= this.limit) {
-      const error = schedulerErrors.QUEUE_FULL(this.#name);
-      error.retryAfter = RETRY_AFTER_S;
-      waiter.refuse(error);
+      waiter.refuse(schedulerErrors.QUEUE_FULL(this.#name));
       return;
     }
     this.#waiting.push(waiter);

@@ -5,6 +5,7 @@ export const schedulerErrors = defineErrors({
     status: 429,
     what: (name: string) => `too many requests wait for ${name}`,
     fix: 'try again later; the operator can raise --concurrency or --queue',
+    retryAfter: 1,
   },
   QUEUE_DEADLINE: {
     status: 504,
