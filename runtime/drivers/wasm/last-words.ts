@@ -28,9 +28,9 @@ export class LastWords {
     if (stream === 'stderr') this.#stderr = (this.#stderr + Buffer.from(data).toString('latin1')).slice(-kept);
   }
 
-  /** What the guest gave as its whole answer is a part of it. */
-  get answerUnfinished(): boolean {
-    return this.#stderr !== '' && unfinished.test(this.#stderr);
+  /** The guest has ended its answer. Throws when what it gave is a part of it. */
+  answerEnded(): void {
+    if (this.#stderr !== '' && unfinished.test(this.#stderr)) throw new Error('its body was not finished');
   }
 
   /** The guest exited with `status` before its answer was complete; `memoryBytes` is its limit. */

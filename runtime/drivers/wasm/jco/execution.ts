@@ -249,7 +249,7 @@ export class Execution implements Job, Member {
   #answer(message: Extract<FromWorker, { kind: 'answer' }>): void {
     if (this.#settled) return;
     const { status, headers, data, end, trailers } = message;
-    if (end && this.#lastWords.answerUnfinished) throw new Error('its body was not finished');
+    if (end) this.#lastWords.answerEnded();
     this.#held = { status, headers, pieces: [], bytes: 0, end: end ? { trailers } : null };
     this.#hold = setTimeout(() => this.#orBadAnswer(() => this.#release()), holdTime);
     if (data) this.#piece(data);
@@ -264,7 +264,7 @@ export class Execution implements Job, Member {
 
   /** The guest has given all of its answer. */
   #end(trailers: FlatHeaders | null): void {
-    if (this.#lastWords.answerUnfinished) throw new Error('its body was not finished');
+    this.#lastWords.answerEnded();
     if (this.#held) {
       this.#held.end = { trailers };
       return;

@@ -88,6 +88,7 @@ export class Pool {
 
   #dispatch(): void {
     if (this.#closed) return;
+    if (this.#queue.size > 0) this.#lowerLongRuns();
     for (const job of this.#queue) {
       if (this.#running() >= this.#cores) break;
       const worker = this.#choose(job);
@@ -108,12 +109,14 @@ export class Pool {
   #running(): number {
     const before = performance.now() - longRun;
     let running = 0;
-    for (const worker of this.#workers) {
-      if (!worker.busy || worker.waiting) continue;
-      if (worker.since > before) running++;
-      else worker.lower();
-    }
+    for (const worker of this.#workers) if (worker.busy && !worker.waiting && worker.since > before) running++;
     return running;
+  }
+
+  /** Guests that have run for long leave the cores to those that come. */
+  #lowerLongRuns(): void {
+    const before = performance.now() - longRun;
+    for (const worker of this.#workers) if (worker.busy && !worker.waiting && worker.since <= before) worker.lower();
   }
 
   /** An idle worker: the one used last of those that have the code, else the one that was idle longest. */

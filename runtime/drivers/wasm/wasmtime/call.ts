@@ -84,13 +84,13 @@ export class Call implements Member {
   /** A small body is waited for a little, so that the guest of a quick sender starts with all of it. */
   #open(body: RequestBody): void {
     this.#body = body;
-    const whole = body.collect(
-      (bytes, trailers) => {
+    const whole = body.collect({
+      done: (bytes, trailers) => {
         if (trailers !== null) this.#start(STREAMED_BODY, bytes, trailers);
         else this.#start(bytes.byteLength > 0 ? WHOLE_BODY : NO_BODY, bytes);
       },
-      () => this.#fail(wasmErrors.REQUEST_BROKEN(), true),
-    );
+      broken: () => this.#fail(wasmErrors.REQUEST_BROKEN(), true),
+    });
     if (whole) {
       const remaining = this.#exchange.deadline - performance.now();
       this.#timer = setTimeout(() => this.#start(STREAMED_BODY, null), Math.max(0, Math.min(remaining, COLLECT_MS)));
@@ -124,11 +124,8 @@ export class Call implements Member {
 
   #reply(event: NativeEvent): void {
     const { flags } = event;
-    if (flags & flag.end && this.#lastWords.answerUnfinished) {
-      this.#fail(wasmErrors.FUNCTION_BAD_ANSWER('its body was not finished'));
-      return this.#end();
-    }
     try {
+      if (flags & flag.end) this.#lastWords.answerEnded();
       const whole = flags & flag.end && event.trailers === '';
       // What has no body is complete with its head: whatever the guest still does, the client has its answer.
       if (flags & flag.head && (whole || this.#bodiless(event.status))) {

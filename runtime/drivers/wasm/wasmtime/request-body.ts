@@ -6,11 +6,19 @@ import { type NativeEngine, pushed } from './library.ts';
 /** Bodies of a declared length up to this, in bytes, are given to the guest whole. */
 const SMALL = 64 * 1024;
 
+/** Who waits for the whole of a body. */
+interface Waiting {
+  done(bytes: Uint8Array, trailers: FlatHeaders | null): void;
+  broken(): void;
+}
+
 export class RequestBody {
   readonly #source: BodySource;
   #cancelled = false;
-  /** What was collected; null once the guest gets what comes. */
-  #pieces: Uint8Array[] | null = null;
+  #opened = false;
+  /** Collected before the guest was there. */
+  #early: Uint8Array[] = [];
+  #waiting: Waiting | null = null;
   #guest: { readonly native: NativeEngine; readonly slot: number } | null = null;
 
   constructor(source: BodySource) {
@@ -18,28 +26,14 @@ export class RequestBody {
   }
 
   /**
-   * Collects a small body and calls `done` or `broken`, unless `stream` is called before. False, and nothing happens, when
-   * it may be large or has no declared length: then `stream` it.
+   * Collects a small body and tells `waiting`, unless `stream` is called before. False, and nothing happens, when it may be
+   * large or has no declared length: then `stream` it.
    */
-  collect(done: (bytes: Uint8Array, trailers: FlatHeaders | null) => void, broken: (reason: Error) => void): boolean {
+  collect(waiting: Waiting): boolean {
     const { length } = this.#source;
     if (length === null || length > SMALL) return false;
-    const pieces: Uint8Array[] = [];
-    this.#pieces = pieces;
-    this.#source.open({
-      chunk: (data) => {
-        if (this.#pieces === null) this.#push(data);
-        else pieces.push(data);
-      },
-      end: (trailers) => {
-        if (this.#pieces === null) this.#end(trailers);
-        else if (!this.#cancelled) done(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces), trailers);
-      },
-      error: (reason) => {
-        if (this.#pieces === null) this.#fail();
-        else if (!this.#cancelled) broken(reason);
-      },
-    });
+    this.#waiting = waiting;
+    this.#open();
     return true;
   }
 
@@ -52,32 +46,37 @@ export class RequestBody {
   /** What comes goes to the guest, behind what was collected so far. */
   stream(native: NativeEngine, slot: number): void {
     this.#guest = { native, slot };
-    const collected = this.#pieces;
-    this.#pieces = null;
-    if (collected !== null) {
-      for (const piece of collected) this.#push(piece);
-      return;
-    }
+    for (const piece of this.#early.splice(0)) this.#chunk(piece);
+    if (!this.#opened) this.#open();
+  }
+
+  #open(): void {
+    this.#opened = true;
     this.#source.open({
-      chunk: (data) => this.#push(data),
+      chunk: (data) => this.#chunk(data),
       end: (trailers) => this.#end(trailers),
-      error: () => this.#fail(),
+      error: () => this.#error(),
     });
   }
 
-  #push(data: Uint8Array): void {
-    if (this.#cancelled || data.byteLength === 0 || !this.#guest) return;
+  #chunk(data: Uint8Array): void {
+    if (this.#cancelled || data.byteLength === 0) return;
+    if (!this.#guest) return void this.#early.push(data);
     const outcome = this.#guest.native.push(this.#guest.slot, data);
     if (outcome === pushed.full) this.#source.pause();
     else if (outcome === pushed.unwanted) this.cancel();
   }
 
   #end(trailers: FlatHeaders | null): void {
-    if (!this.#cancelled) this.#guest?.native.end(this.#guest.slot, trailers === null ? '' : packHeaders(trailers));
+    if (this.#cancelled) return;
+    if (this.#guest) this.#guest.native.end(this.#guest.slot, trailers === null ? '' : packHeaders(trailers));
+    else this.#waiting?.done(this.#early.length === 1 ? this.#early[0]! : Buffer.concat(this.#early), trailers);
   }
 
-  #fail(): void {
-    if (!this.#cancelled) this.#guest?.native.fail(this.#guest.slot);
+  #error(): void {
+    if (this.#cancelled) return;
+    if (this.#guest) this.#guest.native.fail(this.#guest.slot);
+    else this.#waiting?.broken();
   }
 
   resume(): void {
