@@ -1,8 +1,8 @@
 /** A server as a process group of its own, on a port of its own. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createServer } from 'node:net';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { cacheFolder } from '../../test/support/cache.ts';
 
 export interface Server {
   readonly name: string;
@@ -20,7 +20,7 @@ const START_TIMEOUT_MS = 60_000;
 
 /** A command that scripts/bench.mjs has installed. */
 export function peerCommand(name: string): string {
-  return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'skerry', 'peers', 'bin', name);
+  return join(cacheFolder('peers'), 'bin', name);
 }
 
 export async function freePort(): Promise<number> {

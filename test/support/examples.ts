@@ -3,13 +3,13 @@ import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import { projectRoot } from '../../errors/project-root.ts';
+import { cacheFolder } from './cache.ts';
 import { collect, type Result } from './cli.ts';
 
 /** Outside the tree, so that a fresh clone finds what another one built. */
-export const exampleCache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'skerry', 'test-examples');
+export const exampleCache = cacheFolder('test-examples');
 
 const examples = join(projectRoot, 'examples');
 /** What builds leave in an example's folder. */

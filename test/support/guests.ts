@@ -2,12 +2,12 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { copyFile, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse } from '@bytecodealliance/jco';
 import { projectRoot } from '../../errors/project-root.ts';
 import type { ComponentFile } from '../../runtime/drivers/wasm/engine.ts';
+import { cacheFolder, keptFile } from './cache.ts';
 
 const sources = join(projectRoot, 'test/guests');
 
@@ -61,9 +61,7 @@ export async function componentFile(path: string): Promise<ComponentFile> {
 }
 
 /** Outside the tree, so that a fresh clone finds what another one built. */
-function cacheFolder(): string {
-  return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'skerry', 'test-guests');
-}
+const guestCache = cacheFolder('test-guests');
 
 let rust: Promise<string> | undefined;
 
@@ -74,13 +72,13 @@ async function buildRust(name: RustGuest): Promise<string> {
 
 /** The folder of what these sources and this compiler gave. Two clones with other sources do not disturb each other. */
 async function buildWorkspace(): Promise<string> {
-  const made = join(cacheFolder(), 'built', await rustKey());
+  const made = join(guestCache, 'built', await rustKey());
   if (existsSync(made)) return made;
   const target = 'wasm32-wasip2';
   const sysroot = (await run('rustc', ['--print', 'sysroot'], sources)).trim();
   if (!existsSync(join(sysroot, 'lib/rustlib', target))) await run('rustup', ['target', 'add', target], sources);
   // Cargo locks the folder of a clone against a second build at once.
-  const folder = join(cacheFolder(), `target-${createHash('sha256').update(projectRoot).digest('hex').slice(0, 12)}`);
+  const folder = join(guestCache, `target-${createHash('sha256').update(projectRoot).digest('hex').slice(0, 12)}`);
   await run('cargo', ['build', '--release', '--locked', '--target', target, '--target-dir', folder], sources);
   const part = `${made}.${process.pid}`;
   await mkdir(part, { recursive: true });
@@ -108,14 +106,9 @@ async function rustKey(): Promise<string> {
 
 async function buildWat(name: WatGuest): Promise<string> {
   const text = await readFile(join(sources, 'wat', `${name}.wat`), 'utf8');
-  const folder = join(cacheFolder(), 'wat');
+  const folder = join(guestCache, 'wat');
   const path = join(folder, `${name}-${createHash('sha256').update(text).digest('hex').slice(0, 12)}.wasm`);
-  if (existsSync(path)) return path;
-  await mkdir(folder, { recursive: true });
-  const part = `${path}.${process.pid}`;
-  await writeFile(part, await parse(text));
-  await rename(part, path);
-  return path;
+  return keptFile(path, () => parse(text));
 }
 
 function run(command: string, args: string[], cwd: string): Promise<string> {

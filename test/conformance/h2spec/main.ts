@@ -4,8 +4,8 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { cacheFolder } from '../../support/cache.ts';
 import { writeCertificate } from '../../support/certificates.ts';
 import { discard, startProcess } from '../../support/test-node.ts';
 import { ACCEPTED } from './accepted-failures.ts';
@@ -21,7 +21,7 @@ const PATH = '/fn/sleep/50';
 
 /** The binary, installed into the cache when it is not there. Throws when that is not possible. */
 function install(): string {
-  const bin = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'skerry', 'conformance', 'bin');
+  const bin = join(cacheFolder('conformance'), 'bin');
   const binary = join(bin, 'h2spec');
   if (existsSync(binary)) return binary;
   mkdirSync(bin, { recursive: true });
