@@ -15,6 +15,7 @@ import { ListenerExchange } from './listener-exchange.ts';
 import { Reply } from './reply.ts';
 import { RequestBody } from './request-body.ts';
 import { authorityFault, type ClientHead, clientTrailers, readClientHead, targetFault } from './request-head.ts';
+import { latin1Of, ONE_WRITE_BYTES } from './small-body.ts';
 
 class Http1Body extends RequestBody {
   readonly #exchange: Http1Exchange;
@@ -68,17 +69,6 @@ class Http1Body extends RequestBody {
     this.hold();
     response.once('finish', () => this.cutOff());
   }
-}
-
-/**
- * Up to here head and body go out as one string, which Node writes in one piece: as a buffer the body would be a second
- * piece, which costs about a tenth of a small request.
- */
-const ONE_WRITE_BYTES = 16 * 1024;
-
-/** The bytes as a string of as many characters. */
-function latin1Of(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
 
 const closing = new WeakSet<Socket>();

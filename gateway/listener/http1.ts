@@ -63,6 +63,11 @@ export function http1Options(limits: ListenerLimits) {
 const served = Symbol('requests served on this connection');
 type CountingSocket = Socket & { [served]?: number };
 
+/** So many requests of the connection have been served before Node's parser reads from it. */
+export function setServed(socket: CountingSocket, count: number): void {
+  socket[served] = count;
+}
+
 /** Makes a server's requests into Exchanges. */
 export function serveHttp1(server: Server, handlers: Handlers, front: Front): void {
   const { limits } = front;

@@ -2,9 +2,9 @@
 import { createServer, type Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
 import type { Certificate } from './certificate.ts';
-import { type Front, makeFront } from './front.ts';
+import { FastPath } from './fast-path.ts';
+import { makeFront } from './front.ts';
 import type { Handlers } from './handlers.ts';
 import { http1Options, serveHttp1 } from './http1.ts';
 import { Http2Front } from './http2.ts';
@@ -37,27 +37,29 @@ function tlsOptions({ cert, key }: Certificate) {
   return { cert, key, minVersion: 'TLSv1.2' as const };
 }
 
-/** Takes the place of Node's own listener for an event of connections; returns what that one does. */
-function takeOver(server: Server, event: string, listener: (socket: Socket) => void): (socket: Socket) => void {
+/** Takes away Node's own listener for an event of connections, and returns what it does. */
+function takeOver(server: Server, event: string): (socket: Socket) => void {
   const [own] = server.listeners(event) as ((socket: Socket) => void)[];
   if (!own) throw new Error(`Node's server has no listener for ${event}`);
   server.removeListener(event, own);
-  server.on(event, listener);
   return (socket) => own.call(server, socket);
 }
 
 /** Plain connections: the first bytes tell the protocol. Returns what closes those of which it is not known yet. */
-function acceptPlain(server: Server, http2: Http2Front, front: Front): () => void {
-  const lobby = new Lobby(front.limits.headTimeoutMs, front.watch, (socket, spoken) => {
-    if (spoken === 'h2') http2.accept(socket);
-    else http1(socket);
-  });
-  const http1 = takeOver(server, 'connection', (socket) => lobby.enter(socket));
+function acceptPlain(server: Server, http2: Http2Front, fast: FastPath): () => void {
+  const { limits, watch } = fast.front;
+  const lobby = new Lobby(
+    limits.headTimeoutMs,
+    watch,
+    (socket) => http2.accept(socket),
+    (socket, seen) => fast.accept(socket, seen),
+  );
+  server.on('connection', (socket) => lobby.enter(socket));
   return () => lobby.close();
 }
 
 /** TLS connections: the handshake tells the protocol (ALPN). Returns what closes those whose handshake is not over. */
-function acceptTls(server: TlsServer, http2: Http2Front): () => void {
+function acceptTls(server: TlsServer, http2: Http2Front, fast: FastPath): () => void {
   // Node gives the socket below and the one above, and does not say which belong together: their other end does.
   const otherEnd = (socket: Socket) => `${socket.remoteAddress} ${socket.remotePort}`;
   const shaking = new Map<string, Socket>();
@@ -66,10 +68,10 @@ function acceptTls(server: TlsServer, http2: Http2Front): () => void {
     shaking.set(name, socket);
     socket.on('close', () => shaking.delete(name));
   });
-  const http1 = takeOver(server, 'secureConnection', (socket) => {
+  server.on('secureConnection', (socket) => {
     shaking.delete(otherEnd(socket));
-    if ((socket as TLSSocket).alpnProtocol === 'h2') http2.accept(socket);
-    else http1(socket);
+    if (socket.alpnProtocol === 'h2') http2.accept(socket);
+    else fast.accept(socket, null);
   });
   // There is no answer to a failed handshake but its end.
   server.removeAllListeners('tlsClientError');
@@ -96,7 +98,8 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const server = tls ?? createServer(http1);
   server.maxConnections = limits.connections;
   serveHttp1(server, handlers, front);
-  const closeUnknown = tls ? acceptTls(tls, http2) : acceptPlain(server, http2, front);
+  const fast = new FastPath(front, handlers, takeOver(server, tls ? 'secureConnection' : 'connection'));
+  const closeUnknown = tls ? acceptTls(tls, http2, fast) : acceptPlain(server, http2, fast);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen({ host, port, backlog: 4096 }, () => {
@@ -109,15 +112,20 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     setCertificate: (next) => tls?.setSecureContext(tlsOptions(next)),
     async close(graceMs) {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeIdleConnections();
+      const closeIdle = () => {
+        server.closeIdleConnections();
+        fast.closeIdle();
+      };
+      closeIdle();
       http2.close();
       closeUnknown();
       const timer = setTimeout(() => {
         server.closeAllConnections();
+        fast.closeAll();
         http2.destroy();
       }, graceMs);
       // Kept-alive connections that finish their request while we wait would otherwise stay until they time out.
-      const sweep = setInterval(() => server.closeIdleConnections(), CLOSE_SWEEP_MS);
+      const sweep = setInterval(closeIdle, CLOSE_SWEEP_MS);
       await closed;
       clearTimeout(timer);
       clearInterval(sweep);

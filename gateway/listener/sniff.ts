@@ -54,11 +54,9 @@ class Newcomer implements Watched {
       // Node's HTTP/2 takes what waits in the socket.
       socket.pause();
       socket.unshift(seen);
-      this.#lobby.accept(socket, 'h2');
+      this.#lobby.http2(socket);
     } else {
-      this.#lobby.accept(socket, 'http/1.1');
-      // To the listener that Node's HTTP/1.1 has just put there: through the socket's buffer it takes a turn more.
-      socket.emit('data', seen);
+      this.#lobby.http1(socket, seen);
     }
   }
 }
@@ -66,14 +64,17 @@ class Newcomer implements Watched {
 /** Where connections wait until they are known; a silent one is closed. */
 export class Lobby {
   readonly timeoutMs: number;
-  readonly accept: (socket: Socket, spoken: 'h2' | 'http/1.1') => void;
+  readonly http2: (socket: Socket) => void;
+  /** `seen`: what has been read of it. */
+  readonly http1: (socket: Socket, seen: Buffer) => void;
   readonly #watch: StallWatch;
   readonly #waiting = new Set<Newcomer>();
 
-  constructor(timeoutMs: number, watch: StallWatch, accept: Lobby['accept']) {
+  constructor(timeoutMs: number, watch: StallWatch, http2: Lobby['http2'], http1: Lobby['http1']) {
     this.timeoutMs = timeoutMs;
     this.#watch = watch;
-    this.accept = accept;
+    this.http2 = http2;
+    this.http1 = http1;
   }
 
   enter(socket: Socket): void {

@@ -8,8 +8,8 @@ export interface Watched extends Member {
   expire(): void;
 }
 
-export class StallWatch {
-  readonly #watched = new Roster<Watched>();
+export class StallWatch<T extends Watched = Watched> implements Iterable<T> {
+  readonly #watched = new Roster<T>();
   readonly #everyMs: number;
   #timer: NodeJS.Timeout | null = null;
 
@@ -18,13 +18,17 @@ export class StallWatch {
     this.#everyMs = Math.max(10, Math.min(1000, stallMs / 4));
   }
 
-  add(watched: Watched): void {
+  add(watched: T): void {
     this.#watched.add(watched);
     this.#timer ??= setInterval(() => this.#look(), this.#everyMs).unref();
   }
 
-  delete(watched: Watched): void {
+  delete(watched: T): void {
     this.#watched.delete(watched);
+  }
+
+  [Symbol.iterator](): Iterator<T> {
+    return this.#watched[Symbol.iterator]();
   }
 
   #look(): void {

@@ -157,9 +157,12 @@ class Http1Asked implements Asked {
 class Http1Client implements Client {
   readonly #url: URL;
   readonly #agent: HttpAgent | HttpsAgent;
+  readonly #hop: FlatHeaders;
 
-  constructor(url: string) {
+  /** `hop`: headers for the gateway alone, with each request. */
+  constructor(url: string, hop: FlatHeaders) {
     this.#url = new URL(url);
+    this.#hop = hop;
     const options = { keepAlive: true, maxSockets: 1, rejectUnauthorized: false };
     this.#agent = this.#url.protocol === 'https:' ? new HttpsAgent(options) : new HttpAgent(options);
   }
@@ -168,7 +171,7 @@ class Http1Client implements Client {
     const send = this.#url.protocol === 'https:' ? requestHttps : requestHttp;
     const fallback = body === undefined ? 'GET' : 'POST';
     const { hostname, port } = this.#url;
-    const all = ['host', host, ...headers];
+    const all = ['host', host, ...headers, ...this.#hop];
     if (body !== undefined && body !== 'open' && values(headers, 'content-length').length === 0) {
       all.push('content-length', String(Buffer.byteLength(body)));
     }
@@ -280,11 +283,14 @@ const certificate: Certificate = {
   expires: Number.POSITIVE_INFINITY,
   fingerprint: '',
 };
-const http1 = (url: string) => new Http1Client(url);
+const http1 = (url: string) => new Http1Client(url, []);
+/** `TE` is for a neighbour, and none of a simple request's headers. */
+const http1ByNode = (url: string) => new Http1Client(url, ['te', 'trailers']);
 const http2 = (url: string) => new Http2Client(url);
 
 export const PROTOCOLS: readonly Protocol[] = [
   { name: 'HTTP/1.1', http2: false, certificate: undefined, connect: http1 },
+  { name: 'HTTP/1.1 by Node', http2: false, certificate: undefined, connect: http1ByNode },
   { name: 'HTTP/2', http2: true, certificate: undefined, connect: http2 },
   { name: 'HTTP/1.1 over TLS', http2: false, certificate, connect: http1 },
   { name: 'HTTP/2 over TLS', http2: true, certificate, connect: http2 },

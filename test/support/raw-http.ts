@@ -104,6 +104,11 @@ export class RawConnection {
   }
 
   /** Goes away without a word. */
+  /** Closes this side and goes on reading. */
+  end(): void {
+    this.#socket.end();
+  }
+
   destroy(): void {
     this.#socket.destroy();
   }

@@ -42,7 +42,7 @@ mod task;
 mod tasks;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -75,8 +75,8 @@ pub struct NativeEngine {
     /// Calls the Node thread; kept to hold the process while work is underway.
     bell: sys::napi_threadsafe_function,
     functions: Arc<Mutex<HashMap<u32, Arc<Function>>>>,
-    /// Requests by slot.
-    requests: Mutex<Vec<Option<Arc<Request>>>>,
+    /// Requests by slot, while they are underway: their tasks own them.
+    requests: Mutex<Vec<Weak<Request>>>,
 }
 
 /// The settings of a function, as JavaScript says them.
@@ -252,9 +252,9 @@ impl NativeEngine {
         let mut requests = lock(&self.requests);
         let at = slot as usize;
         if requests.len() <= at {
-            requests.resize(at + 1, None);
+            requests.resize(at + 1, Weak::new());
         }
-        requests[at] = Some(request.clone());
+        requests[at] = Arc::downgrade(&request);
         drop(requests);
         task::spawn(&engine, request, head);
         Ok(None)
@@ -305,14 +305,6 @@ impl NativeEngine {
         }
     }
 
-    /// The DONE event of a slot was seen.
-    #[napi(catch_unwind)]
-    pub fn release(&self, slot: u32) {
-        if let Some(request) = lock(&self.requests).get_mut(slot as usize) {
-            *request = None;
-        }
-    }
-
     /// The figures of a function, see `Figures::list`.
     #[napi(catch_unwind)]
     pub fn stats(&self, id: u32) -> Vec<f64> {
@@ -338,7 +330,7 @@ impl NativeEngine {
     }
 
     fn request(&self, slot: u32) -> Option<Arc<Request>> {
-        lock(&self.requests).get(slot as usize).cloned().flatten()
+        lock(&self.requests).get(slot as usize)?.upgrade()
     }
 
     fn body(&self, slot: u32) -> Option<Arc<BodyStream>> {

@@ -117,10 +117,7 @@ class WasmtimeEngine implements WasmEngine, Switchboard {
     if (event.flags & flag.warning) return this.#warn(event.head);
     const call = this.#calls[event.slot];
     if (!call) return;
-    if (event.flags & flag.done) {
-      this.disconnect(event.slot);
-      this.native.release(event.slot);
-    }
+    if (event.flags & flag.done) this.disconnect(event.slot);
     call.take(event);
   }
 

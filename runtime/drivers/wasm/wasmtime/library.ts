@@ -34,7 +34,6 @@ export interface NativeEngine {
   fail(slot: number): void;
   taken(slot: number, bytes: number): void;
   stop(slot: number): void;
-  release(slot: number): void;
   stats(id: number): Figures;
   keptBytes(): number;
   close(): void;
