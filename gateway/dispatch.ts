@@ -1,6 +1,14 @@
 /** From an Exchange to an instance: route, revision by traffic, admission, the driver; and what goes wrong on the way. */
 import { asSkerryError, type SkerryError } from '../errors/skerry-error.ts';
-import type { RouteEntry, ServedRevision, ServedWorkload, Snapshot, SnapshotSource } from '../runtime/snapshot.ts';
+import { leastBusy } from '../runtime/scheduler/replicas.ts';
+import type {
+  RouteEntry,
+  ServedInstance,
+  ServedRevision,
+  ServedWorkload,
+  Snapshot,
+  SnapshotSource,
+} from '../runtime/snapshot.ts';
 import { parsePreviewHost } from '../runtime/workload/routes.ts';
 import { formatBytes } from '../runtime/workload/units.ts';
 import { gatewayErrors } from './errors.ts';
@@ -107,6 +115,8 @@ class Flight {
   readonly #source: SnapshotSource;
   readonly #started: number;
   readonly #observe: (outcome: Outcome) => void;
+  /** The instance that has it. */
+  #place: ServedInstance | null = null;
 
   constructor(
     exchange: GatewayExchange,
@@ -137,18 +147,26 @@ class Flight {
   }
 
   run(): void {
-    const { usage, admission } = this.#served;
-    usage.requests++;
+    this.#served.usage.requests++;
     this.#handled().then(
       () => {
-        admission.leave();
+        this.#leave();
         this.#over(null);
       },
       (reason: unknown) => {
-        admission.leave();
+        this.#leave();
         this.refuse(asSkerryError(reason));
       },
     );
+  }
+
+  #leave(): void {
+    const place = this.#place;
+    if (place) {
+      place.inFlight--;
+      place.idleSince = performance.now();
+    }
+    this.#served.admission.leave();
   }
 
   refuse(error: SkerryError): void {
@@ -171,9 +189,15 @@ class Flight {
     // Not the revision that the request was routed by but that of now: while it waited its instance may have gone.
     const { workload, id } = this.#served.revision;
     const now = this.#source.current.workloads.get(workload)?.revisions.get(id) ?? this.#served;
-    const instance = now.instances[0];
-    if (instance) return instance.handle(this.#exchange);
-    return this.#wake(workload, id);
+    const place = leastBusy(now.instances);
+    return place ? this.#handleIn(place) : this.#wake(workload, id);
+  }
+
+  #handleIn(place: ServedInstance): Promise<void> {
+    place.inFlight++;
+    place.paused = false;
+    this.#place = place;
+    return place.instance.handle(this.#exchange);
   }
 
   async #wake(workload: string, id: string): Promise<void> {
@@ -187,9 +211,9 @@ class Flight {
     } finally {
       cancel.clear();
     }
-    const instance = this.#source.current.workloads.get(workload)?.revisions.get(id)?.instances[0];
-    if (!instance) throw gatewayErrors.NOT_STARTABLE(workload, 'it was removed while the request waited');
-    if (!this.#exchange.aborted) await instance.handle(this.#exchange);
+    const place = leastBusy(this.#source.current.workloads.get(workload)?.revisions.get(id)?.instances ?? []);
+    if (!place) throw gatewayErrors.NOT_STARTABLE(workload, 'it was removed while the request waited');
+    if (!this.#exchange.aborted) await this.#handleIn(place);
   }
 
   /** Rejects with DEADLINE when a start takes longer than the request may. */

@@ -22,6 +22,8 @@ export type Progress = (step: string) => void;
 
 export interface Driver {
   readonly isolation: Isolation;
+  /** More load needs more instances. False where one instance makes a sandbox for each request (Wasm). */
+  readonly replicated: boolean;
   probe(): Promise<Probe>;
   /**
    * Throws when the revision can never run here (wrong format, a missing import, limits out of range), calling the
@@ -74,7 +76,8 @@ export interface Instance {
   readonly revision: Revision;
   /**
    * Serves one request. Resolves when the answer is complete or was given up by the client; rejects with a SkerryError
-   * otherwise, whether the reply had started or not: the caller answers with a problem or breaks the transfer.
+   * otherwise, whether the reply had started or not: the caller answers with a problem or breaks the transfer. A paused
+   * instance resumes by itself.
    */
   handle(exchange: Exchange): Promise<void>;
   connect(port: number): Promise<Duplex>;

@@ -7,11 +7,22 @@ import type { LatencyHistogram } from './monitor/latency-histogram.ts';
 import type { AdmissionQueue } from './scheduler/admission.ts';
 import type { Revision } from './workload/revision.ts';
 
+/** One instance that serves, and what it has in hand: written by the dispatcher. */
+export interface ServedInstance {
+  readonly instance: Instance;
+  /** Requests that run in it. */
+  inFlight: number;
+  /** When the last request ended, on the clock of `performance.now()`. */
+  idleSince: number;
+  /** It was told to rest; the next request resumes it. */
+  paused: boolean;
+}
+
 export interface ServedRevision {
   readonly revision: Revision;
   readonly admission: AdmissionQueue;
   /** Empty while the revision is cold: a request then has it woken. */
-  readonly instances: readonly Instance[];
+  readonly instances: readonly ServedInstance[];
   /** Counts and last use, shared by all snapshots that hold this revision. */
   readonly usage: Usage;
 }

@@ -16,6 +16,12 @@ export const reconcilerErrors = defineErrors({
     what: (name: string, ms: number) => `${name} was not ready within its start timeout of ${ms} ms`,
     fix: 'raise --start-timeout, or make it start faster',
   },
+  EXITED: {
+    status: 503,
+    what: (name: string, why: string) => `an instance of ${name} ended by itself: ${why}`,
+    fix: 'see `skerry logs`; it is started again, later each time it ends at once',
+    retryAfter: 1,
+  },
   REMOVED: {
     status: 503,
     what: (name: string) => `${name} was removed`,

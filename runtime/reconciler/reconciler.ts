@@ -8,8 +8,8 @@ import { routesOf } from '../workload/routes.ts';
 import { reconcilerErrors } from './errors.ts';
 import { type ControllerContext, WorkloadController } from './workload-controller.ts';
 
-/** How often idle instances are looked for, in milliseconds. */
-const REAP_EVERY_MS = 1000;
+/** How often instances are looked after: those that are idle, missing or too many; in milliseconds. */
+const TEND_EVERY_MS = 1000;
 /** Revisions that start at once: more would only wait for the same cores. */
 const STARTS_AT_ONCE = 2;
 
@@ -37,7 +37,7 @@ export class Reconciler implements SnapshotSource {
   #current: Snapshot = EMPTY_SNAPSHOT;
   /** What each workload has in the snapshot's routes. */
   readonly #routes = new Map<string, readonly RouteEntry[]>();
-  #reaper: NodeJS.Timeout | null = null;
+  #tending: NodeJS.Timeout | null = null;
   #closed = false;
 
   constructor(options: ReconcilerOptions) {
@@ -55,10 +55,10 @@ export class Reconciler implements SnapshotSource {
     desired.watch((names) => {
       for (const name of names) this.#reconcile(name);
     });
-    this.#reaper = setInterval(() => {
+    this.#tending = setInterval(() => {
       const now = performance.now();
-      for (const controller of this.#controllers.values()) controller.reap(now);
-    }, REAP_EVERY_MS);
+      for (const controller of this.#controllers.values()) controller.tend(now);
+    }, TEND_EVERY_MS);
   }
 
   controller(name: string): WorkloadController | undefined {
@@ -121,7 +121,7 @@ export class Reconciler implements SnapshotSource {
 
   async close(graceMs: number): Promise<void> {
     this.#closed = true;
-    if (this.#reaper) clearInterval(this.#reaper);
+    if (this.#tending) clearInterval(this.#tending);
     for (const timer of this.#timers.values()) clearTimeout(timer);
     await Promise.all([...this.#controllers.values()].map((controller) => controller.close(graceMs)));
     await Promise.all(this.#leaving.keys());

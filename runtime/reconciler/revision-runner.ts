@@ -1,19 +1,24 @@
-/** One revision of a workload on this node: brings its instance up and down, one step at a time. */
+/** One revision of a workload on this node: brings its instances up and down, as many as its load asks for. */
 import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
-import type { Driver, Instance } from '../driver.ts';
+import type { Driver, Exit, Instance } from '../driver.ts';
 import { InstanceLedger } from '../monitor/instance-ledger.ts';
 import { LatencyHistogram } from '../monitor/latency-histogram.ts';
 import { AdmissionQueue } from '../scheduler/admission.ts';
-import type { ServedRevision, Usage } from '../snapshot.ts';
-import type { RevisionDocument } from '../workload/documents.ts';
+import { replicasWanted } from '../scheduler/replicas.ts';
+import type { ServedInstance, ServedRevision, Usage } from '../snapshot.ts';
+import type { RevisionDocument, Scale } from '../workload/documents.ts';
 import { reconcilerErrors } from './errors.ts';
 
 export type RevisionPhase = 'cold' | 'preparing' | 'ready' | 'draining' | 'failed';
 
-/** A failed start is tried again after this long, doubled each time up to the most, in milliseconds. */
+/** A start that failed is tried again after this long, doubled each time up to the most, in milliseconds. */
 const BACKOFF = { first: 1000, most: 60_000 };
+/** An instance that lived this long ends the doubling, in milliseconds. */
+const STABLE_MS = 10_000;
 /** Beyond its own time limit a request in flight gets this long to end before its instance is stopped, in milliseconds. */
 const DRAIN_SLACK_MS = 1000;
+/** An instance that may be stopped when it is idle is paused after this part of the idle time, or this many milliseconds. */
+const PAUSE = { part: 0.5, mostMs: 5000 };
 
 /** Whom a runner tells what it does. */
 export interface RunnerListener {
@@ -21,6 +26,25 @@ export interface RunnerListener {
   publish(): void;
   /** An instance is up, and will serve. */
   started(instance: Instance): void;
+  /** Runs a start when it is its turn: few go on at once. */
+  startSlot<T>(start: () => Promise<T>): Promise<T>;
+  log(message: string, error: unknown): void;
+}
+
+class Replica implements ServedInstance {
+  readonly instance: Instance;
+  inFlight = 0;
+  readonly startedAt = performance.now();
+  idleSince = this.startedAt;
+  paused = false;
+
+  constructor(instance: Instance) {
+    this.instance = instance;
+  }
+
+  idleFor(now: number): number {
+    return this.inFlight > 0 ? 0 : now - this.idleSince;
+  }
 }
 
 export class RevisionRunner {
@@ -30,31 +54,37 @@ export class RevisionRunner {
   readonly ledger = new InstanceLedger();
   readonly admission: AdmissionQueue;
   error: SkerryError | null = null;
+  /** What the workload's document says of instances; `min` is 0 for a revision that gets no traffic. */
+  scale: Scale;
   #phase: RevisionPhase = 'cold';
-  #instance: Instance | null = null;
+  #replicas: readonly Replica[] = [];
   #starting: Promise<void> | null = null;
-  /** The instance was started with what has changed since; one that is wanted again is replaced. */
+  /** Starts of further instances under way. */
+  #growing = 0;
+  /** The instances were started with what has changed since; those that are wanted again are replaced. */
   #stale = false;
-  /** Instances that were replaced and end what they have. */
-  readonly #replaced = new Set<Promise<void>>();
+  /** Instances that have left and end what they have. */
+  readonly #leaving = new Set<Promise<void>>();
   #failures = 0;
   #retryAt = 0;
   readonly #driver: Driver;
   readonly #listener: RunnerListener;
 
-  constructor(revision: RevisionDocument, driver: Driver, queueLimit: number, listener: RunnerListener) {
+  constructor(revision: RevisionDocument, driver: Driver, queueLimit: number, scale: Scale, listener: RunnerListener) {
     this.revision = revision;
+    this.scale = scale;
     this.#driver = driver;
     this.#listener = listener;
-    this.admission = new AdmissionQueue(revision.workload, revision.limits.concurrency, queueLimit);
+    const { workload, limits } = revision;
+    this.admission = new AdmissionQueue(workload, limits.concurrency, queueLimit, () => this.#grow());
   }
 
   get phase(): RevisionPhase {
     return this.#phase;
   }
 
-  get instance(): Instance | null {
-    return this.#instance;
+  get instances(): readonly Instance[] {
+    return this.#replicas.map(({ instance }) => instance);
   }
 
   /** When a failed start may be tried again, on the clock of `performance.now()`. */
@@ -67,19 +97,15 @@ export class RevisionRunner {
   }
 
   served(): ServedRevision {
-    return {
-      revision: this.revision,
-      admission: this.admission,
-      instances: this.#instance ? [this.#instance] : [],
-      usage: this.usage,
-    };
+    const { revision, admission, usage } = this;
+    return { revision, admission, instances: this.#replicas, usage };
   }
 
-  /** Brings the instance up; joins a start that is under way; throws the last failure again while it is too early to retry. */
+  /** Brings an instance up; joins a start that is under way; throws the last failure again while it is too early to retry. */
   start(): Promise<void> {
     if (this.#phase === 'ready') return Promise.resolve();
-    if (this.#instance && !this.#stale) {
-      // Wanted again before its instance was told to stop.
+    if (this.#replicas.length > 0 && !this.#stale) {
+      // Wanted again before its instances were told to stop.
       this.#phase = 'ready';
       this.#listener.publish();
       return Promise.resolve();
@@ -88,13 +114,14 @@ export class RevisionRunner {
     if (this.error && performance.now() < this.#retryAt) return Promise.reject(this.error);
     this.#starting = this.#bringUp().finally(() => {
       this.#starting = null;
+      this.#grow();
     });
     return this.#starting;
   }
 
   /**
-   * What the revision is started with has changed: an instance that runs is replaced by a fresh one, from one request to
-   * the next, and ends what it has in flight. Throws what the start failed with; the old instance then goes on.
+   * What the revision is started with has changed: instances that run are replaced by fresh ones, from one request to
+   * the next, and end what they have in flight. Throws what a start failed with; the old instances then go on.
    */
   async restart(): Promise<void> {
     await this.#starting?.catch(() => {});
@@ -102,31 +129,44 @@ export class RevisionRunner {
     this.#retryAt = 0;
     if (this.#phase === 'draining') this.#stale = true;
     if (this.#phase !== 'ready') return;
-    this.#starting = this.#replace().finally(() => {
+    this.#starting = this.#replaceAll().finally(() => {
       this.#starting = null;
     });
     await this.#starting;
   }
 
   /**
-   * Ends the instance when its requests are over, those that wait for a place included; a start under way is waited
-   * for first. A `start` meanwhile keeps it.
+   * Ends the instances when their requests are over, those that wait for a place included; a start under way is waited
+   * for first. A `start` meanwhile keeps them.
    */
   async stop(graceMs = this.revision.limits.timeoutMs + DRAIN_SLACK_MS): Promise<void> {
     await this.#starting?.catch(() => {});
-    const instance = this.#instance;
-    if (!instance) return void (await Promise.all(this.#replaced));
+    const before = this.#replicas;
+    if (before.length === 0) return void (await Promise.all(this.#leaving));
     const until = performance.now() + graceMs;
     this.#phase = 'draining';
     await this.admission.drained(graceMs);
-    if (this.#phase !== 'draining' || this.#instance !== instance) return;
+    if (this.#phase !== 'draining' || this.#replicas !== before) return;
     // No request may find an instance that has been told to stop.
-    this.#instance = null;
-    this.#listener.publish();
-    await instance.stop(Math.max(0, until - performance.now()));
-    await Promise.all(this.#replaced);
+    this.#set([]);
+    for (const replica of before) this.#leave(replica, Math.max(0, until - performance.now()));
+    await Promise.all(this.#leaving);
     if (this.#phase === 'draining') this.#phase = 'cold';
     this.#listener.publish();
+  }
+
+  /** Asked now and then: starts instances that are missing, pauses those that are idle, stops those that are too many. */
+  tend(now: number): void {
+    if (this.#phase !== 'ready' || !this.#driver.replicated) return;
+    this.#grow();
+    const { idleMs, min } = this.scale;
+    const pauseMs = Math.min(PAUSE.mostMs, idleMs * PAUSE.part);
+    for (const replica of this.#replicas.slice(Math.max(1, this.#wanted()))) {
+      if (replica.idleFor(now) < idleMs) continue;
+      this.#set(this.#replicas.filter((other) => other !== replica));
+      this.#leave(replica);
+    }
+    for (const replica of this.#replicas.slice(min)) if (replica.idleFor(now) >= pauseMs) this.#pause(replica);
   }
 
   release(): Promise<void> {
@@ -135,38 +175,127 @@ export class RevisionRunner {
 
   async #bringUp(): Promise<void> {
     this.#phase = 'preparing';
+    const stale = this.#replicas;
     try {
-      await this.#replace();
+      await this.#add();
     } catch (reason) {
-      this.error = asSkerryError(reason);
       this.#phase = 'failed';
-      this.#retryAt = performance.now() + Math.min(BACKOFF.most, BACKOFF.first * 2 ** this.#failures);
-      this.#failures++;
+      this.#backOff(asSkerryError(reason));
       this.#listener.publish();
       throw this.error;
     }
+    this.#remove(stale);
+    this.#stale = false;
     this.error = null;
-    this.#failures = 0;
     this.#phase = 'ready';
     this.usage.lastUsed = performance.now();
     this.#listener.publish();
   }
 
-  /** A fresh instance in the place of the one there is, if any. */
-  async #replace(): Promise<void> {
-    await this.#driver.prepare(this.revision, () => {});
-    const fresh = await this.#startInTime();
-    this.ledger.add(fresh);
-    this.#listener.started(fresh);
-    const old = this.#instance;
-    this.#instance = fresh;
+  async #replaceAll(): Promise<void> {
+    for (const replica of this.#replicas) {
+      await this.#add();
+      this.#remove([replica]);
+    }
     this.#stale = false;
+  }
+
+  /** One instance more. */
+  async #add(): Promise<Replica> {
+    await this.#driver.prepare(this.revision, () => {});
+    const instance = await this.#startInTime();
+    const replica = new Replica(instance);
+    this.ledger.add(instance);
+    this.#listener.started(instance);
+    this.#set([...this.#replicas, replica]);
+    void instance.exited.then((exit) => this.#exited(replica, exit));
+    return replica;
+  }
+
+  #remove(replicas: readonly Replica[]): void {
+    if (replicas.length === 0) return;
+    this.#set(this.#replicas.filter((replica) => !replicas.includes(replica)));
+    for (const replica of replicas) this.#leave(replica);
+  }
+
+  #set(replicas: readonly Replica[]): void {
+    this.#replicas = replicas;
+    // Before there are more places: who gets one of them looks for its instance in the snapshot.
     this.#listener.publish();
-    if (!old) return;
-    const ending = old
-      .stop(this.revision.limits.timeoutMs + DRAIN_SLACK_MS)
-      .finally(() => this.#replaced.delete(ending));
-    this.#replaced.add(ending);
+    this.admission.concurrency = this.revision.limits.concurrency * Math.max(1, replicas.length);
+  }
+
+  /** Ends an instance that gets no requests any more. */
+  #leave(replica: Replica, graceMs = this.revision.limits.timeoutMs + DRAIN_SLACK_MS): void {
+    this.#noteLife(replica);
+    const leaving = replica.instance
+      .stop(graceMs)
+      .catch((error: unknown) => this.#listener.log(`stopping ${replica.instance.id} failed`, error))
+      .finally(() => this.#leaving.delete(leaving));
+    this.#leaving.add(leaving);
+  }
+
+  #wanted(): number {
+    const { running, queued } = this.admission;
+    return replicasWanted(running + queued, this.revision.limits.concurrency, this.scale);
+  }
+
+  #grow(): void {
+    if (!this.#driver.replicated || this.#phase !== 'ready' || performance.now() < this.#retryAt) return;
+    while (this.#replicas.length + this.#growing < this.#wanted()) {
+      this.#growing++;
+      this.#listener
+        .startSlot(() => this.#addIfWanted())
+        .catch((reason: unknown) => {
+          this.#backOff(asSkerryError(reason));
+          this.#listener.log('a further instance could not be started', reason);
+        })
+        .finally(() => {
+          this.#growing--;
+        });
+    }
+  }
+
+  async #addIfWanted(): Promise<void> {
+    if (this.#phase !== 'ready' || this.#replicas.length >= this.#wanted()) return;
+    const replica = await this.#add();
+    // The revision was told to stop meanwhile.
+    if (this.#phase !== 'ready') this.#remove([replica]);
+  }
+
+  #pause(replica: Replica): void {
+    if (replica.paused) return;
+    replica.paused = true;
+    const pausedAt = replica.idleSince;
+    replica.instance
+      .pause()
+      .catch((error: unknown) => this.#listener.log(`pausing ${replica.instance.id} failed`, error))
+      .finally(() => {
+        // It was used since, which resumes it.
+        if (replica.inFlight > 0 || replica.idleSince !== pausedAt) replica.paused = false;
+      });
+  }
+
+  /** An instance that ended by itself serves nothing any more. */
+  #exited(replica: Replica, exit: Exit): void {
+    if (!this.#replicas.includes(replica)) return;
+    const { workload } = this.revision;
+    this.#noteLife(replica);
+    this.#backOff(reconcilerErrors.EXITED(workload, exit.message));
+    this.#listener.log(`${replica.instance.id} of ${workload} ended by itself`, this.error);
+    const left = this.#replicas.filter((other) => other !== replica);
+    if (left.length === 0 && this.#phase === 'ready') this.#phase = 'failed';
+    this.#set(left);
+  }
+
+  #noteLife(replica: Replica): void {
+    if (performance.now() - replica.startedAt >= STABLE_MS) this.#failures = 0;
+  }
+
+  #backOff(error: SkerryError): void {
+    this.error = error;
+    this.#retryAt = performance.now() + Math.min(BACKOFF.most, BACKOFF.first * 2 ** this.#failures);
+    this.#failures++;
   }
 
   /** Throws START_TIMEOUT; what comes up after that is ended. */

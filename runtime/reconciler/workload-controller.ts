@@ -3,7 +3,7 @@ import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
 import type { Driver, Instance } from '../driver.ts';
 import type { ServedWorkload } from '../snapshot.ts';
 import type { DesiredState } from '../workload/desired-state.ts';
-import type { TrafficShare, WorkloadDocument } from '../workload/documents.ts';
+import type { Scale, TrafficShare, WorkloadDocument } from '../workload/documents.ts';
 import type { Isolation, Revision } from '../workload/revision.ts';
 import { reconcilerErrors } from './errors.ts';
 import { RevisionRunner } from './revision-runner.ts';
@@ -27,6 +27,12 @@ export interface ControllerContext {
   /** Limits how many revisions start at once. */
   startSlot<T>(start: () => Promise<T>): Promise<T>;
   log(message: string, error?: unknown): void;
+}
+
+/** None of a revision's instances need be kept for traffic that it does not get. */
+function scaleOf(document: WorkloadDocument, id: string): Scale {
+  const { scale, traffic } = document;
+  return traffic.some(({ revision }) => revision === id) ? scale : { ...scale, min: 0 };
 }
 
 export class WorkloadController {
@@ -116,14 +122,19 @@ export class WorkloadController {
     return null;
   }
 
-  /** Stops instances that nobody used for the workload's idle time. */
-  reap(now: number): void {
+  /** Stops what nobody used for the workload's idle time, and sees to the instances of the rest. */
+  tend(now: number): void {
     const document = this.#document;
     if (!document || this.#phase === 'progressing') return;
     const kept = document.scale.min > 0 ? new Set(this.#traffic.map((share) => share.revision)) : new Set<string>();
     for (const [id, runner] of this.#runners) {
-      if (kept.has(id) || runner.phase !== 'ready' || runner.busy) continue;
-      if (now - runner.usage.lastUsed >= document.scale.idleMs) this.#stop(runner);
+      // Its instances have ended by themselves.
+      const missing = runner.phase === 'failed' && (kept.has(id) || runner.busy);
+      if (missing && now >= runner.retryAt) this.#startAgain(runner);
+      if (runner.phase !== 'ready') continue;
+      const idle = !kept.has(id) && !runner.busy && now - runner.usage.lastUsed >= document.scale.idleMs;
+      if (idle) this.#stop(runner);
+      else runner.tend(now);
     }
   }
 
@@ -140,6 +151,7 @@ export class WorkloadController {
       const known = this.#runners.get(id);
       if (known) {
         known.admission.limit = document.queue;
+        known.scale = scaleOf(document, id);
         continue;
       }
       try {
@@ -149,9 +161,11 @@ export class WorkloadController {
         if (!driver) throw reconcilerErrors.DRIVER_MISSING(this.name, revision.isolation);
         this.#runners.set(
           id,
-          new RevisionRunner(revision, driver, document.queue, {
+          new RevisionRunner(revision, driver, document.queue, scaleOf(document, id), {
             publish: () => this.#context.publish(this.name),
             started: (instance) => this.#context.started(instance),
+            startSlot: (start) => this.#context.startSlot(start),
+            log: (message, error) => this.#context.log(`${this.name}: ${message}`, error),
           }),
         );
       } catch (reason) {
@@ -196,9 +210,15 @@ export class WorkloadController {
     }
   }
 
-  /** Takes the instance out of the snapshot, then drains it behind our back. */
+  #startAgain(runner: RevisionRunner): void {
+    this.#context
+      .startSlot(() => runner.start())
+      .catch((error: unknown) => this.#context.log(`${this.name}: ${asSkerryError(error).message}`, error));
+  }
+
+  /** Takes the instances out of the snapshot, then drains them behind our back. */
   #stop(runner: RevisionRunner, release = false): void {
-    if (!runner.instance && !release) return;
+    if (runner.instances.length === 0 && !release) return;
     const work = runner
       .stop()
       .then(() => (release ? runner.release() : undefined))

@@ -20,7 +20,9 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
  */
 export class AdmissionQueue {
   readonly #name: string;
-  readonly #concurrency: number;
+  /** Called when a request has to wait. */
+  readonly #onWaiting: () => void;
+  #concurrency: number;
   /** Requests that may wait; a change holds for those that come after it. */
   limit: number;
   #waiting: Waiter[] = [];
@@ -31,10 +33,17 @@ export class AdmissionQueue {
   /** Who waits for the last request to end. */
   #drained: (() => void)[] = [];
 
-  constructor(name: string, concurrency: number, limit: number) {
+  constructor(name: string, concurrency: number, limit: number, onWaiting: () => void = () => {}) {
     this.#name = name;
     this.#concurrency = concurrency;
     this.limit = limit;
+    this.#onWaiting = onWaiting;
+  }
+
+  /** Requests at once; when it grows, those that wait get the new places. */
+  set concurrency(most: number) {
+    this.#concurrency = most;
+    this.#admit();
   }
 
   get running(): number {
@@ -58,10 +67,17 @@ export class AdmissionQueue {
     }
     this.#waiting.push(waiter);
     if (waiter.deadline < this.#timerAt) this.#armTimer(waiter.deadline);
+    this.#onWaiting();
   }
 
   leave(): void {
     this.#running--;
+    this.#admit();
+    // Nobody waits while a place is free: with nothing running the queue is empty too.
+    if (this.#running === 0) for (const tell of this.#drained.splice(0)) tell();
+  }
+
+  #admit(): void {
     while (this.#running < this.#concurrency) {
       const next = this.#waiting.shift();
       if (!next) break;
@@ -73,8 +89,6 @@ export class AdmissionQueue {
       this.#running++;
       next.run();
     }
-    // Nobody waits while a place is free: with nothing running the queue is empty too.
-    if (this.#running === 0) for (const tell of this.#drained.splice(0)) tell();
   }
 
   /** Resolves when no request runs or waits, or after `graceMs`. */

@@ -31,6 +31,8 @@ export function gate(): Gate {
 
 export class FakeDriver implements Driver {
   readonly isolation = 'wasm';
+  /** As those of containers: more load needs more instances. */
+  replicated = false;
   /** `start REVISION`, `started REVISION`, `failed REVISION`, `stop REVISION`, `stopped REVISION`, `release REVISION`, in order. */
   readonly events: string[] = [];
   readonly instances: FakeInstance[] = [];
@@ -120,6 +122,8 @@ export class FakeInstance implements Instance {
   /** The most that ran at once. */
   peak = 0;
   requests = 0;
+  /** `pause`, and `resume` by a request. */
+  paused = false;
   /** Requests that ran when the time to stop was over. */
   brokenOff = 0;
   readonly #guest: Guest;
@@ -139,6 +143,7 @@ export class FakeInstance implements Instance {
 
   async handle(exchange: Exchange): Promise<void> {
     if (this.#stopped) throw wasmErrors.FUNCTION_STOPPED();
+    this.paused = false;
     this.inFlight++;
     this.requests++;
     this.peak = Math.max(this.peak, this.inFlight);
@@ -164,8 +169,20 @@ export class FakeInstance implements Instance {
     return { ...counts, memoryBytes: 1024, coldStarts: this.requests, warmStarts: 0, startMs: this.requests };
   }
 
-  async pause(): Promise<void> {}
-  async resume(): Promise<void> {}
+  async pause(): Promise<void> {
+    this.paused = true;
+    this.#driver.tell(`pause ${this.revision.id}`);
+  }
+
+  async resume(): Promise<void> {
+    this.paused = false;
+  }
+
+  /** Ends by itself, as a process does that crashes. */
+  crash(message = 'it crashed'): void {
+    this.#exit({ code: 1, signal: null, reason: 'exited', message });
+  }
+
   async resize(): Promise<void> {}
 
   stop(graceMs: number): Promise<void> {

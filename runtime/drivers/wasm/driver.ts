@@ -27,6 +27,7 @@ export interface WasmDriverOptions {
 
 export class WasmDriver implements Driver {
   readonly isolation = 'wasm';
+  readonly replicated = false;
   readonly #options: WasmDriverOptions;
   readonly #engine: WasmEngine;
 
