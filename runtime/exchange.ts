@@ -4,6 +4,8 @@
  * (runtime/drivers/), and nothing in between copies a body or builds a web `Request`.
  */
 
+import type { Duplex } from 'node:stream';
+
 /** Header names and values in turn, in the order received, repeated names kept: `[name, value, name, value, …]`. */
 export type FlatHeaders = string[];
 
@@ -46,6 +48,17 @@ export interface ReplySink {
   abort(reason: Error): void;
 }
 
+/** A client that asks to speak another protocol on its connection (RFC 9110, 7.8). */
+export interface UpgradeOffer {
+  /** In lower case: `websocket`. */
+  readonly protocol: string;
+  /**
+   * Answers 101 with these headers beside `Connection` and `Upgrade`, and gives the connection over: the reply is not used
+   * any more. Throws when the client has gone.
+   */
+  accept(headers: FlatHeaders): Duplex;
+}
+
 export interface Exchange {
   /** Id of this request, in `X-Request-Id`, in problem bodies and in the logs of the workload. */
   readonly id: string;
@@ -60,6 +73,8 @@ export interface Exchange {
   /** Null when the request has no body. */
   readonly body: BodySource | null;
   readonly reply: ReplySink;
+  /** Null when the client asks for HTTP alone; an offer may be left, by answering as always. */
+  readonly upgrade: UpgradeOffer | null;
   /** When the answer must be complete, in milliseconds on the clock of `performance.now()`. */
   readonly deadline: number;
   /** The client has gone (or the node gave up on the request): the work may stop. */

@@ -1,10 +1,11 @@
 /** An Exchange of the fast path: its answer is written to the connection without Node's `http`. */
 import { STATUS_CODES, validateHeaderName, validateHeaderValue } from 'node:http';
 import type { Socket } from 'node:net';
-import type { FlatHeaders } from '../../runtime/exchange.ts';
+import type { FlatHeaders, UpgradeOffer } from '../../runtime/exchange.ts';
 import type { Front } from './front.ts';
 import { ListenerExchange } from './listener-exchange.ts';
 import { Reply } from './reply.ts';
+import type { SimpleRequest } from './simple-request.ts';
 import { latin1Of, ONE_WRITE_BYTES } from './small-body.ts';
 
 /** The connection as its exchange sees it. */
@@ -15,6 +16,8 @@ export interface FastLink {
   readonly headEnd: string;
   /** All of the answer has been handed to the socket. */
   answered(): void;
+  /** The connection speaks HTTP no more: it is given over, with what has been read of it. */
+  detach(): Socket;
 }
 
 let dateLine = '';
@@ -163,6 +166,17 @@ class FastReply extends Reply {
     this.over();
   }
 
+  /** 101 is the answer, and the connection no longer one of HTTP. */
+  switchProtocols(protocol: string, headers: FlatHeaders): Socket {
+    if (this.gone || this.started || this.ended) throw new Error('the client has gone');
+    const head = `HTTP/1.1 101 ${STATUS_CODES[101]}\r\nUpgrade: ${protocol}\r\nConnection: Upgrade\r\n${lines(headers)}\r\n`;
+    this.started = true;
+    this.ended = true;
+    const socket = this.#link.detach();
+    socket.write(head, 'latin1');
+    return socket;
+  }
+
   #head(status: number, headers: FlatHeaders, end: string): string {
     const dated = find(headers, 'date') === null ? date() : '';
     return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines(headers)}${dated}${end}`;
@@ -172,10 +186,15 @@ class FastReply extends Reply {
 export class FastExchange extends ListenerExchange {
   readonly body = null;
   readonly reply: FastReply;
+  override readonly upgrade: UpgradeOffer | null;
 
-  /** `headers`: the client's as they may reach a workload. */
-  constructor(link: FastLink, method: string, authority: string, url: string, headers: FlatHeaders) {
-    super(link.front, method, authority, url, headers, link.socket.remoteAddress);
-    this.reply = new FastReply(this, link);
+  /** `request`: without its headers; `headers`: the client's as they may reach a workload. */
+  constructor(link: FastLink, request: SimpleRequest, authority: string, headers: FlatHeaders) {
+    super(link.front, request.method, authority, request.url, headers, link.socket.remoteAddress);
+    const reply = new FastReply(this, link);
+    this.reply = reply;
+    this.upgrade = request.webSocket
+      ? { protocol: 'websocket', accept: (answer) => reply.switchProtocols('websocket', answer) }
+      : null;
   }
 }

@@ -73,16 +73,25 @@ class FastConnection implements Watched, FastLink {
     else this.#sent();
   }
 
+  detach(): Socket {
+    const { socket } = this;
+    // `close` still tells when it is over; until then it counts as busy.
+    socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain);
+    socket.pause();
+    if (this.#early) socket.unshift(this.#early);
+    this.#early = null;
+    return socket;
+  }
+
   #exchangeOf(chunk: Buffer): FastExchange | null {
     const { limits } = this.front;
     // The last request of a connection is told so, by Node.
     if (this.#served + 1 >= limits.requestsPerConnection) return null;
     const request = readSimpleRequest(chunk);
     if (!request) return null;
-    const { method, url, rawHeaders } = request;
-    const { headers, hosts, host, fault } = readClientHead(rawHeaders, 0, limits.headers);
-    if (fault || hosts !== 1 || authorityFault(host) || targetFault(url)) return null;
-    return new FastExchange(this, method, host, url, headers);
+    const { headers, hosts, host, fault } = readClientHead(request.rawHeaders, 0, limits.headers);
+    if (fault || hosts !== 1 || authorityFault(host) || targetFault(request.url)) return null;
+    return new FastExchange(this, request, host, headers);
   }
 
   #keep(chunk: Buffer): void {

@@ -1,6 +1,6 @@
 /** What the Exchanges of every protocol have in common. */
 import type { SkerryError } from '../../errors/skerry-error.ts';
-import type { FlatHeaders } from '../../runtime/exchange.ts';
+import type { FlatHeaders, UpgradeOffer } from '../../runtime/exchange.ts';
 import type { GatewayExchange, TransferLimits } from '../exchange.ts';
 import { sendProblem } from '../problem.ts';
 import { nextRequestId } from '../request-id.ts';
@@ -24,6 +24,7 @@ export abstract class ListenerExchange implements GatewayExchange {
   readonly headers: FlatHeaders;
   abstract readonly body: RequestBody | null;
   abstract readonly reply: Reply;
+  readonly upgrade: UpgradeOffer | null = null;
   target = '';
   deadline = NO_DEADLINE;
   maxRequestBytes = Number.POSITIVE_INFINITY;

@@ -10,6 +10,8 @@ export interface SimpleRequest {
   readonly url: string;
   /** Names as the client wrote them, and values, in turn. */
   readonly rawHeaders: string[];
+  /** It asks to go on as a WebSocket (RFC 6455, 4.1). */
+  readonly webSocket: boolean;
 }
 
 /** Larger heads are left to Node, in bytes. */
@@ -46,6 +48,18 @@ function keepsAlive(name: string, value: string): boolean {
   return name.toLowerCase() === 'connection' && value.toLowerCase() === 'keep-alive';
 }
 
+/** One of the two headers with which a client asks for a WebSocket. */
+function asksForWebSocket(name: string, value: string): boolean {
+  switch (name.toLowerCase()) {
+    case 'connection':
+      return /^(?:keep-alive, *)?upgrade$/i.test(value);
+    case 'upgrade':
+      return value.toLowerCase() === 'websocket';
+    default:
+      return false;
+  }
+}
+
 /** The one request that `chunk` is; null when it is not one simple request and nothing else. */
 export function readSimpleRequest(chunk: Buffer): SimpleRequest | null {
   if (chunk.length > MAX_BYTES) return null;
@@ -55,6 +69,7 @@ export function readSimpleRequest(chunk: Buffer): SimpleRequest | null {
   const request = REQUEST_LINE.exec(text.slice(0, line));
   if (!request) return null;
   const rawHeaders: string[] = [];
+  let asked = 0;
   // Up to the empty line, which must be the last: after it would be a body, or the next request.
   const end = text.length - 2;
   for (let at = line + 2; at < end; ) {
@@ -65,9 +80,15 @@ export function readSimpleRequest(chunk: Buffer): SimpleRequest | null {
     // Nearly always one space stands before a value, and none behind.
     let value = text.slice(text.charCodeAt(colon + 1) === 0x20 ? colon + 2 : colon + 1, next);
     if (SPACE_AROUND.test(value)) value = value.replace(/^[\t ]+/, '').replace(/[\t ]+$/, '');
-    if (!isPlain(name) && !keepsAlive(name, value)) return null;
+    if (!isPlain(name) && !keepsAlive(name, value)) {
+      if (!asksForWebSocket(name, value)) return null;
+      asked++;
+    }
     rawHeaders.push(name, value);
     at = next + 2;
   }
-  return { method: request[1] as string, url: request[2] as string, rawHeaders };
+  const method = request[1] as string;
+  // Both of them and once each, or it is not for us to say what is meant.
+  if (asked > 0 && (asked !== 2 || method !== 'GET')) return null;
+  return { method, url: request[2] as string, rawHeaders, webSocket: asked === 2 };
 }

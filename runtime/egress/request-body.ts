@@ -1,52 +1,24 @@
-import { Readable } from 'node:stream';
+import { BodyStream } from '../body-stream.ts';
 import type { BodySource } from '../exchange.ts';
 import { EgressFailure } from './failure.ts';
 import { REQUEST_BODY_BUFFER_BYTES } from './limits.ts';
 
-/** A body source as the stream that undici reads. */
-export class RequestBody extends Readable {
-  readonly #source: BodySource;
+/** The body of an outbound request. */
+export class RequestBody extends BodyStream {
   readonly #onBytes: (bytes: number) => void;
-  #opened = false;
-  #ended = false;
 
   /** `onBytes` is told of each piece before it is sent; what it throws ends the body with that. */
   constructor(source: BodySource, onBytes: (bytes: number) => void) {
-    super({ highWaterMark: REQUEST_BODY_BUFFER_BYTES });
-    this.#source = source;
+    super(source, REQUEST_BODY_BUFFER_BYTES);
     this.#onBytes = onBytes;
   }
 
-  override _read(): void {
-    if (this.#opened) return this.#source.resume();
-    this.#opened = true;
-    this.#source.open({
-      chunk: (data) => this.#take(data),
-      end: () => {
-        this.#ended = true;
-        this.push(null);
-      },
-      error: (reason) => {
-        this.#ended = true;
-        this.destroy(new EgressFailure('connection-terminated', "the request's body broke off", reason));
-      },
-    });
+  protected override passing(bytes: number): void {
+    this.#onBytes(bytes);
   }
 
-  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
-    if (!this.#ended) this.#source.cancel();
-    callback(error);
-  }
-
-  #take(data: Uint8Array): void {
-    if (this.destroyed) return;
-    try {
-      this.#onBytes(data.byteLength);
-    } catch (error) {
-      this.destroy(error as Error);
-      return;
-    }
-    if (!this.push(data)) this.#source.pause();
+  protected override brokenOff(reason: Error): Error {
+    return new EgressFailure('connection-terminated', "the request's body broke off", reason);
   }
 }
 

@@ -7,7 +7,13 @@ import { http1Options } from '../../gateway/listener/http1.ts';
 import { LISTENER_LIMITS } from '../../gateway/listener/limits.ts';
 import { readSimpleRequest, type SimpleRequest } from '../../gateway/listener/simple-request.ts';
 
-const read = (text: string) => readSimpleRequest(Buffer.from(text, 'latin1'));
+/** As `readByNode` tells it. */
+const read = (text: string) => {
+  const request = readSimpleRequest(Buffer.from(text, 'latin1'));
+  return request && { method: request.method, url: request.url, rawHeaders: request.rawHeaders };
+};
+
+type Read = Omit<SimpleRequest, 'webSocket'>;
 
 /** A connection that brings these bytes and no more. */
 class Bytes extends Duplex {
@@ -18,11 +24,11 @@ class Bytes extends Duplex {
 }
 
 /** What Node's parser makes of the bytes: all requests, or null when it finds fault. */
-function readByNode(text: string): Promise<SimpleRequest[] | null> {
+function readByNode(text: string): Promise<Read[] | null> {
   const server = createServer(http1Options(LISTENER_LIMITS));
   server.maxHeadersCount = 0;
   const socket = new Bytes();
-  const seen: SimpleRequest[] = [];
+  const seen: Read[] = [];
   return new Promise((resolve) => {
     const note = ({ method, url, rawHeaders }: IncomingMessage) =>
       seen.push({ method: method as string, url: url as string, rawHeaders });
@@ -34,7 +40,7 @@ function readByNode(text: string): Promise<SimpleRequest[] | null> {
   }).finally(() => {
     socket.destroy();
     server.close();
-  }) as Promise<SimpleRequest[] | null>;
+  }) as Promise<Read[] | null>;
 }
 
 test('a simple request is read as it was written', () => {
@@ -94,6 +100,11 @@ const doubtful = [
   `GET / HTTP/1.1\r\n${host}Expect: 100-continue\r\n\r\n`,
   `GET / HTTP/1.1\r\n${host}Upgrade: h2c\r\n\r\n`,
   `GET / HTTP/1.1\r\n${host}Connection: close\r\n\r\n`,
+  `GET / HTTP/1.1\r\n${host}Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n`,
+  `GET / HTTP/1.1\r\n${host}Connection: Upgrade\r\n\r\n`,
+  `GET / HTTP/1.1\r\n${host}Upgrade: websocket\r\n\r\n`,
+  `GET / HTTP/1.1\r\n${host}Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: websocket\r\n\r\n`,
+  `HEAD / HTTP/1.1\r\n${host}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`,
   `GET / HTTP/1.1\r\n${host}Connection: keep-alive, x-a\r\nx-a: 1\r\n\r\n`,
   `\r\nGET / HTTP/1.1\r\n${host}\r\n`,
   `GET /${'a'.repeat(8 * 1024)} HTTP/1.1\r\n${host}\r\n`,
@@ -116,6 +127,7 @@ test('whatever it takes, Node reads the same from it, and nothing else', async (
   const whole = [
     `GET /w/a?b=c HTTP/1.1\r\n${host}Accept: */*\r\nCookie: a=1; b="2"\r\nConnection: keep-alive\r\n\r\n`,
     `HEAD / HTTP/1.1\r\n${host}X: 1\r\nX:  2 \t\r\n\r\n`,
+    `GET /ws HTTP/1.1\r\n${host}Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n`,
     `OPTIONS /%00 HTTP/1.1\r\nhost:[::1]:80\r\nOrigin: http://a\r\n\r\n`,
   ];
   const pieces = [

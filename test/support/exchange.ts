@@ -72,6 +72,7 @@ export function makeExchange(init: ExchangeInit = {}): TestExchange {
     headers: init.headers ?? [],
     body: body.source,
     reply: reply.sink,
+    upgrade: null,
     deadline: performance.now() + (init.deadlineMs ?? 10_000),
     get aborted() {
       return aborted;

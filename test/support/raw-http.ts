@@ -80,6 +80,11 @@ export class RawConnection {
     this.#socket.resume();
   }
 
+  /** What came and was not read. */
+  get text(): string {
+    return this.#buffer.toString('latin1');
+  }
+
   /** Resolves when `text` has come. Throws when the connection ends before. */
   async until(text: string): Promise<void> {
     while (!this.#buffer.includes(text)) {
