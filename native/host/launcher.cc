@@ -1,0 +1,462 @@
+// Prepares a process in ways that a process with threads cannot, and becomes the command after `--`.
+//
+// One thread, no configuration, no environment looked at: options are carried out in the order below, whatever theirs is,
+// and the first that fails ends it with one line on stderr and status 125. See usage() for the options.
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdarg>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace {
+
+/// Status of a failure before the command runs, as container engines use it.
+constexpr int FAILED = 125;
+constexpr size_t MOST_LAYERS = 128;
+
+[[noreturn]] __attribute__((format(printf, 1, 2))) void fail(const char* format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  char text[1024];
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  dprintf(STDERR_FILENO, "skerry-launcher: %s\n", text);
+  _exit(FAILED);
+}
+
+[[noreturn]] void fail_errno(const char* what, const std::string& about) {
+  const int error = errno;
+  fail("%s %s: %s", what, about.c_str(), strerror(error));
+}
+
+void check(bool ok, const char* what, const std::string& about = "") {
+  if (!ok) fail_errno(what, about);
+}
+
+/// A descriptor that closes with its scope.
+class Fd {
+ public:
+  explicit Fd(long fd) : fd_(static_cast<int>(fd)) {}
+  Fd(Fd&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
+  Fd& operator=(Fd&&) = delete;
+  Fd(const Fd&) = delete;
+  ~Fd() {
+    if (fd_ >= 0) close(fd_);
+  }
+  int get() const { return fd_; }
+  bool ok() const { return fd_ >= 0; }
+
+ private:
+  int fd_;
+};
+
+/// Ids from `inside` on are those from `outside` on.
+struct Range {
+  uint32_t inside, outside, count;
+};
+
+uint64_t number(std::string_view text, const char* option, uint64_t most = UINT32_MAX) {
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value > most) {
+    fail("%s: \"%.*s\" is not a number that it takes", option, static_cast<int>(text.size()), text.data());
+  }
+  return value;
+}
+
+/// `A:B:C`, each part as text; exactly `count` of them.
+std::vector<std::string_view> parts(std::string_view text, size_t count, const char* option) {
+  std::vector<std::string_view> found;
+  for (size_t from = 0;;) {
+    const size_t colon = text.find(':', from);
+    found.push_back(text.substr(from, colon - from));
+    if (colon == std::string_view::npos) break;
+    from = colon + 1;
+  }
+  if (found.size() != count) fail("%s: takes %zu values with colons between", option, count);
+  return found;
+}
+
+Range range(std::string_view text, const char* option) {
+  const auto [inside, outside, count] = [&] {
+    const auto three = parts(text, 3, option);
+    return Range{static_cast<uint32_t>(number(three[0], option)), static_cast<uint32_t>(number(three[1], option)),
+                 static_cast<uint32_t>(number(three[2], option))};
+  }();
+  if (count == 0 || inside + uint64_t{count} > UINT32_MAX || outside + uint64_t{count} > UINT32_MAX) {
+    fail("%s: the range is empty or too large", option);
+  }
+  return {inside, outside, count};
+}
+
+struct Bind {
+  std::string source, target;
+  bool writable;
+};
+
+struct Options {
+  bool mount_namespace = false;
+  std::vector<std::string> unmounts;
+  std::vector<std::string> lowers;
+  std::string root;
+  std::optional<Range> idmap;
+  std::optional<uint64_t> upper_bytes;
+  std::vector<Bind> binds;
+  std::vector<std::string> cgroups;
+  int network_namespace = -1;
+  std::optional<Range> user_namespace;
+  std::string chroot;
+  std::string directory;
+  std::optional<uint32_t> user, group;
+  std::vector<int> kept;
+  std::optional<int> nice;
+  bool probe = false;
+  char** command = nullptr;
+};
+
+[[noreturn]] void usage() {
+  puts(
+      "usage: skerry-launcher [OPTION]... -- COMMAND [ARGUMENT]...\n"
+      "  --mount-namespace         mounts from here on are this process's and its children's\n"
+      "  --unmount PATH            takes a mount away\n"
+      "  --root DIR                puts an overlay there of\n"
+      "    --lower DIR             layers, the topmost first\n"
+      "    --upper BYTES           and a writable one in memory of at most this size (else: read-only)\n"
+      "  --bind SOURCE:TARGET      mounts a folder elsewhere; --bind-read-only\n"
+      "  --idmap FROM:TO:COUNT     ids of layers and binds on disk are those from TO on\n"
+      "  --cgroup DIR              joins a control group\n"
+      "  --network-namespace FD    enters a network namespace\n"
+      "  --user-namespace IN:OUT:COUNT  is root of a new user namespace\n"
+      "  --chroot DIR              sees nothing else\n"
+      "  --directory DIR           starts there\n"
+      "  --user UID:GID            gives up every other identity, all capabilities, and gaining any\n"
+      "  --keep FD                 leaves a descriptor beside 0, 1 and 2 open\n"
+      "  --nice N                  lowers the priority\n"
+      "  --probe                   prints what the kernel has of it as JSON");
+  _exit(0);
+}
+
+Options parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; i++) {
+    const std::string_view name = argv[i];
+    if (name == "--") {
+      options.command = argv + i + 1;
+      break;
+    }
+    if (name == "--help") usage();
+    if (name == "--probe") {
+      options.probe = true;
+      continue;
+    }
+    if (name == "--mount-namespace") {
+      options.mount_namespace = true;
+      continue;
+    }
+    if (i + 1 >= argc) fail("%s: unknown, or its value is missing", argv[i]);
+    const char* option = argv[i];
+    const std::string value = argv[++i];
+    if (value.empty()) fail("%s: its value is empty", option);
+    if (name == "--unmount") options.unmounts.push_back(value);
+    else if (name == "--lower") options.lowers.push_back(value);
+    else if (name == "--root") options.root = value;
+    else if (name == "--upper") options.upper_bytes = number(value, option, UINT64_MAX / 2);
+    else if (name == "--idmap") options.idmap = range(value, option);
+    else if (name == "--bind" || name == "--bind-read-only") {
+      const auto two = parts(value, 2, option);
+      options.binds.push_back({std::string(two[0]), std::string(two[1]), name == "--bind"});
+    } else if (name == "--cgroup") options.cgroups.push_back(value);
+    else if (name == "--network-namespace") options.network_namespace = static_cast<int>(number(value, option, INT32_MAX));
+    else if (name == "--user-namespace") options.user_namespace = range(value, option);
+    else if (name == "--chroot") options.chroot = value;
+    else if (name == "--directory") options.directory = value;
+    else if (name == "--user") {
+      const auto two = parts(value, 2, option);
+      options.user = static_cast<uint32_t>(number(two[0], option, UINT32_MAX - 1));
+      options.group = static_cast<uint32_t>(number(two[1], option, UINT32_MAX - 1));
+    } else if (name == "--keep") options.kept.push_back(static_cast<int>(number(value, option, INT32_MAX)));
+    else if (name == "--nice") options.nice = static_cast<int>(number(value, option, 19));
+    else fail("%s: unknown option", option);
+  }
+  if (options.probe) return options;
+  if (!options.command || !options.command[0]) fail("no command after --");
+  if (options.root.empty() != options.lowers.empty()) fail("--root and --lower go together");
+  if (options.upper_bytes && options.root.empty()) fail("--upper: there is no --root");
+  if (options.lowers.size() > MOST_LAYERS) fail("more than %zu layers", MOST_LAYERS);
+  return options;
+}
+
+// What glibc 2.36 has no wrappers for.
+Fd open_tree_clone(const std::string& path) {
+  return Fd(syscall(SYS_open_tree, AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW));
+}
+
+bool attach(const Fd& mount, const std::string& target) {
+  return syscall(SYS_move_mount, mount.get(), "", AT_FDCWD, target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) == 0;
+}
+
+bool set_attributes(const Fd& mount, uint64_t set, int user_namespace = -1) {
+  mount_attr attributes{};
+  attributes.attr_set = set;
+  if (user_namespace >= 0) attributes.userns_fd = static_cast<uint64_t>(user_namespace);
+  return syscall(SYS_mount_setattr, mount.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) == 0;
+}
+
+void write_file(const std::string& path, const std::string& text) {
+  const Fd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  check(file.ok(), "cannot open", path);
+  check(write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()), "cannot write", path);
+}
+
+std::string map_line(const Range& range) {
+  return std::to_string(range.inside) + " " + std::to_string(range.outside) + " " + std::to_string(range.count) + "\n";
+}
+
+/// A user namespace with this map and nobody in it.
+Fd user_namespace_of(const Range& map) {
+  int ready[2], done[2];
+  check(pipe2(ready, O_CLOEXEC) == 0 && pipe2(done, O_CLOEXEC) == 0, "cannot make a pipe");
+  const pid_t child = fork();
+  check(child >= 0, "cannot fork");
+  if (child == 0) {
+    if (unshare(CLONE_NEWUSER) != 0) _exit(errno);
+    char byte = 0;
+    (void)!write(ready[1], &byte, 1);
+    close(done[1]);
+    (void)!read(done[0], &byte, 1);
+    _exit(0);
+  }
+  close(ready[1]);
+  char byte;
+  if (read(ready[0], &byte, 1) != 1) {
+    int status = 0;
+    waitpid(child, &status, 0);
+    errno = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+    fail_errno("cannot make a user namespace", "");
+  }
+  const std::string proc = "/proc/" + std::to_string(child);
+  write_file(proc + "/uid_map", map_line(map));
+  write_file(proc + "/gid_map", map_line(map));
+  Fd result(open((proc + "/ns/user").c_str(), O_RDONLY | O_CLOEXEC));
+  check(result.ok(), "cannot open the user namespace");
+  close(done[0]);
+  close(done[1]);
+  close(ready[0]);
+  waitpid(child, nullptr, 0);
+  return result;
+}
+
+void configure(const Fd& context, const char* key, const std::string& value) {
+  check(syscall(SYS_fsconfig, context.get(), FSCONFIG_SET_STRING, key, value.c_str(), 0) == 0, "overlay option", key);
+}
+
+Fd mounted(const Fd& context, uint64_t attributes) {
+  check(syscall(SYS_fsconfig, context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0, "cannot make the file system");
+  Fd mount(syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, attributes));
+  check(mount.ok(), "cannot mount the file system");
+  return mount;
+}
+
+Fd file_system(const char* type) {
+  Fd context(syscall(SYS_fsopen, type, FSOPEN_CLOEXEC));
+  check(context.ok(), "the kernel has no file system", type);
+  return context;
+}
+
+/// A place in memory below which mounts and what is written over the layers have their folders; the overlay covers it.
+void mount_scratch(const std::string& at, uint64_t bytes) {
+  const Fd context = file_system("tmpfs");
+  configure(context, "size", std::to_string(bytes));
+  configure(context, "mode", "0700");
+  // One inode for each 4 KiB, so that empty files are bounded too.
+  configure(context, "nr_inodes", std::to_string(MOST_LAYERS + 64 + bytes / 4096));
+  check(attach(mounted(context, MOUNT_ATTR_NODEV), at), "cannot attach memory at", at);
+}
+
+void make_folder(const std::string& path, uint32_t owner) {
+  check(mkdir(path.c_str(), 0755) == 0, "cannot make", path);
+  check(chown(path.c_str(), owner, owner) == 0, "cannot give away", path);
+}
+
+/// Before Linux 6.13 an overlay takes its layers by path alone, and few bytes of that: short ones, from where we stand.
+void add_layers_by_path(const Fd& context, const std::vector<Fd>& layers, const std::string& scratch) {
+  check(chdir(scratch.c_str()) == 0, "cannot change to", scratch);
+  std::string paths;
+  for (size_t i = 0; i < layers.size(); i++) {
+    const std::string name = std::to_string(i);
+    make_folder(name, 0);
+    check(attach(layers[i], name), "cannot attach layer", name);
+    paths += (i == 0 ? "" : ":") + name;
+  }
+  configure(context, "lowerdir", paths);
+}
+
+bool add_layers(const Fd& context, const std::vector<Fd>& layers) {
+  for (const Fd& layer : layers) {
+    if (syscall(SYS_fsconfig, context.get(), FSCONFIG_SET_FD, "lowerdir+", nullptr, layer.get()) != 0) return false;
+  }
+  return true;
+}
+
+void mount_root(const Options& options, const std::optional<Fd>& user_namespace) {
+  std::vector<Fd> layers;
+  for (const std::string& lower : options.lowers) {
+    layers.push_back(open_tree_clone(lower));
+    check(layers.back().ok(), "cannot open the layer", lower);
+    if (user_namespace) {
+      check(set_attributes(layers.back(), MOUNT_ATTR_IDMAP, user_namespace->get()), "cannot map the ids of", lower);
+    }
+  }
+  const std::string& scratch = options.root;
+  mount_scratch(scratch, options.upper_bytes.value_or(4096));
+  std::optional<Fd> context(file_system("overlay"));
+  if (!add_layers(*context, layers)) {
+    context.emplace(file_system("overlay"));
+    add_layers_by_path(*context, layers, scratch);
+  }
+  if (options.upper_bytes) {
+    const uint32_t owner = options.idmap ? options.idmap->outside : 0;
+    for (const char* name : {"/upper", "/work"}) make_folder(scratch + name, owner);
+    configure(*context, "upperdir", scratch + "/upper");
+    configure(*context, "workdir", scratch + "/work");
+    // Nothing of it outlives the container: there is nothing to keep safe.
+    check(syscall(SYS_fsconfig, context->get(), FSCONFIG_SET_FLAG, "volatile", nullptr, 0) == 0, "overlay option", "volatile");
+  }
+  const Fd overlay = mounted(*context, MOUNT_ATTR_NODEV | (options.upper_bytes ? 0 : MOUNT_ATTR_RDONLY));
+  check(attach(overlay, options.root), "cannot attach the root at", options.root);
+  check(chdir("/") == 0, "cannot change to", "/");
+}
+
+void mount_bind(const Bind& bind, const std::optional<Fd>& user_namespace) {
+  const Fd tree = open_tree_clone(bind.source);
+  check(tree.ok(), "cannot open", bind.source);
+  if (user_namespace) check(set_attributes(tree, MOUNT_ATTR_IDMAP, user_namespace->get()), "cannot map the ids of", bind.source);
+  check(set_attributes(tree, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | (bind.writable ? 0 : MOUNT_ATTR_RDONLY)), "cannot restrict",
+        bind.source);
+  check(attach(tree, bind.target), "cannot attach", bind.target);
+}
+
+void mounts(const Options& options) {
+  if (!options.mount_namespace && options.root.empty() && options.binds.empty() && options.unmounts.empty()) return;
+  check(unshare(CLONE_NEWNS) == 0, "cannot make a mount namespace");
+  check(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0, "cannot make mounts private");
+  for (const std::string& path : options.unmounts) check(umount2(path.c_str(), MNT_DETACH) == 0, "cannot unmount", path);
+  std::optional<Fd> user_namespace;
+  if (options.idmap) user_namespace.emplace(user_namespace_of(*options.idmap));
+  if (!options.root.empty()) mount_root(options, user_namespace);
+  for (const Bind& bind : options.binds) mount_bind(bind, user_namespace);
+}
+
+/// Root of a new user namespace; the parent's side of it is written by a child that stayed outside.
+void enter_user_namespace(const Range& map) {
+  const Fd made = user_namespace_of(map);
+  check(setns(made.get(), CLONE_NEWUSER) == 0, "cannot enter the user namespace");
+  check(setgroups(0, nullptr) == 0, "cannot drop groups");
+  check(setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0, "cannot become root of the user namespace");
+}
+
+void drop_privileges(uint32_t user, uint32_t group) {
+  check(prctl(PR_SET_KEEPCAPS, 0) == 0, "cannot give up capabilities");
+  for (int capability = 0; prctl(PR_CAPBSET_READ, capability) >= 0; capability++) {
+    check(prctl(PR_CAPBSET_DROP, capability) == 0, "cannot drop capability", std::to_string(capability));
+  }
+  check(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0, "cannot clear ambient capabilities");
+  check(setgroups(0, nullptr) == 0, "cannot drop groups");
+  check(setresgid(group, group, group) == 0, "cannot become group", std::to_string(group));
+  check(setresuid(user, user, user) == 0, "cannot become user", std::to_string(user));
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct none[2]{};
+  check(syscall(SYS_capset, &header, none) == 0, "cannot clear capabilities");
+  check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "cannot refuse new privileges");
+}
+
+void close_others(const std::vector<int>& kept) {
+  check(syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) == 0, "cannot close descriptors");
+  for (const int fd : kept) check(fcntl(fd, F_SETFD, 0) == 0, "cannot keep descriptor", std::to_string(fd));
+}
+
+/// What the kernel has of it, each tried in a child so that nothing stays.
+int probe() {
+  const auto works = [](auto&& attempt) {
+    const pid_t child = fork();
+    if (child == 0) {
+      const int nowhere = open("/dev/null", O_WRONLY);
+      dup2(nowhere, STDERR_FILENO);
+      attempt();
+      _exit(0);
+    }
+    int status = 1;
+    waitpid(child, &status, 0);
+    return status == 0;
+  };
+  const bool user = works([] { user_namespace_of({0, 1000, 1}); });
+  const bool mount_ns = works([] { check(unshare(CLONE_NEWNS) == 0, ""); });
+  const bool network = works([] { check(unshare(CLONE_NEWNET) == 0, ""); });
+  const bool overlay = works([] { file_system("overlay"); });
+  const auto overlay_of = [](bool idmapped) {
+    check(unshare(CLONE_NEWNS) == 0, "");
+    check(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0, "");
+    check(mount("tmpfs", "/mnt", "tmpfs", 0, nullptr) == 0, "");
+    check(mkdir("/mnt/lower", 0755) == 0 && mkdir("/mnt/root", 0755) == 0, "");
+    Options options;
+    options.root = "/mnt/root";
+    options.lowers = {"/mnt/lower"};
+    options.upper_bytes = 1 << 20;
+    if (idmapped) options.idmap = Range{0, 1000, 10};
+    std::optional<Fd> user_namespace;
+    if (options.idmap) user_namespace.emplace(user_namespace_of(*options.idmap));
+    mount_root(options, user_namespace);
+  };
+  const bool layers = works([&] { overlay_of(false); });
+  const bool idmapped = works([&] { overlay_of(true); });
+  const auto word = [](bool value) { return value ? "true" : "false"; };
+  printf(
+      "{\"userNamespaces\":%s,\"mountNamespaces\":%s,\"networkNamespaces\":%s,\"overlay\":%s,\"overlayLayers\":%s,"
+      "\"idmappedLayers\":%s}\n",
+      word(user), word(mount_ns), word(network), word(overlay), word(layers), word(idmapped));
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Options options = parse(argc, argv);
+  if (options.probe) return probe();
+  for (const std::string& group : options.cgroups) write_file(group + "/cgroup.procs", "0");
+  if (options.nice) check(setpriority(PRIO_PROCESS, 0, *options.nice) == 0, "cannot lower the priority");
+  mounts(options);
+  if (options.network_namespace >= 0) {
+    check(setns(options.network_namespace, CLONE_NEWNET) == 0, "cannot enter the network namespace");
+  }
+  close_others(options.kept);
+  // The folder is opened from outside: inside the user namespace it may be out of reach.
+  const Fd root(options.chroot.empty() ? -1 : open(options.chroot.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!options.chroot.empty()) check(root.ok(), "cannot open", options.chroot);
+  if (options.user_namespace) enter_user_namespace(*options.user_namespace);
+  if (root.ok()) {
+    check(fchdir(root.get()) == 0 && chroot(".") == 0, "cannot change the root to", options.chroot);
+  }
+  if (!options.directory.empty()) check(chdir(options.directory.c_str()) == 0, "cannot change to", options.directory);
+  if (options.user) drop_privileges(*options.user, *options.group);
+  execv(options.command[0], options.command);
+  fail_errno("cannot run", options.command[0]);
+}
