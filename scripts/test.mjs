@@ -4,12 +4,14 @@ import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, run, say, setup } from './setup.mjs';
+import { CONTAINER_PACKAGES, CONTAINER_TEST_PACKAGES, installSystemPackages } from './system-packages.mjs';
 
 /** A test file that takes longer hangs, in milliseconds. */
 const FILE_TIMEOUT_MS = 10 * 60_000;
 
 const patterns = process.argv.slice(2);
 await setup({ development: true });
+installSystemPackages({ ...CONTAINER_PACKAGES, ...CONTAINER_TEST_PACKAGES }, 'containers');
 run(process.execPath, [join(root, 'scripts', 'build-native.mjs')]);
 
 let passed = 0;

@@ -1,0 +1,30 @@
+// Packages of the system that parts of Skerry stand on, each known by a file that it brings. As root on Debian they are
+// installed; elsewhere it is said what to install.
+import { existsSync } from 'node:fs';
+import { run, say } from './setup.mjs';
+
+/** What containers need. */
+export const CONTAINER_PACKAGES = {
+  crun: '/usr/bin/crun',
+  conmon: '/usr/bin/conmon',
+  'golang-github-containers-common': '/usr/share/containers/seccomp.json',
+};
+
+/** What tests of containers need beside it. */
+export const CONTAINER_TEST_PACKAGES = { 'busybox-static': '/bin/busybox', iproute2: '/sbin/ip' };
+
+/** @type {(packages: Record<string, string>, purpose: string) => void} */
+export function installSystemPackages(packages, purpose) {
+  const missing = Object.keys(packages).filter((name) => !existsSync(packages[name]));
+  if (missing.length === 0) return;
+  if (process.platform !== 'linux') return say(`${purpose} needs Linux; it is left out`);
+  if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {
+    return say(
+      `${purpose} is left out: install ${missing.join(', ')} (on Debian: apt-get install ${missing.join(' ')})`,
+    );
+  }
+  say(`installing ${missing.join(', ')}, for ${purpose}`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  run('apt-get', ['update', '-qq'], { env });
+  run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...missing], { env });
+}
