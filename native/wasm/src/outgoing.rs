@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+use wasmtime_wasi_http::{Error, FieldBudget, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::body::{StreamEnd, Upstream};
 use crate::calls::{Call, Calls, Line, op};
@@ -33,11 +33,13 @@ pub struct Outgoing {
     current: Arc<Current>,
     /// Whose the next request is, where that is known better; the inner one is missing when nobody waits for it.
     owner: Option<Option<Arc<Request>>>,
+    /// What header sets and messages are charged to.
+    budget: Arc<dyn FieldBudget>,
 }
 
 impl Outgoing {
-    pub fn new(current: Arc<Current>) -> Self {
-        Outgoing { current, owner: None }
+    pub fn new(current: Arc<Current>, budget: Arc<dyn FieldBudget>) -> Self {
+        Outgoing { current, owner: None, budget }
     }
 
     /// Says whose the next request is.
@@ -50,6 +52,10 @@ type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Sent = Box<dyn Future<Output = Result<(http::Response<WasiBody>, Io), Error>> + Send>;
 
 impl WasiHttpHooks for Outgoing {
+    fn field_budget(&mut self) -> Option<Arc<dyn FieldBudget>> {
+        Some(self.budget.clone())
+    }
+
     /// Node makes the header of the authority.
     fn set_host_header(&mut self) -> bool {
         false

@@ -84,6 +84,7 @@ class JcoEngine implements WasmEngine {
         env: Object.entries(settings.env),
         config: Object.entries(settings.config),
         outbound: outboundGrant(settings.egress),
+        memoryBytes: limits.memoryBytes,
         reuse: settings.reuse,
       };
       const made: JcoFunction = new JcoFunction(code, settings, this.#pool, () => {

@@ -33,10 +33,15 @@ export class Code {
 export class Instance {
   readonly #memories: WebAssembly.Memory[] = [];
   readonly #given: { kind: NonNullable<CodeModule['memory']>; memory: WebAssembly.Memory }[] = [];
-  readonly handles = new HandleBudget();
+  readonly handles: HandleBudget;
   readonly #failedGrows: WebAssembly.Global[] = [];
   #handler: Handler | null = null;
   served = 0;
+
+  /** Its limit of memory in bytes. */
+  constructor(memoryBytes: number) {
+    this.handles = new HandleBudget(memoryBytes, () => this.memoryBytes);
+  }
 
   /** Instantiates the component; apart from the constructor, so that a failure in it can be explained. */
   start(code: Code, memories: MemoryPool): void {
@@ -92,7 +97,7 @@ export class Instance {
 
   /** A request for more memory was turned down. */
   get wantedMemory(): boolean {
-    return this.#failedGrows.some((counter) => counter.value !== 0);
+    return this.handles.exceeded || this.#failedGrows.some((counter) => counter.value !== 0);
   }
 
   serve(run: CurrentRun): void {
@@ -112,7 +117,7 @@ export function serve(channel: Channel, code: Code, message: RunMessage, memorie
     code.message,
   );
   setCurrentRun(run);
-  const instance = code.instance ?? new Instance();
+  const instance = code.instance ?? new Instance(code.message.memoryBytes);
   const fresh = code.instance === null;
   code.instance = null;
   channel.begin(!fresh);

@@ -84,6 +84,8 @@ export interface CodeMessage {
   /** What wasi:config tells it. */
   readonly config: readonly (readonly [string, string])[];
   readonly outbound: OutboundGrant;
+  /** The limit of memory of an instance, in bytes. */
+  readonly memoryBytes: number;
   /** Requests that one instance serves. */
   readonly reuse: number;
 }

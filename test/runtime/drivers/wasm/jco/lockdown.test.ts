@@ -27,6 +27,7 @@ function runAsGlue(statements: string, times = 1): Promise<string> {
     env: [],
     config: [],
     outbound: { requests: 0, atOnce: 0 },
+    memoryBytes: 64 * 2 ** 20,
     reuse: 1,
   };
   const head = { id: '1', method: 'GET', scheme: 'http', authority: 'a', target: '/', headers: [] };
