@@ -48,6 +48,7 @@ export const wasmErrors = defineErrors({
     status: 503,
     what: (engine: string, why: string) => `the ${engine} engine cannot be used: ${why}`,
     fix: 'run `npm run build`, or start the node with --engine jco',
+    retryAfter: 60,
   },
   NOT_FOR_WASM: {
     status: 400,
@@ -68,6 +69,7 @@ export const wasmErrors = defineErrors({
     status: 503,
     what: () => 'every place of the Wasm engine is taken',
     fix: 'try again, or lower --concurrency of the functions on this node',
+    retryAfter: 1,
   },
   // While a function runs.
   REQUEST_BROKEN: {
@@ -130,5 +132,6 @@ export const wasmErrors = defineErrors({
     status: 503,
     what: () => 'the function was stopped while the request ran',
     fix: 'try again',
+    retryAfter: 1,
   },
 });
