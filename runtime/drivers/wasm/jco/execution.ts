@@ -7,6 +7,7 @@ import { formatBytes } from '../format-bytes.ts';
 import { LastWords } from '../last-words.ts';
 import { GuestCalls, type Services } from './guest-calls.ts';
 import type { GuestWorker, Job } from './guest-worker.ts';
+import type { Lane } from './lanes.ts';
 import type { Pool } from './pool.ts';
 import {
   type CodeMessage,
@@ -42,6 +43,8 @@ export interface ExecutionOwner {
   /** CPU time that the run may use, in milliseconds. */
   readonly cpuTimeMs: number | undefined;
   readonly services: Services;
+  /** Where its requests wait for a worker. */
+  readonly lane: Lane<Job>;
 }
 
 /** An answer that nobody has seen yet, as far as the guest has given it. */
@@ -57,6 +60,7 @@ interface HeldAnswer {
 export class Execution implements Job, Member {
   place = -1;
   readonly code: CodeMessage;
+  readonly lane: Lane<Job>;
   readonly #exchange: Exchange;
   /** Null when the request has none. */
   readonly #body: RequestBody | null;
@@ -89,6 +93,7 @@ export class Execution implements Job, Member {
     this.#exchange = exchange;
     this.#body = exchange.body && new RequestBody(exchange.body);
     this.code = code;
+    this.lane = owner.lane;
     this.#pool = pool;
     this.#owner = owner;
     this.#result = new Promise((resolve, reject) => {
