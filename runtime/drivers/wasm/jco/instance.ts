@@ -159,7 +159,7 @@ export function serve(channel: Channel, code: Code, message: RunMessage, memorie
 function unanswered(run: CurrentRun): Failure | null {
   if (!run.answer.given) return { code: 'FUNCTION_NO_ANSWER', why: '' };
   if (!run.answer.complete && !run.gone) {
-    return { code: 'FUNCTION_BAD_ANSWER', why: 'its body was never finished' };
+    return { code: 'UNFINISHED', why: '' };
   }
   return null;
 }

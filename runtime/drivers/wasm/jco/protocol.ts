@@ -117,7 +117,9 @@ export interface Failure {
     | 'FUNCTION_NO_ANSWER'
     | 'FUNCTION_BAD_ANSWER'
     | 'FUNCTION_ERROR'
-    | 'FUNCTION_MEMORY';
+    | 'FUNCTION_MEMORY'
+    /** It returned in the middle of its answer's body: what it said tells why. */
+    | 'UNFINISHED';
   readonly why: string;
 }
 

@@ -27,6 +27,8 @@ export function requestFailure(code: number, detail: string, memoryBytes: number
       return wasmErrors.ENGINE_FULL();
     case 11:
       return wasmErrors.FUNCTION_CPU();
+    case 12:
+      return lastWords.unfinished();
     default:
       return wasmErrors.ENGINE_FAULT(detail);
   }
