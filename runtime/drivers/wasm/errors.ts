@@ -17,6 +17,11 @@ export const wasmErrors = defineErrors({
     what: (name: string, why: string) => `${name} is not a valid component: ${why}`,
     fix: 'build it again, and check that the file was copied whole',
   },
+  COMPONENT_TOO_LARGE: {
+    status: 400,
+    what: (name: string, why: string) => `${name} asks for more than an instance may have: ${why}`,
+    fix: 'build it with smaller tables and fewer memories and modules',
+  },
   IMPORT_NOT_OFFERED: {
     status: 400,
     what: (name: string, imports: string) => `${name} imports what Skerry does not offer: ${imports}`,

@@ -204,6 +204,27 @@ function services(name: string, openEngine: (options: EngineOptions) => Promise<
     assert.match((await ask(fn, '/invalid')).text, /^true TypeError: (?!NetworkError|.*allow-list)/);
   });
 
+  test('a method that is none, or not for it, is refused and not sent as another', async () => {
+    const asked: string[] = [];
+    const host = await serve((request, response) => {
+      asked.push(request.method!);
+      response.end(request.method);
+    });
+    const fn = await load(egressClient({ allow: [host] }));
+    const { text } = await ask(fn, to('methods', `http://${host}/`));
+    assert.equal(JSON.parse(text), ['true', 'true', 'true', 'true', 'PURGE', 'true']);
+    assert.equal(asked, ['PURGE']);
+  });
+
+  test('a password in a URL is neither sent nor logged', async () => {
+    const fn = await load(egressClient({ allow: ['127.0.0.1:1'] }));
+    for (const host of ['127.0.0.1:1', 'elsewhere.test']) {
+      const { text } = await ask(fn, to('fetch', `http://ann:hunter2@${host}/a`));
+      assert.match(text, /^true TypeError: the URL for .* has a user name or password/);
+      assert.not.match(`${text} ${printed}`, /hunter2|ann/);
+    }
+  });
+
   test('without an allow-list nothing is fetched, with a body or without', async () => {
     const fn = await load();
     for (const route of ['fetch', 'post']) {

@@ -3,6 +3,7 @@ import type { Channel } from './channel.ts';
 import type { Instantiate } from './glue.ts';
 import type { MemoryPool } from './memory-pool.ts';
 import type { CodeMessage, CodeModule, Failure, RunMessage } from './protocol.ts';
+import { readableSymbol } from './rust-symbols.ts';
 import { Answer } from './wasi/answer.ts';
 import { setEnvironment } from './wasi/cli.ts';
 import { setConfiguration } from './wasi/config.ts';
@@ -189,5 +190,8 @@ function trapMessage(error: unknown): string {
 /** The guest's own frames of a stack: those of the node's code tell a developer of guests nothing. */
 function wasmFrames(stack: string): string {
   const frames = stack.split('\n').filter((line) => line.includes('wasm://'));
-  return frames.map((line) => `${line.replace(/ \(wasm:\/\/[^:]*:wasm-function/, ' (wasm-function')}\n`).join('');
+  return frames
+    .map((line) => line.replace(/ \(wasm:\/\/[^:]*:wasm-function/, ' (wasm-function'))
+    .map((line) => `${line.replace(/(?<=\.)_(?:ZN|R)\S+(?= \(wasm-function)/, readableSymbol)}\n`)
+    .join('');
 }

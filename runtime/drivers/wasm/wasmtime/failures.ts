@@ -64,6 +64,8 @@ export function componentRefusal(code: number, detail: string, name: string, mem
       return wasmErrors.NO_HTTP_HANDLER(name);
     case 6:
       return wasmErrors.MEMORY_BELOW_INITIAL(name, formatBytes(Number(detail)), formatBytes(memoryBytes));
+    case 9:
+      return wasmErrors.COMPONENT_TOO_LARGE(name, detail);
     case 7:
       return wasmErrors.COMPONENT_UNREADABLE(name, detail);
     default:

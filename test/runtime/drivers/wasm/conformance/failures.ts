@@ -172,6 +172,16 @@ export function failures(engine: string, bench: Bench): void {
     await fn.close();
   });
 
+  test('the functions of a backtrace have the names that were written', async () => {
+    const { fn, said } = await bench.load('behaviours');
+    await askInVain(fn, { target: '/trap' });
+    await said('behaviours::faults::trap');
+    await askInVain(fn, { target: '/panic' });
+    const trace = await said('::process::abort');
+    assert.not.match(Buffer.from(trace.data).toString(), /_ZN|_R[A-Z]/);
+    await fn.close();
+  });
+
   test('a panic can be read in the output, under the id of its request', async () => {
     const { fn, said } = await bench.load('behaviours');
     const { exchange } = makeExchange({ target: '/panic' });
