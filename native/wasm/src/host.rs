@@ -17,7 +17,7 @@ use crate::output::Output;
 use crate::request::Request;
 use crate::shared::Shared;
 use crate::tasks::{self, Tasks};
-use crate::{keyvalue_draft, keyvalue_draft2, logging};
+use crate::{failures, keyvalue_draft, keyvalue_draft2, logging};
 
 /// Handles that one instance may hold; what stands behind them is charged to its memory, see `limits.rs`.
 const HANDLES: usize = 2048;
@@ -167,5 +167,6 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     keyvalue_draft::add_to_linker(&mut linker)?;
     keyvalue_draft2::add_to_linker(&mut linker)?;
     logging::add_to_linker(&mut linker)?;
+    failures::add_to_linker(&mut linker)?;
     Ok(linker)
 }

@@ -16,6 +16,7 @@ use wasmtime_wasi_http::{Error, FieldBudget, RequestOptions, WasiBody, WasiHttpH
 use crate::body::{StreamEnd, Upstream};
 use crate::calls::{Call, Calls, Line, op};
 use crate::exchange::Exchange;
+use crate::failures;
 use crate::head;
 use crate::host::Current;
 use crate::outbox::flag;
@@ -65,9 +66,14 @@ impl WasiHttpHooks for Outgoing {
         let Some(serving) = self.owner.take().unwrap_or_else(|| self.current.get()) else {
             return Box::new(future::ready(Err(Error::HttpRequestDenied)));
         };
+        let origin = failures::origin_of(request.uri());
         match Calls::send(&serving) {
-            Ok((call, exchange)) => Box::new(send(call, exchange, request, options.unwrap_or_default())),
+            Ok((call, exchange)) => Box::new(async move {
+                let sent = send(call, exchange, request, options.unwrap_or_default()).await;
+                sent.inspect_err(|error| serving.failures.note(origin, error))
+            }),
             Err(error) => Box::new(async move {
+                serving.failures.note(origin, &error);
                 tokio::spawn(swallow(request.into_body()));
                 Err(error)
             }),

@@ -27,6 +27,8 @@ const services: readonly ImportOffer[] = [
   { package: 'wasi:keyvalue', interfaces: ['store', 'atomics', 'batch'], version: '0.2.0-draft2' },
   { package: 'wasi:logging', interfaces: ['logging'], version: '0.1.0-draft' },
   { package: 'wasi:logging', interfaces: ['logging'], version: '' },
+  // Functions built from JavaScript, see images/build/javascript/guest/function.wit.
+  { package: 'skerry:function', interfaces: ['outbound'], version: '' },
 ];
 
 /**

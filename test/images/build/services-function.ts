@@ -61,6 +61,8 @@ const routes: Record<string, Handler> = {
     }
     return Response.json(told);
   },
+  '/too-many': (request) =>
+    Promise.all(Array.from({ length: 40 }, () => fetch(target(request)))).then(() => new Response('all'), told),
   '/post': (request) => fetch(target(request), { method: 'POST', body: 'x'.repeat(300_000) }).catch(told),
   '/many': async (request) => {
     const answers = await Promise.all(Array.from({ length: 8 }, () => fetch(target(request))));

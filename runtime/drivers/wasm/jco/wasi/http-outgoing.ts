@@ -78,8 +78,9 @@ export class OutgoingRequest extends Handle {
 
   /** Hands it over. What is wrong with it is the outcome of the request: to that guests are made. */
   static send(request: OutgoingRequest, options: RequestOptions | undefined): OutboundCall {
-    const call = new OutboundCall(currentRun().calls, request.#upload);
     const scheme = request.#scheme?.tag ?? 'HTTPS';
+    const origin = `${scheme.toLowerCase()}://${request.#authority}`;
+    const call = new OutboundCall(currentRun().calls, request.#upload, origin);
     if (scheme === 'other') call.refuse('HTTP-protocol-error');
     else if (!request.#authority) call.refuse('HTTP-request-URI-invalid');
     else call.send(request.#head(scheme === 'HTTP' ? 'http' : 'https', request.#authority, options));
