@@ -64,7 +64,9 @@ export async function bundleSource(entry: string, current: string = process.cwd(
   const text = (ending: string) => result.outputFiles.find(({ path }) => path.endsWith(ending))?.text ?? '';
   const source = text('.js');
   const exports = Object.values(result.metafile.outputs).flatMap((output) => output.exports);
-  if (!exports.includes('default') && !source.includes('addEventListener')) throw cliErrors.SOURCE_NO_HANDLER(entry);
+  // Behind a `throw` at the top level the bundler drops what is never reached, an export too: the node tells what was thrown.
+  const serves = exports.includes('default') || source.includes('addEventListener') || /\bthrow\b/.test(source);
+  if (!serves) throw cliErrors.SOURCE_NO_HANDLER(entry);
   const map = text('.map');
   return {
     source,

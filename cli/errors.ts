@@ -95,16 +95,19 @@ export const cliErrors = defineErrors({
     status: 503,
     what: (name: string, message: string, serving: string) => `${name} is not ready: ${message}; ${serving}`,
     fix: (name: string) => `see \`skerry inspect ${name}\` and \`skerry logs ${name}\``,
+    retryAfter: 5,
   },
   NOT_SETTLED: {
     status: 503,
     what: (name: string, phase: string, seconds: number) => `${name} is still ${phase} after ${seconds} s`,
     fix: (name: string) => `the node goes on with it: see \`skerry inspect ${name}\``,
+    retryAfter: 5,
   },
   NOT_GONE: {
     status: 503,
     what: (name: string, seconds: number) => `${name} is still being removed after ${seconds} s`,
     fix: (name: string) => `the node goes on with it: see \`skerry inspect ${name}\``,
+    retryAfter: 5,
   },
   NO_SUCH_REVISION: {
     status: 404,
@@ -120,6 +123,7 @@ export const cliErrors = defineErrors({
     status: 503,
     what: (who: string, problems: string) => `${who} is not healthy: ${problems}`,
     fix: 'do what the report advises',
+    retryAfter: 5,
   },
   NOT_EXAMINED: {
     status: 500,

@@ -25,8 +25,8 @@ async function probeDriver(kind: Isolation, driver: Driver | undefined): Promise
     const quality = 'this version of Skerry has no driver for it';
     return { part: kind, available: false, provider: 'none', quality, advice: [] };
   }
-  const { isolation, advice, ...probe } = await driver.probe();
-  return { part: isolation, ...probe, advice: [...advice] };
+  const { isolation, advice, offers, ...probe } = await driver.probe();
+  return { part: isolation, ...probe, advice: [...advice], ...(offers && { offers: [...offers] }) };
 }
 
 /** `drivers` are those that could be opened; what is in the way of a node is told in `problems`. */

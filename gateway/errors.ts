@@ -59,6 +59,7 @@ export const gatewayErrors = defineErrors({
     status: 503,
     what: () => 'the node is stopping',
     fix: 'try again in a moment',
+    retryAfter: 5,
   },
   DEADLINE: {
     status: 504,
@@ -116,6 +117,7 @@ export const gatewayErrors = defineErrors({
     status: 503,
     what: (name: string) => `${name} is removed, but requests that it had still run`,
     fix: 'ask again: they end by their deadline',
+    retryAfter: 1,
   },
   ARTIFACT_MISSING: {
     status: 400,

@@ -16,6 +16,8 @@ export interface Probe {
   readonly quality: string;
   /** What would make it available or better, each a thing the reader can do; empty when nothing would. */
   readonly advice: readonly string[];
+  /** What a workload may build on, such as the interfaces that a component may import. */
+  readonly offers?: readonly string[];
 }
 
 export type Progress = (step: string) => void;

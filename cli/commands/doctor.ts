@@ -60,10 +60,12 @@ function describeNode(node: NodeView, { bold, warn }: Palette): string {
   return table([{ text: 'node', paint: bold }, 'running'], rows);
 }
 
-function describeProbe({ part, available, provider, quality, advice }: Doctor['probes'][number], c: Palette): string {
+function describeProbe(probe: Doctor['probes'][number], c: Palette): string {
+  const { part, available, provider, quality, advice, offers = [] } = probe;
   const mark = available ? c.good('available') : c.bad('not available');
   let text = `${c.bold(printable(part))}: ${mark}${provider ? `, ${printable(provider)}` : ''}\n`;
   if (quality) text += `  ${printable(quality)}\n`;
+  for (const each of offers) text += `  offers ${printable(each)}\n`;
   for (const line of advice) text += `  ${c.warn('→')} ${printable(line)}\n`;
   return text;
 }

@@ -6,6 +6,7 @@ export const clientErrors = defineErrors({
     status: 503,
     what: (where: string) => `no node is running at ${where}`,
     fix: 'start one with `skerry up` or `npm start`, or say where it is with --data or --node',
+    retryAfter: 5,
   },
   NODE_DENIED: {
     status: 403,
@@ -16,11 +17,13 @@ export const clientErrors = defineErrors({
     status: 503,
     what: (where: string, why: string) => `the node at ${where} cannot be reached: ${why}`,
     fix: 'check --data or --node and the network',
+    retryAfter: 5,
   },
   CONNECTION_LOST: {
     status: 503,
     what: (where: string, doing: string) => `the connection to the node at ${where} broke during ${doing}`,
     fix: 'check with `skerry doctor` that the node runs, then try again',
+    retryAfter: 5,
   },
   API_MISMATCH: {
     status: 502,

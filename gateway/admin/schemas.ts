@@ -232,6 +232,10 @@ export const ProbeView = z
     provider: z.string(),
     quality: z.string(),
     advice: z.array(z.string()),
+    offers: z
+      .array(z.string())
+      .optional()
+      .describe('What a workload may build on: the interfaces that a component may import'),
   })
   .openapi('Probe');
 export const Doctor = z

@@ -33,11 +33,13 @@ export const buildErrors = defineErrors({
     status: 503,
     what: (waiting: number) => `${waiting} builds are waiting on this node already`,
     fix: 'try again when some of them are done',
+    retryAfter: 5,
   },
   BUILD_CANCELLED: {
     status: 503,
     what: () => 'the build was cancelled',
     fix: 'deploy it again',
+    retryAfter: 1,
   },
   BUILDER_BROKEN: {
     status: 500,

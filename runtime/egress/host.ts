@@ -44,6 +44,11 @@ export function parseHostAndPort(text: string): HostAndPort | null {
   return port >= 1 && port <= 65535 ? { host, port } : null;
 }
 
+/** An authority without the name and password that may stand before its `@`: for logs. */
+export function withoutUserinfo(authority: string): string {
+  return authority.replace(/^.*@/s, '…@');
+}
+
 /** As it stands in a URL: an IPv6 address in brackets. */
 export function formatHost(host: Host): string {
   return host.isAddress && host.name.includes(':') ? `[${host.name}]` : host.name;

@@ -1,7 +1,7 @@
 import type { FlatHeaders } from '../exchange.ts';
 import type { EgressRequest } from './egress.ts';
 import { EgressFailure } from './failure.ts';
-import { type Host, parseHostAndPort } from './host.ts';
+import { type Host, parseHostAndPort, withoutUserinfo } from './host.ts';
 import { EGRESS_LIMITS } from './limits.ts';
 
 /** A request that was checked. */
@@ -38,7 +38,8 @@ export function checkRequestHead(request: EgressRequest): RequestHead {
     throw new EgressFailure('HTTP-request-method-invalid', `${method} is not a method that can be sent`);
   }
   const destination = parseHostAndPort(authority);
-  if (!destination) throw new EgressFailure('HTTP-request-URI-invalid', `${authority} is not HOST[:PORT]`);
+  if (!destination)
+    throw new EgressFailure('HTTP-request-URI-invalid', `${withoutUserinfo(authority)} is not HOST[:PORT]`);
   const target = request.target === '' || request.target.startsWith('?') ? `/${request.target}` : request.target;
   if (target.length > EGRESS_LIMITS.targetBytes) {
     throw new EgressFailure('HTTP-request-URI-too-long', `path and query have ${target.length} bytes`);

@@ -51,6 +51,7 @@ export const keyvalueErrors = defineErrors({
     status: 503,
     what: () => 'the key-value storage is closed, since the node is stopping',
     fix: 'try again when the node is up',
+    retryAfter: 5,
   },
   KEYVALUE_NEWER: {
     status: 500,

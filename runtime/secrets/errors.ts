@@ -32,5 +32,6 @@ export const secretErrors = defineErrors({
     what: (name: string, workload: string, why: string) =>
       `the secret ${name} is set, and ${workload} goes on with the value it had: ${why}`,
     fix: (name: string) => `see \`skerry doctor\` and the log of the node, then set ${name} again`,
+    retryAfter: 60,
   },
 });

@@ -59,5 +59,6 @@ export const stateErrors = defineErrors({
     status: 503,
     what: () => 'the state store is closed, since the node is stopping',
     fix: 'try again when the node is up',
+    retryAfter: 5,
   },
 });

@@ -215,6 +215,23 @@ test('a file that serves nothing is refused, with what to add', async () => {
   assert.match(error.message, 'export default { fetch');
 });
 
+test('what a module throws at its top level is left to the node to tell, with its place', async () => {
+  await files({
+    'index.ts': 'const name: string = "DB";\nthrow new Error(name + " is missing");\nexport default {};\n',
+    'listener.ts': 'throw new Error("too early");\naddEventListener("fetch", () => {});\n',
+  });
+  for (const [file, place] of [
+    ['index.ts', 'index.ts:2:7'],
+    ['listener.ts', 'listener.ts:1:7'],
+  ] as const) {
+    const made = await bundle(file);
+    const line = made.source.split('\n').findIndex((text) => text.includes('throw')) + 1;
+    const column = made.source.split('\n')[line - 1]!.indexOf('new Error') + 1;
+    const told = made.explain(buildErrors.BUILD_FAILED(`function.js:${line}:${column}: Error: no good`)) as Error;
+    assert.ok(told.message.startsWith(`${place}: Error: no good`), told.message);
+  }
+});
+
 test('what the node says about the bundle is told with the place in the file that the user wrote', async () => {
   await files({
     'src/index.ts': 'import { check } from "./check.ts";\nexport default { fetch() { return check } };',

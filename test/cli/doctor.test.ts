@@ -64,6 +64,9 @@ test('without a node doctor examines this machine by itself, and leaves no trace
   assert.is(status, 0, stderr);
   assert.ok(stdout.startsWith(`node  none is running at ${join(folder, 'skerry.sock')}\n`), stdout);
   assert.match(stdout, /^wasm: available, (wasmtime|jco) \d/m);
+  // What a component that asks for something else is pointed to.
+  assert.match(stdout, /^ {2}offers wasi:http\/\{types,outgoing-handler\}@0\.2$/m);
+  assert.match(stdout, /^ {2}offers wasi:logging\/logging$/m);
   assert.match(stdout, /^native engine: (not )?available/m);
   assert.match(stdout, /^machine: available, Linux \S+ \S+\n {2}\d+ CPUs?, Node\.js v\d/m);
   assert.match(stdout, /^memory: available, .*\n {2}\S+ free$/m);
@@ -76,7 +79,7 @@ test('without a node doctor examines this machine by itself, and leaves no trace
   assert.is(json.healthy, true);
   assert.equal(json.problems, []);
   assert.is(json.node, null);
-  assert.equal(Object.keys(json.probes[0]), ['part', 'available', 'provider', 'quality', 'advice']);
+  assert.equal(Object.keys(json.probes[0]), ['part', 'available', 'provider', 'quality', 'advice', 'offers']);
   assert.equal(readdirSync(data), []);
 });
 

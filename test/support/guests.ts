@@ -20,6 +20,7 @@ export type WatGuest =
   | 'grow-at-start'
   | 'grow-all'
   | 'grow-tables'
+  | 'large-table'
   | 'foreign-import'
   | 'no-handler'
   | 'core-module';

@@ -18,6 +18,8 @@ pub enum Refusal {
     NotWasm,
     CoreModule,
     Invalid(String),
+    /// It asks for more than an instance may have.
+    TooLarge(String),
     ImportNotOffered(String),
     NoHandler,
     /// Bytes that it needs from its start.
@@ -37,12 +39,15 @@ impl Refusal {
             Refusal::Memory(_) => 6,
             Refusal::Unreadable(_) => 7,
             Refusal::Internal(_) => 8,
+            Refusal::TooLarge(_) => 9,
         }
     }
 
     pub fn detail(&self) -> String {
         match self {
-            Refusal::Invalid(why) | Refusal::Unreadable(why) | Refusal::Internal(why) => why.clone(),
+            Refusal::Invalid(why) | Refusal::TooLarge(why) | Refusal::Unreadable(why) | Refusal::Internal(why) => {
+                why.clone()
+            }
             Refusal::ImportNotOffered(name) => name.clone(),
             Refusal::Memory(bytes) => bytes.to_string(),
             _ => String::new(),
@@ -64,13 +69,18 @@ pub fn prepare(engine: &Engine, digest: &str, path: &str) -> Result<Code, Refusa
         Found::Nothing => {}
         Found::Unusable(why) => engine.outbox.warn(&format!("compiled code is not used and made again: {why}")),
     }
-    open_compiled(compile(engine, digest, path)?, &engine.pools)
+    let opened = open_compiled(compile(engine, digest, path)?, &engine.pools);
+    if matches!(opened, Err(Refusal::TooLarge(_))) {
+        engine.cache.forget(digest)?;
+    }
+    opened
 }
 
 /// Loads code that was compiled just now, by this engine: what does not load asks for more than a place has.
 pub fn open_compiled(source: Source, pools: &Pools) -> Result<Code, Refusal> {
     Code::open(source, pools).map_err(|refusal| match refusal {
-        Refusal::Internal(why) => Refusal::Invalid(format!("no place for instances can hold it: {}", first_line(&why))),
+        // The last cause names the limit.
+        Refusal::Internal(why) => Refusal::TooLarge(first_line(why.rsplit(": ").next().unwrap_or(&why))),
         other => other,
     })
 }

@@ -1,5 +1,7 @@
 //! How an outbound request failed: the kinds of runtime/egress, which are the names of wasi:http's error codes.
 
+use std::mem;
+
 use wasmtime_wasi_http::Error;
 
 pub fn of(kind: &str) -> Error {
@@ -31,5 +33,54 @@ pub fn of(kind: &str) -> Error {
         "HTTP-response-timeout" => Error::HttpResponseTimeout,
         "HTTP-protocol-error" => Error::HttpProtocolError,
         _ => Error::InternalError(None),
+    }
+}
+
+/// Every kind but that of a fault of the node.
+const KINDS: [&str; 26] = [
+    "DNS-timeout",
+    "DNS-error",
+    "destination-not-found",
+    "destination-unavailable",
+    "destination-IP-prohibited",
+    "destination-IP-unroutable",
+    "connection-refused",
+    "connection-terminated",
+    "connection-timeout",
+    "connection-read-timeout",
+    "connection-write-timeout",
+    "connection-limit-reached",
+    "TLS-protocol-error",
+    "TLS-certificate-error",
+    "TLS-alert-received",
+    "HTTP-request-denied",
+    "HTTP-request-body-size",
+    "HTTP-request-method-invalid",
+    "HTTP-request-URI-invalid",
+    "HTTP-request-URI-too-long",
+    "HTTP-request-header-section-size",
+    "HTTP-response-incomplete",
+    "HTTP-response-header-section-size",
+    "HTTP-response-body-size",
+    "HTTP-response-timeout",
+    "HTTP-protocol-error",
+];
+
+/// The kind of an error.
+pub fn kind(error: &Error) -> &'static str {
+    let same = |kind: &&&str| mem::discriminant(&of(kind)) == mem::discriminant(error);
+    KINDS.iter().find(same).unwrap_or(&"internal-error")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_told_by_its_name() {
+        for name in KINDS {
+            assert_eq!(kind(&of(name)), name);
+        }
+        assert_eq!(kind(&Error::InternalError(None)), "internal-error");
     }
 }

@@ -12,6 +12,8 @@ pub enum Failure {
     Exited(i32),
     NoAnswer,
     BadAnswer(String),
+    /// It returned in the middle of its answer's body.
+    Unfinished,
     Error(String),
     Memory,
     Deadline,
@@ -39,6 +41,7 @@ impl Failure {
             Failure::Full => 9,
             Failure::Internal(_) => 10,
             Failure::Cpu => 11,
+            Failure::Unfinished => 12,
         }
     }
 

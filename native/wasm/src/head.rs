@@ -92,6 +92,19 @@ mod tests {
     }
 
     #[test]
+    fn a_target_may_have_every_visible_character_but_a_fragment() {
+        let visible: Vec<u8> = (0x21..0x7f).filter(|&byte| byte != b'#' && byte != b'?').collect();
+        let target = [b"/", &visible[..], b"?", &visible[..], b"?"].concat();
+        let head = [b"GET\nhost\n", &target[..]].concat();
+        let request = parse(Bytes::from(head), 3, false, ()).unwrap();
+        assert_eq!(request.uri().path_and_query().unwrap().as_str().as_bytes(), target);
+        for byte in (0..=0x20).chain([b'#', 0x7f]) {
+            let head = [b"GET\nhost\n/a", &[byte][..], b"b"].concat();
+            assert!(parse(Bytes::from(head), 3, false, ()).is_err(), "{byte}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_handed_on_is_refused() {
         for (head, fields) in [
             (&b"GET\nhost\n/\nx\na\nevil\n1"[..], 5),

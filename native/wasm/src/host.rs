@@ -17,9 +17,9 @@ use crate::output::Output;
 use crate::request::Request;
 use crate::shared::Shared;
 use crate::tasks::{self, Tasks};
-use crate::{keyvalue_draft, keyvalue_draft2, logging};
+use crate::{failures, keyvalue_draft, keyvalue_draft2, logging};
 
-/// Handles that one instance may hold. With `FIELDS` this bounds the host's memory for headers to 96 MiB.
+/// Handles that one instance may hold; what stands behind them is charged to its memory, see `limits.rs`.
 const HANDLES: usize = 2048;
 /// A body of 1 GiB makes room for all that the JavaScript engine leaves behind of it.
 const BYTES_PER_HANDLE: u64 = 4 << 10;
@@ -89,13 +89,14 @@ impl Host {
         http.set_field_size_limit(FIELDS);
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES);
+        let limits = Limits::new(settings.memory_limit);
         let host = Host {
             wasi: wasi.build(),
             http,
             table,
-            outgoing: Outgoing::new(current.clone()),
+            outgoing: Outgoing::new(current.clone(), limits.budget()),
             settings: settings.clone(),
-            limits: Limits::new(settings.memory_limit),
+            limits,
             current,
             received: request.received.clone(),
             shared: None,
@@ -166,5 +167,6 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     keyvalue_draft::add_to_linker(&mut linker)?;
     keyvalue_draft2::add_to_linker(&mut linker)?;
     logging::add_to_linker(&mut linker)?;
+    failures::add_to_linker(&mut linker)?;
     Ok(linker)
 }

@@ -14,6 +14,7 @@ mod engine;
 mod error_code;
 mod exchange;
 mod failure;
+mod failures;
 mod function;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -11,11 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+use wasmtime_wasi_http::{Error, FieldBudget, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::body::{StreamEnd, Upstream};
 use crate::calls::{Call, Calls, Line, op};
 use crate::exchange::Exchange;
+use crate::failures;
 use crate::head;
 use crate::host::Current;
 use crate::outbox::flag;
@@ -33,11 +34,13 @@ pub struct Outgoing {
     current: Arc<Current>,
     /// Whose the next request is, where that is known better; the inner one is missing when nobody waits for it.
     owner: Option<Option<Arc<Request>>>,
+    /// What header sets and messages are charged to.
+    budget: Arc<dyn FieldBudget>,
 }
 
 impl Outgoing {
-    pub fn new(current: Arc<Current>) -> Self {
-        Outgoing { current, owner: None }
+    pub fn new(current: Arc<Current>, budget: Arc<dyn FieldBudget>) -> Self {
+        Outgoing { current, owner: None, budget }
     }
 
     /// Says whose the next request is.
@@ -50,6 +53,10 @@ type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Sent = Box<dyn Future<Output = Result<(http::Response<WasiBody>, Io), Error>> + Send>;
 
 impl WasiHttpHooks for Outgoing {
+    fn field_budget(&mut self) -> Option<Arc<dyn FieldBudget>> {
+        Some(self.budget.clone())
+    }
+
     /// Node makes the header of the authority.
     fn set_host_header(&mut self) -> bool {
         false
@@ -59,9 +66,14 @@ impl WasiHttpHooks for Outgoing {
         let Some(serving) = self.owner.take().unwrap_or_else(|| self.current.get()) else {
             return Box::new(future::ready(Err(Error::HttpRequestDenied)));
         };
+        let origin = failures::origin_of(request.uri());
         match Calls::send(&serving) {
-            Ok((call, exchange)) => Box::new(send(call, exchange, request, options.unwrap_or_default())),
+            Ok((call, exchange)) => Box::new(async move {
+                let sent = send(call, exchange, request, options.unwrap_or_default()).await;
+                sent.inspect_err(|error| serving.failures.note(origin, error))
+            }),
             Err(error) => Box::new(async move {
+                serving.failures.note(origin, &error);
                 tokio::spawn(swallow(request.into_body()));
                 Err(error)
             }),

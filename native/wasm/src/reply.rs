@@ -91,22 +91,29 @@ impl Reply {
     }
 
     /// The guest left its body without finishing it: no harm where a body is not sent, else a failure.
-    pub fn cut(&mut self, why: &str) -> Result<(), Failure> {
+    pub fn cut(&mut self, why: Failure) -> Result<(), Failure> {
         if self.bodiless { self.end() } else { Err(self.broken(why)) }
     }
 
-    fn broken(&self, otherwise: &str) -> Failure {
-        match self.declared {
-            Some(declared) if declared != self.written => {
-                Failure::BadAnswer(format!("its Content-Length is {declared}, its body has {} bytes", self.written))
-            }
-            _ => Failure::BadAnswer(otherwise.into()),
-        }
+    fn broken(&self, otherwise: Failure) -> Failure {
+        self.wrong_length(0).unwrap_or(otherwise)
+    }
+
+    /// What is wrong with its Content-Length when `more` bytes follow and the body ends then.
+    fn wrong_length(&self, more: u64) -> Option<Failure> {
+        let written = self.written + more;
+        let declared = self.declared.filter(|&declared| declared != written)?;
+        Some(Failure::BadAnswer(format!("its Content-Length is {declared}, its body has {written} bytes")))
+    }
+
+    /// The same, only if the body is too long when `more` bytes follow.
+    pub fn overrun(&self, more: u64) -> Option<Failure> {
+        self.declared.filter(|&declared| declared < self.written + more).and_then(|_| self.wrong_length(more))
     }
 
     fn check_length(&self, right: impl Fn(u64, u64) -> bool) -> Result<(), Failure> {
         match self.declared {
-            Some(declared) if !right(self.written, declared) => Err(self.broken("")),
+            Some(declared) if !right(self.written, declared) => self.wrong_length(0).map_or(Ok(()), Err),
             _ => Ok(()),
         }
     }
@@ -179,6 +186,15 @@ mod tests {
         let mut long = Reply::default();
         long.head(StatusCode::OK, &headers("1"), false).unwrap();
         assert!(matches!(long.data(Bytes::from_static(b"ab")), Err(Failure::BadAnswer(_))));
+    }
+
+    #[test]
+    fn what_comes_beyond_its_length_is_seen_before_it_is_sent() {
+        let mut reply = Reply::default();
+        reply.head(StatusCode::OK, &headers("3"), false).unwrap();
+        assert_eq!(reply.overrun(3), None);
+        let failure = Failure::BadAnswer("its Content-Length is 3, its body has 4 bytes".into());
+        assert_eq!(reply.overrun(4), Some(failure));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use futures::task::AtomicWaker;
 use crate::body::BodyStream;
 use crate::calls::Calls;
 use crate::failure::Failure;
+use crate::failures::Failures;
 use crate::function::Function;
 use crate::outbox::{Event, Outbox, flag};
 use crate::output::{self, Printed};
@@ -27,6 +28,8 @@ pub struct Request {
     pub printed: Printed,
     /// What the guest has asked of Node.
     pub calls: Calls,
+    /// How its outbound requests failed.
+    pub failures: Failures,
     pub outbox: Arc<Outbox>,
     reply: Mutex<Reply>,
     stop: AtomicU8,
@@ -63,6 +66,7 @@ impl Request {
             body,
             printed: Printed::default(),
             calls: Calls::default(),
+            failures: Failures::default(),
             outbox,
             reply: Mutex::default(),
             stop: AtomicU8::new(RUN),

@@ -3,19 +3,21 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use http_body::Body;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::Proxy;
-use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
 use crate::body::IncomingBody;
 use crate::failure::{Failure, ServeError};
 use crate::host::Host;
 use crate::request::Request;
+
+type Given = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
 
 pub async fn serve(
     store: &mut Store<Host>,
@@ -42,7 +44,10 @@ pub async fn serve(
         loop {
             let mut moved = false;
             if !returned && let Poll::Ready(result) = call.as_mut().poll(cx) {
-                result?;
+                if let Err(error) = result {
+                    let waiting = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    return Poll::Ready(Err(overrun(waiting, body.take(), request, cx).unwrap_or(error.into())));
+                }
                 returned = true;
                 moved = true;
             }
@@ -64,7 +69,7 @@ pub async fn serve(
                     Progress::Waits => {}
                     // Nobody is left who could write the rest.
                     Progress::Empty if returned => {
-                        request.reply().cut("its body was never finished")?;
+                        request.reply().cut(Failure::Unfinished)?;
                         body = None;
                         moved = true;
                     }
@@ -83,6 +88,29 @@ pub async fn serve(
     .await
 }
 
+/// A guest that writes more than its Content-Length says is told so, and many die of that: then the length is the reason, and
+/// not what they died of. The body has what it wrote last.
+fn overrun(
+    waiting: Option<Given>,
+    body: Option<HyperOutgoingBody>,
+    request: &Request,
+    cx: &mut Context<'_>,
+) -> Option<ServeError> {
+    let mut body = match (waiting, body) {
+        (Some(Ok(response)), _) => {
+            let (parts, body) = response.into_parts();
+            request.reply().head(parts.status, &parts.headers, request.head_only).ok()?;
+            body
+        }
+        (_, body) => body?,
+    };
+    let mut more = 0;
+    while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(cx) {
+        more += frame.data_ref().map_or(0, |piece| piece.len() as u64);
+    }
+    request.reply().overrun(more).map(ServeError::from)
+}
+
 pub enum Progress {
     /// Something was handed over.
     Moved,
@@ -94,7 +122,7 @@ pub enum Progress {
 }
 
 /// Hands over what the guest has written, as far as the client has room for it.
-pub fn poll_body<B>(body: &mut B, request: &Request, cx: &mut std::task::Context<'_>) -> Result<Progress, ServeError>
+pub fn poll_body<B>(body: &mut B, request: &Request, cx: &mut Context<'_>) -> Result<Progress, ServeError>
 where
     B: Body<Data = bytes::Bytes, Error = wasmtime_wasi_http::Error> + Unpin,
 {
@@ -110,7 +138,7 @@ where
                 return Ok(Progress::Ended);
             }
             Poll::Ready(Some(Err(error))) => {
-                request.reply().cut(&format!("its body broke off ({error})"))?;
+                request.reply().cut(Failure::BadAnswer(format!("its body broke off ({error})")))?;
                 return Ok(Progress::Ended);
             }
             Poll::Ready(Some(Ok(frame))) => {

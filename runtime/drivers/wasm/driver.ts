@@ -11,7 +11,7 @@ import type { Limits, Revision } from '../../workload/revision.ts';
 import type { ComponentFile, FunctionSettings, WasmEngine, WasmFunction } from './engine.ts';
 import { wasmErrors } from './errors.ts';
 import { WasmInstance } from './instance.ts';
-import { OFFERED_IMPORTS } from './offer.ts';
+import { OFFERED_IMPORTS, offeredInterfaces } from './offer.ts';
 
 export interface WasmDriverOptions {
   readonly engine: WasmEngine;
@@ -45,6 +45,7 @@ export class WasmDriver implements Driver {
       quality: native
         ? 'native code, WASI 0.2 and 0.3, a fresh instance for each request'
         : 'JavaScript engine in worker threads, WASI 0.2 only, a fraction of the native speed',
+      offers: offeredInterfaces(native),
       advice: native ? [] : ['build the native engine with `npm run build`, then start the node again'],
     };
   }

@@ -17,6 +17,11 @@ export const wasmErrors = defineErrors({
     what: (name: string, why: string) => `${name} is not a valid component: ${why}`,
     fix: 'build it again, and check that the file was copied whole',
   },
+  COMPONENT_TOO_LARGE: {
+    status: 400,
+    what: (name: string, why: string) => `${name} asks for more than an instance may have: ${why}`,
+    fix: 'build it with smaller tables and fewer memories and modules',
+  },
   IMPORT_NOT_OFFERED: {
     status: 400,
     what: (name: string, imports: string) => `${name} imports what Skerry does not offer: ${imports}`,
@@ -48,6 +53,7 @@ export const wasmErrors = defineErrors({
     status: 503,
     what: (engine: string, why: string) => `the ${engine} engine cannot be used: ${why}`,
     fix: 'run `npm run build`, or start the node with --engine jco',
+    retryAfter: 60,
   },
   NOT_FOR_WASM: {
     status: 400,
@@ -68,6 +74,7 @@ export const wasmErrors = defineErrors({
     status: 503,
     what: () => 'every place of the Wasm engine is taken',
     fix: 'try again, or lower --concurrency of the functions on this node',
+    retryAfter: 1,
   },
   // While a function runs.
   REQUEST_BROKEN: {
@@ -130,5 +137,6 @@ export const wasmErrors = defineErrors({
     status: 503,
     what: () => 'the function was stopped while the request ran',
     fix: 'try again',
+    retryAfter: 1,
   },
 });

@@ -27,6 +27,8 @@ const services: readonly ImportOffer[] = [
   { package: 'wasi:keyvalue', interfaces: ['store', 'atomics', 'batch'], version: '0.2.0-draft2' },
   { package: 'wasi:logging', interfaces: ['logging'], version: '0.1.0-draft' },
   { package: 'wasi:logging', interfaces: ['logging'], version: '' },
+  // Functions built from JavaScript, see images/build/javascript/guest/function.wit.
+  { package: 'skerry:function', interfaces: ['outbound'], version: '' },
 ];
 
 /**
@@ -34,3 +36,11 @@ const services: readonly ImportOffer[] = [
  * files, sockets, names and destinations that a workload was not given are refused when it asks for them.
  */
 export const OFFERED_IMPORTS: readonly ImportOffer[] = [...p2, ...p3, ...services];
+
+/** The same in a line for each package and version: `wasi:http/{types,outgoing-handler}@0.2`. */
+export function offeredInterfaces(withP3: boolean): string[] {
+  return [...p2, ...(withP3 ? p3 : []), ...services].map(({ package: name, interfaces, version }) => {
+    const one = interfaces === '*' ? '*' : interfaces.length === 1 ? interfaces[0] : `{${interfaces.join(',')}}`;
+    return `${name}/${one}${version === '' ? '' : `@${version}`}`;
+  });
+}

@@ -1,5 +1,6 @@
 /** One outbound request of a guest: what its engine says of it, for the client, and what the client says, for the guest. */
 import type { EgressCall, EgressErrorKind, EgressReply, EgressRequest, EgressSession } from '../../egress/egress.ts';
+import { withoutUserinfo } from '../../egress/host.ts';
 import type { FlatHeaders } from '../../exchange.ts';
 import { OutboundBody } from './outbound-body.ts';
 
@@ -80,7 +81,7 @@ export class OutboundRequest implements EgressReply {
     this.#end();
     this.#guest.fail(kind);
     const { method, scheme, authority } = this.#request;
-    this.#note(`${method} ${scheme}://${authority} failed: ${detail} [${kind}]`);
+    this.#note(`${method} ${scheme}://${withoutUserinfo(authority)} failed: ${detail} [${kind}]`);
   }
 
   #end(): void {

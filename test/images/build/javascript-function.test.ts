@@ -16,6 +16,8 @@ import { componentFile } from '../../support/guests.ts';
 import { javaScriptComponent } from '../../support/javascript.ts';
 import { noServices } from '../../support/services.ts';
 
+const MiB = 2 ** 20;
+
 const source = `
 import { getEnvironment } from 'wasi:cli/environment@0.2.10';
 import { exit } from 'wasi:cli/exit@0.2.10';
@@ -53,6 +55,22 @@ const routes = {
   '/throws': () => { throw new TypeError('no good'); },
   '/rejects': async () => { await sleep(1); throw 'just text'; },
   '/nothing': () => undefined,
+  '/never': () => new Promise(() => {}),
+  '/stops': async () => { await sleep(1); await new Promise(() => {}); },
+  '/stalls': () => stream({ pull: () => new Promise(() => {}) }),
+  '/long': () => new Response('hello world', { headers: { 'content-length': '3' } }),
+  '/long-stream': () => new Response(new ReadableStream({
+    async start(controller) { controller.enqueue(bytes('ab')); await sleep(1); controller.enqueue(bytes('cdef')); controller.close(); },
+  }), { headers: { 'content-length': '3' } }),
+  '/short': () => new Response('hello', { headers: { 'content-length': '100' } }),
+  '/many': () => new Response('hello', { headers: { 'content-length': 'many' } }),
+  '/right': () => new Response('hello', { headers: { 'content-length': '5' } }),
+  '/pieces': async (request) => {
+    let sum = 0;
+    const reader = request.body.getReader();
+    for (let piece = await reader.read(); !piece.done; piece = await reader.read()) sum += piece.value.length;
+    return new Response(String(sum));
+  },
   '/exits': () => exit({ tag: 'err' }),
   '/buffers': () => { const all = []; for (;;) all.push(new Uint8Array(1 << 20).fill(1)); },
   '/objects': async () => { await sleep(1); const all = []; for (;;) all.push({ text: 'x'.repeat(1000) + all.length }); },
@@ -79,12 +97,12 @@ function functions(name: string, openEngine: (options: EngineOptions) => Promise
   let printed = '';
   let heard: () => void = () => {};
 
-  async function load(text: string): Promise<WasmFunction> {
+  async function load(text: string, memoryBytes = 64 * MiB): Promise<WasmFunction> {
     return engine.load(await componentFile(await javaScriptComponent(text)), {
       label: 'javascript@test',
       // The default of the node: it must do for a small function.
       limits: {
-        memoryBytes: 64 * 2 ** 20,
+        memoryBytes,
         cpuMillicores: 500,
         timeoutMs: 10_000,
         startTimeoutMs: 30_000,
@@ -231,6 +249,37 @@ function functions(name: string, openEngine: (options: EngineOptions) => Promise
       assert.match(error!.what, /64 MiB/);
     }
     assert.is(await text('/spared'), 'too much');
+  });
+
+  test('a handler whose promise is never settled has not answered', async () => {
+    for (const target of ['/never', '/stops']) assert.is((await ask(target)).error?.code, 'FUNCTION_NO_ANSWER', target);
+    assert.is((await ask('/never', { method: 'HEAD' })).error?.code, 'FUNCTION_NO_ANSWER');
+    assert.is((await ask('/stalls')).error?.code, 'FUNCTION_BAD_ANSWER');
+  });
+
+  test('a wrong Content-Length is told as that, with both lengths', async () => {
+    const cases = [
+      ['/long', 'its Content-Length is 3, its body has 11 bytes'],
+      ['/long-stream', 'its Content-Length is 3, its body has 6 bytes'],
+      ['/short', 'its Content-Length is 100, its body has 5 bytes'],
+    ] as const;
+    for (const [target, says] of cases) {
+      const { error } = await ask(target);
+      assert.is(error?.code, 'FUNCTION_BAD_ANSWER', target);
+      assert.ok(error?.what.endsWith(says), error?.what);
+    }
+    printed = '';
+    assert.is((await ask('/many')).error?.code, 'FUNCTION_THREW');
+    await said('the Content-Length of the answer is not a number: "many"');
+    assert.is(await text('/right'), 'hello');
+  });
+
+  test('a body read piece by piece needs 72 MiB, however large it is', async () => {
+    const large = await load(source, 72 * MiB);
+    const body = Array.from({ length: 3200 }, () => Buffer.alloc(64 * 1024, 'a'));
+    const { answer, error } = await ask('/pieces', { method: 'POST', body }, large);
+    assert.is(String(answer?.body ?? error?.what), String(200 * MiB));
+    await large.close();
   });
 
   test('an exit without an exception is an exit', async () => {

@@ -187,7 +187,7 @@ function services(name: string, openEngine: (options: EngineOptions) => Promise<
   test('a fetch that is refused throws a TypeError that says what to do, with a body as well as without', async () => {
     const fn = await load(egressClient({ allow: ['127.0.0.1:1'] }));
     const refused =
-      'true TypeError: http://elsewhere.test was not fetched: it is not on the allow-list of the function (--allow HOST[:PORT]), or it cannot be reached; the log of the function says which';
+      'true TypeError: http://elsewhere.test was not fetched: it is not on the allow-list of the function (--allow HOST[:PORT]), or a header of it is refused [HTTP-request-denied]; see the log of the function';
     const body = Buffer.alloc(300_000);
     for (const route of ['fetch', 'post', 'forward']) {
       printed = '';
@@ -197,11 +197,47 @@ function services(name: string, openEngine: (options: EngineOptions) => Promise<
       assert.not.match(printed, /token/);
       assert.match(
         (await ask(fn, to(route, 'http://127.0.0.1:1/'), init)).text,
-        /^true TypeError: http:\/\/127/,
+        /^true TypeError: http:\/\/127\.0\.0\.1:1 was not fetched: it refuses connections \[connection-refused\]/,
         route,
       );
     }
     assert.match((await ask(fn, '/invalid')).text, /^true TypeError: (?!NetworkError|.*allow-list)/);
+  });
+
+  test('a method that is none, or not for it, is refused and not sent as another', async () => {
+    const asked: string[] = [];
+    const host = await serve((request, response) => {
+      asked.push(request.method!);
+      response.end(request.method);
+    });
+    const fn = await load(egressClient({ allow: [host] }));
+    const { text } = await ask(fn, to('methods', `http://${host}/`));
+    assert.equal(JSON.parse(text), ['true', 'true', 'true', 'true', 'PURGE', 'true']);
+    assert.equal(asked, ['PURGE']);
+  });
+
+  test('a password in a URL is neither sent nor logged', async () => {
+    const fn = await load(egressClient({ allow: ['127.0.0.1:1'] }));
+    for (const host of ['127.0.0.1:1', 'elsewhere.test']) {
+      const { text } = await ask(fn, to('fetch', `http://ann:hunter2@${host}/a`));
+      assert.match(text, /^true TypeError: the URL for .* has a user name or password/);
+      assert.not.match(`${text} ${printed}`, /hunter2|ann/);
+    }
+  });
+
+  test('a fetch that fails says of which kind that was: TLS, a private address, too many at once', async () => {
+    const host = await serve((_request, response) => response.end('1'));
+    const port = host.split(':')[1];
+    const fn = await load(egressClient({ allow: [host, 'inside.test:80'], names: { 'inside.test': [['10.0.0.1']] } }));
+    assert.match((await ask(fn, to('fetch', `https://127.0.0.1:${port}/`))).text, /\[TLS-[a-z-]+\]/);
+    assert.match(
+      (await ask(fn, to('fetch', 'http://inside.test/'))).text,
+      /private address .*\[destination-IP-prohibited\]/,
+    );
+    assert.match(
+      (await ask(fn, to('too-many', `http://${host}/`))).text,
+      /as many requests .*\[connection-limit-reached\]/,
+    );
   });
 
   test('without an allow-list nothing is fetched, with a body or without', async () => {

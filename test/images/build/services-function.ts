@@ -48,6 +48,21 @@ const routes: Record<string, Handler> = {
     const init: RequestInit & { duplex: 'half' } = { method: 'POST', body: request.body, duplex: 'half' };
     return fetch(target(request), init).catch(told);
   },
+  '/methods': async (request) => {
+    const told: string[] = [];
+    for (const method of ['GE T', 'CONNECT', 'trace', 'a\r\nb', 'PURGE']) {
+      const answer = await fetch(target(request), { method }).catch((error: Error) => error);
+      told.push(answer instanceof Response ? await answer.text() : `${answer instanceof TypeError}`);
+    }
+    try {
+      new Request(target(request), { method: 'GE T' });
+    } catch (error) {
+      told.push(`${error instanceof TypeError}`);
+    }
+    return Response.json(told);
+  },
+  '/too-many': (request) =>
+    Promise.all(Array.from({ length: 40 }, () => fetch(target(request)))).then(() => new Response('all'), told),
   '/post': (request) => fetch(target(request), { method: 'POST', body: 'x'.repeat(300_000) }).catch(told),
   '/many': async (request) => {
     const answers = await Promise.all(Array.from({ length: 8 }, () => fetch(target(request))));

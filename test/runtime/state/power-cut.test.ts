@@ -1,11 +1,12 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { projectRoot } from '../../../errors/project-root.ts';
+import { chooseMoments, cutThePower, fates, type PowerCuts } from '../../support/powercut/cut-the-power.ts';
 import { findProblems } from '../../support/powercut/deployments.ts';
-import { DiskModel, type Fate, type Lies } from '../../support/powercut/disk-model.ts';
+import { DiskModel, type Lies } from '../../support/powercut/disk-model.ts';
 import { chooseSeed, randomFrom } from '../../support/powercut/random.ts';
 import { compileShim, type Operation, readRecording } from '../../support/powercut/recording.ts';
 import { bundleChild, runChild } from '../../support/powercut/run-child.ts';
@@ -20,43 +21,6 @@ const disks = scratchInMemory('skerry-power-');
 const seed = chooseSeed('power cuts');
 const random = randomFrom(seed);
 
-const fates: Record<string, () => Fate> = {
-  'nothing that was not synced is there': () => ({ survives: () => false, zeros: false }),
-  'names are there, their bytes are not': () => ({ survives: (what) => what === 'name', zeros: random() < 0.5 }),
-  'all of it is there: the process was killed between two calls': () => ({ survives: () => true, zeros: false }),
-  'some of it is there, torn and in any order': () => {
-    const share = random();
-    return { survives: () => random() < share, zeros: random() < 0.5 };
-  },
-};
-
-/** Plays the record up to each of the moments, and returns what was wrong at them. */
-async function cutThePower(operations: Operation[], moments: Set<number>, lies?: Lies): Promise<string[]> {
-  const model = new DiskModel(lies);
-  const found: string[] = [];
-  for (const [index, operation] of operations.entries()) {
-    model.add(operation);
-    if (!moments.has(index)) continue;
-    for (const [name, makeFate] of Object.entries(fates)) {
-      const disk = join(disks, 'disk');
-      mkdirSync(disk, { mode: 0o700 });
-      model.writeTo(disk, makeFate());
-      const promises = model.marks.join('').split('\n').filter(Boolean);
-      for (const problem of await findProblems(disk, promises))
-        found.push(`cut after operation ${index} (${operation.kind}), ${name}: ${problem}`);
-      rmSync(disk, { recursive: true, force: true });
-    }
-  }
-  return found;
-}
-
-function chooseMoments(operations: Operation[], first: number, count: number): Set<number> {
-  const moments = new Set(Array.from({ length: first }, (_, index) => index));
-  while (moments.size < Math.min(first + count, operations.length))
-    moments.add(Math.floor(random() * operations.length));
-  return moments;
-}
-
 const shim = compileShim(join(projectRoot, 'test/support/powercut/shim.c'), scratch);
 const powerCuts = suite('power cuts');
 if (shim === null) {
@@ -65,6 +29,7 @@ if (shim === null) {
   for (const folder of [scratch, disks]) rmSync(folder, { recursive: true, force: true });
 } else {
   let recording: Operation[];
+  const power = (): PowerCuts => ({ recording, disks, random, findProblems });
 
   powerCuts.before(async () => {
     const script = await bundleChild(scratch);
@@ -99,9 +64,11 @@ if (shim === null) {
 
   powerCuts('a power cut at any moment loses no acknowledged deploy and leaves nothing half-made', async () => {
     const opened = recording.findIndex(({ kind }) => kind === 'mark') + 60;
-    const moments = chooseMoments(recording, opened, cuts);
-    const problems = await cutThePower(recording, moments);
-    console.log(`power cuts: ${moments.size} moments of ${recording.length}, ${Object.keys(fates).length} fates each`);
+    const moments = chooseMoments(power(), opened, cuts);
+    const problems = await cutThePower(power(), moments);
+    console.log(
+      `power cuts: ${moments.size} moments of ${recording.length}, ${Object.keys(fates(random)).length} fates each`,
+    );
     assert.equal(problems, []);
   });
 
@@ -118,8 +85,8 @@ if (shim === null) {
   };
   for (const [what, lie] of Object.entries(lies))
     powerCuts(`control: a disk that does not sync ${what} is noticed`, async () => {
-      const moments = chooseMoments(recording, 0, 12).add(recording.length - 1);
-      const problems = await cutThePower(recording, moments, lie);
+      const moments = chooseMoments(power(), 0, 12).add(recording.length - 1);
+      const problems = await cutThePower(power(), moments, lie);
       assert.ok(problems.length > 0, 'the loss was not noticed');
     });
 

@@ -20,6 +20,12 @@ globalThis.addEventListener = (type, listener, ...options) => {
   });
 };
 
+/** The host takes no other Content-Length, and the engine would send an answer that never ends. */
+function checkLength(length) {
+  if (length === null || /^\d+$/.test(length)) return;
+  throw new TypeError(`the Content-Length of the answer is not a number: ${JSON.stringify(length)}`);
+}
+
 let original;
 
 /** Makes `respondWith` of this engine's events end in `fail` when what it was given is rejected or no Response. */
@@ -32,6 +38,7 @@ function checkAnswersTo(event) {
       if (!(response instanceof Response)) {
         throw new TypeError('the function answered with something that is not a Response');
       }
+      checkLength(response.headers.get('content-length'));
       beginSending(response);
       return response;
     });

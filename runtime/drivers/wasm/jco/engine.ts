@@ -18,7 +18,7 @@ import type { CodeMessage } from './protocol.ts';
 import { transpileComponent } from './transpile.ts';
 import type { LoadedComponent, LoadedModule } from './transpiled.ts';
 import { shimVersion } from './wasi/imports.ts';
-import { type HeldModule, InitialMemoryError, limitMemory } from './wasm-limits.ts';
+import { type HeldModule, InitialMemoryError, limitMemory, TableSizeError } from './wasm-limits.ts';
 
 /** The version of jco in use: its output is part of what the cache holds. */
 function jcoVersion(): string {
@@ -84,6 +84,7 @@ class JcoEngine implements WasmEngine {
         env: Object.entries(settings.env),
         config: Object.entries(settings.config),
         outbound: outboundGrant(settings.egress),
+        memoryBytes: limits.memoryBytes,
         reuse: settings.reuse,
       };
       const made: JcoFunction = new JcoFunction(code, settings, this.#pool, () => {
@@ -161,6 +162,7 @@ async function compileModules(
   try {
     limited = limitMemory(modules, memoryBytes);
   } catch (error) {
+    if (error instanceof TableSizeError) throw wasmErrors.COMPONENT_TOO_LARGE(label, error.message);
     if (!(error instanceof InitialMemoryError)) throw wasmErrors.COMPONENT_INVALID(label, (error as Error).message);
     throw wasmErrors.MEMORY_BELOW_INITIAL(label, formatBytes(error.needed), formatBytes(memoryBytes));
   }

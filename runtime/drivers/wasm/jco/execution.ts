@@ -4,9 +4,10 @@ import type { Exchange, FlatHeaders } from '../../../exchange.ts';
 import type { Member } from '../../../roster.ts';
 import { wasmErrors } from '../errors.ts';
 import { formatBytes } from '../format-bytes.ts';
-import { LastWords } from '../last-words.ts';
+import { badAnswer, LastWords } from '../last-words.ts';
 import { GuestCalls, type Services } from './guest-calls.ts';
 import type { GuestWorker, Job } from './guest-worker.ts';
+import type { Lane } from './lanes.ts';
 import type { Pool } from './pool.ts';
 import {
   type CodeMessage,
@@ -42,6 +43,8 @@ export interface ExecutionOwner {
   /** CPU time that the run may use, in milliseconds. */
   readonly cpuTimeMs: number | undefined;
   readonly services: Services;
+  /** Where its requests wait for a worker. */
+  readonly lane: Lane<Job>;
 }
 
 /** An answer that nobody has seen yet, as far as the guest has given it. */
@@ -57,6 +60,7 @@ interface HeldAnswer {
 export class Execution implements Job, Member {
   place = -1;
   readonly code: CodeMessage;
+  readonly lane: Lane<Job>;
   readonly #exchange: Exchange;
   /** Null when the request has none. */
   readonly #body: RequestBody | null;
@@ -89,6 +93,7 @@ export class Execution implements Job, Member {
     this.#exchange = exchange;
     this.#body = exchange.body && new RequestBody(exchange.body);
     this.code = code;
+    this.lane = owner.lane;
     this.#pool = pool;
     this.#owner = owner;
     this.#result = new Promise((resolve, reject) => {
@@ -160,7 +165,7 @@ export class Execution implements Job, Member {
     try {
       work();
     } catch (error) {
-      this.#abandon(wasmErrors.FUNCTION_BAD_ANSWER((error as Error).message).because(error));
+      this.#abandon(badAnswer(error));
     }
   }
 
@@ -218,6 +223,7 @@ export class Execution implements Job, Member {
 
   #explain({ code, why }: Failure): SkerryError {
     if (code === 'FUNCTION_NO_ANSWER') return wasmErrors.FUNCTION_NO_ANSWER();
+    if (code === 'UNFINISHED') return this.#lastWords.unfinished();
     if (code === 'FUNCTION_MEMORY') return this.#outOfMemory();
     if (code === 'FUNCTION_EXITED') return this.#lastWords.explain(why, this.#owner.memoryBytes);
     return wasmErrors[code](why);
@@ -249,7 +255,7 @@ export class Execution implements Job, Member {
   #answer(message: Extract<FromWorker, { kind: 'answer' }>): void {
     if (this.#settled) return;
     const { status, headers, data, end, trailers } = message;
-    if (end) this.#lastWords.answerEnded();
+    if (end) this.#lastWords.answerEnded(this.#exchange.method === 'HEAD');
     this.#held = { status, headers, pieces: [], bytes: 0, end: end ? { trailers } : null };
     this.#hold = setTimeout(() => this.#orBadAnswer(() => this.#release()), holdTime);
     if (data) this.#piece(data);
@@ -264,7 +270,7 @@ export class Execution implements Job, Member {
 
   /** The guest has given all of its answer. */
   #end(trailers: FlatHeaders | null): void {
-    this.#lastWords.answerEnded();
+    this.#lastWords.answerEnded(false);
     if (this.#held) {
       this.#held.end = { trailers };
       return;

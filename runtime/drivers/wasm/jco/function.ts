@@ -6,6 +6,8 @@ import { Roster } from '../../../roster.ts';
 import type { FunctionSettings, WasmFunction } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
 import { Execution, type ExecutionOwner } from './execution.ts';
+import type { Job } from './guest-worker.ts';
+import { Lane } from './lanes.ts';
 import type { Pool } from './pool.ts';
 import type { CodeMessage } from './protocol.ts';
 
@@ -15,6 +17,7 @@ export class JcoFunction implements WasmFunction {
   readonly #pool: Pool;
   readonly #onClose: () => void;
   readonly #running = new Roster<Execution>();
+  readonly #lane = new Lane<Job>();
   #closed = false;
   #requests = 0;
   #failures = 0;
@@ -40,6 +43,7 @@ export class JcoFunction implements WasmFunction {
       memoryBytes: this.#settings.limits.memoryBytes,
       cpuTimeMs: this.#settings.limits.cpuTimeMs,
       services: this.#settings,
+      lane: this.#lane,
       output: (stream, data) => this.#settings.output({ stream, requestId: exchange.id, data }),
       done: (figures) => {
         this.#running.delete(execution);

@@ -3,6 +3,7 @@ import { getPriority, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { type Transferable, Worker } from 'node:worker_threads';
 import { projectRoot } from '../../../../errors/project-root.ts';
+import type { Lane } from './lanes.ts';
 import {
   type CodeMessage,
   cell,
@@ -30,6 +31,8 @@ const niceness = getPriority();
 /** A request to be run, as its worker sees it. */
 export interface Job {
   readonly code: CodeMessage;
+  /** That of its function. */
+  readonly lane: Lane<Job>;
   /** The worker is this job's alone until it is done. */
   begin(worker: GuestWorker): void;
   message(message: FromWorker): void;

@@ -3,6 +3,7 @@ import type { Channel } from './channel.ts';
 import type { Instantiate } from './glue.ts';
 import type { MemoryPool } from './memory-pool.ts';
 import type { CodeMessage, CodeModule, Failure, RunMessage } from './protocol.ts';
+import { readableSymbol } from './rust-symbols.ts';
 import { Answer } from './wasi/answer.ts';
 import { setEnvironment } from './wasi/cli.ts';
 import { setConfiguration } from './wasi/config.ts';
@@ -33,10 +34,15 @@ export class Code {
 export class Instance {
   readonly #memories: WebAssembly.Memory[] = [];
   readonly #given: { kind: NonNullable<CodeModule['memory']>; memory: WebAssembly.Memory }[] = [];
-  readonly handles = new HandleBudget();
+  readonly handles: HandleBudget;
   readonly #failedGrows: WebAssembly.Global[] = [];
   #handler: Handler | null = null;
   served = 0;
+
+  /** Its limit of memory in bytes. */
+  constructor(memoryBytes: number) {
+    this.handles = new HandleBudget(memoryBytes, () => this.memoryBytes);
+  }
 
   /** Instantiates the component; apart from the constructor, so that a failure in it can be explained. */
   start(code: Code, memories: MemoryPool): void {
@@ -92,7 +98,7 @@ export class Instance {
 
   /** A request for more memory was turned down. */
   get wantedMemory(): boolean {
-    return this.#failedGrows.some((counter) => counter.value !== 0);
+    return this.handles.exceeded || this.#failedGrows.some((counter) => counter.value !== 0);
   }
 
   serve(run: CurrentRun): void {
@@ -112,7 +118,7 @@ export function serve(channel: Channel, code: Code, message: RunMessage, memorie
     code.message,
   );
   setCurrentRun(run);
-  const instance = code.instance ?? new Instance();
+  const instance = code.instance ?? new Instance(code.message.memoryBytes);
   const fresh = code.instance === null;
   code.instance = null;
   channel.begin(!fresh);
@@ -154,7 +160,7 @@ export function serve(channel: Channel, code: Code, message: RunMessage, memorie
 function unanswered(run: CurrentRun): Failure | null {
   if (!run.answer.given) return { code: 'FUNCTION_NO_ANSWER', why: '' };
   if (!run.answer.complete && !run.gone) {
-    return { code: 'FUNCTION_BAD_ANSWER', why: 'its body was never finished' };
+    return { code: 'UNFINISHED', why: '' };
   }
   return null;
 }
@@ -184,5 +190,8 @@ function trapMessage(error: unknown): string {
 /** The guest's own frames of a stack: those of the node's code tell a developer of guests nothing. */
 function wasmFrames(stack: string): string {
   const frames = stack.split('\n').filter((line) => line.includes('wasm://'));
-  return frames.map((line) => `${line.replace(/ \(wasm:\/\/[^:]*:wasm-function/, ' (wasm-function')}\n`).join('');
+  return frames
+    .map((line) => line.replace(/ \(wasm:\/\/[^:]*:wasm-function/, ' (wasm-function'))
+    .map((line) => `${line.replace(/(?<=\.)_(?:ZN|R)\S+(?= \(wasm-function)/, readableSymbol)}\n`)
+    .join('');
 }

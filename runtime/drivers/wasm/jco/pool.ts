@@ -5,6 +5,7 @@
  */
 import { availableParallelism, totalmem } from 'node:os';
 import { GuestWorker, type Job } from './guest-worker.ts';
+import { Lanes } from './lanes.ts';
 import type { CodeMessage } from './protocol.ts';
 
 /** A guest that has run for so long (milliseconds) no longer counts as one of those that the cores are for. */
@@ -14,6 +15,11 @@ const lookEvery = 5;
 /** A worker beyond the fewest that has been idle for so long (milliseconds) is ended. */
 const idleTime = 10_000;
 
+/**
+ * Workers that are kept ready beyond the fewest at most. Guests that run for long at once take one each, and a worker that
+ * is started among them waits for its share of the cores.
+ */
+const mostSpare = 8;
 /** Bytes that an idle worker takes, in round figures. */
 const workerBytes = 10 * 2 ** 20;
 /**
@@ -21,6 +27,8 @@ const workerBytes = 10 * 2 ** 20;
  * hold theirs meanwhile. Together they take a sixteenth of the machine's memory.
  */
 const most = Math.max(16, Math.min(64, Math.floor(totalmem() / 16 / workerBytes)));
+/** Those that wait for nothing yet take a sixty-fourth of it, and there is one at least. */
+const spare = Math.max(1, Math.min(mostSpare, Math.floor(totalmem() / 64 / workerBytes)));
 
 export class Pool {
   readonly #cores = Math.max(2, availableParallelism());
@@ -28,7 +36,7 @@ export class Pool {
   readonly #workers = new Set<GuestWorker>();
   /** Used last at the end. */
   readonly #idle: GuestWorker[] = [];
-  readonly #queue = new Set<Job>();
+  readonly #queue = new Lanes<Job>();
   #starting = 0;
   #look: NodeJS.Timeout | null = null;
   readonly #shrink: NodeJS.Timeout;
@@ -40,9 +48,14 @@ export class Pool {
     while (this.#workers.size < this.#fewest) this.#startOne();
   }
 
+  /** Workers that are there for the next jobs. */
+  get ready(): number {
+    return this.#idle.length;
+  }
+
   /** Queues a job: it begins as soon as it has a worker. */
   submit(job: Job): void {
-    this.#queue.add(job);
+    this.#queue.push(job);
     this.#dispatch();
   }
 
@@ -53,7 +66,7 @@ export class Pool {
 
   /** Takes a job out of the queue, if it is still there. */
   withdraw(job: Job): void {
-    this.#queue.delete(job);
+    this.#queue.remove(job);
   }
 
   /** Ends a worker together with what it is doing. */
@@ -89,11 +102,10 @@ export class Pool {
   #dispatch(): void {
     if (this.#closed) return;
     if (this.#queue.size > 0) this.#lowerLongRuns();
-    for (const job of this.#queue) {
-      if (this.#running() >= this.#cores) break;
+    for (let job = this.#queue.peek(); job && this.#running() < this.#cores; job = this.#queue.peek()) {
       const worker = this.#choose(job);
       if (!worker) break;
-      this.#queue.delete(job);
+      this.#queue.take();
       worker.begin(job);
     }
     this.#keepReady();
@@ -127,11 +139,17 @@ export class Pool {
     return this.#idle.splice(at, 1)[0]!;
   }
 
-  /** Starting a worker takes tens of milliseconds: one is always ready or on its way, while there may be more. */
+  /**
+   * Starting a worker takes tens of milliseconds, and more where cores are scarce. One for each job that waits is on its way,
+   * while there may be more; spare ones are started one after the other, so that they hold nobody up.
+   */
   #keepReady(): void {
     if (this.#closed) return;
-    if (this.#idle.length + this.#starting === 0 && this.#workers.size < most) this.#startOne();
     while (this.#workers.size < this.#fewest) this.#startOne();
+    const ready = this.#idle.length + this.#starting;
+    const wanted = Math.min(most - this.#workers.size, this.#queue.size + 1 - ready);
+    for (let i = 0; i < wanted; i++) this.#startOne();
+    if (this.#starting === 0 && ready < spare && this.#workers.size < most) this.#startOne();
   }
 
   #startOne(): void {
@@ -166,9 +184,8 @@ export class Pool {
 
   #dropIdle(): void {
     const before = performance.now() - idleTime;
-    // One more than the fewest stays: the spare.
     for (const worker of [...this.#idle]) {
-      if (this.#workers.size <= this.#fewest + 1) return;
+      if (this.#workers.size <= this.#fewest + spare) return;
       if (worker.since > before) continue;
       this.#forget(worker);
       void worker.terminate();

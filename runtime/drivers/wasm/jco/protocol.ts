@@ -84,6 +84,8 @@ export interface CodeMessage {
   /** What wasi:config tells it. */
   readonly config: readonly (readonly [string, string])[];
   readonly outbound: OutboundGrant;
+  /** The limit of memory of an instance, in bytes. */
+  readonly memoryBytes: number;
   /** Requests that one instance serves. */
   readonly reuse: number;
 }
@@ -115,7 +117,9 @@ export interface Failure {
     | 'FUNCTION_NO_ANSWER'
     | 'FUNCTION_BAD_ANSWER'
     | 'FUNCTION_ERROR'
-    | 'FUNCTION_MEMORY';
+    | 'FUNCTION_MEMORY'
+    /** It returned in the middle of its answer's body: what it said tells why. */
+    | 'UNFINISHED';
   readonly why: string;
 }
 

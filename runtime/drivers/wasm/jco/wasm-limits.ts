@@ -7,6 +7,8 @@ import { BinaryReader, leb } from '../../../../images/wasm/binary-reader.ts';
 const page = 65_536;
 /** What one element of a table costs V8: the entry itself and its dispatch data (signature, target, instance). */
 const elementBytes = 32;
+/** Elements of a table at most, for V8 as for other engines. */
+const mostElements = 10_000_000;
 /** The share of what is left that tables may grow by, when there are tables that grow. */
 const tableShare = 1 / 16;
 
@@ -27,6 +29,9 @@ export interface HeldModule {
   /** The memory to give to each instance, its maximum within the limit. */
   readonly memory: { readonly initial: number; readonly maximum: number } | null;
 }
+
+/** A table has more elements at its start than an engine allows in any. */
+export class TableSizeError extends Error {}
 
 /** The modules need more than the limit before they run at all. */
 export class InitialMemoryError extends Error {
@@ -137,7 +142,10 @@ function readLimits(reader: BinaryReader, unit: number, instances: number): Limi
   // 1: has a maximum, 2: shared, 4: 64-bit. Others are proposals that V8 does not have.
   if (flags > 7) throw new RangeError(`limits of an unknown kind (${flags})`);
   const minimum = reader.u64();
-  const highest = unit === page ? 65_536 : 10_000_000;
+  const highest = unit === page ? 65_536 : mostElements;
+  if (unit === elementBytes && minimum > highest) {
+    throw new TableSizeError(`a table has ${minimum} elements at its start, and ${highest} is the most`);
+  }
   const maximum = flags & 1 ? Math.min(reader.u64(), highest) : highest;
   return { unit, instances, minimum, maximum: Math.max(maximum, minimum), from, to: reader.at, flags };
 }

@@ -4,7 +4,7 @@ import type { Exchange, FlatHeaders } from '../../../exchange.ts';
 import type { Member } from '../../../roster.ts';
 import type { FunctionSettings } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
-import { LastWords } from '../last-words.ts';
+import { badAnswer, LastWords } from '../last-words.ts';
 import type { Switchboard } from './engine.ts';
 import { flag, type NativeEvent, packHeaders, unpackHeaders } from './events.ts';
 import { requestFailure } from './failures.ts';
@@ -125,7 +125,7 @@ export class Call implements Member {
   #reply(event: NativeEvent): void {
     const { flags } = event;
     try {
-      if (flags & flag.end) this.#lastWords.answerEnded();
+      if (flags & flag.end) this.#lastWords.answerEnded(this.#bodiless(event.status));
       const whole = flags & flag.end && event.trailers === '';
       // What has no body is complete with its head: whatever the guest still does, the client has its answer.
       if (flags & flag.head && (whole || this.#bodiless(event.status))) {
@@ -156,7 +156,7 @@ export class Call implements Member {
 
   /** The client's side threw over the answer: it cannot be served, whoever is to blame. */
   #refused(error: Error): void {
-    this.#fail(wasmErrors.FUNCTION_BAD_ANSWER(error.message).because(error));
+    this.#fail(badAnswer(error));
     this.#end();
   }
 

@@ -27,6 +27,8 @@ export function requestFailure(code: number, detail: string, memoryBytes: number
       return wasmErrors.ENGINE_FULL();
     case 11:
       return wasmErrors.FUNCTION_CPU();
+    case 12:
+      return lastWords.unfinished();
     default:
       return wasmErrors.ENGINE_FAULT(detail);
   }
@@ -62,6 +64,8 @@ export function componentRefusal(code: number, detail: string, name: string, mem
       return wasmErrors.NO_HTTP_HANDLER(name);
     case 6:
       return wasmErrors.MEMORY_BELOW_INITIAL(name, formatBytes(Number(detail)), formatBytes(memoryBytes));
+    case 9:
+      return wasmErrors.COMPONENT_TOO_LARGE(name, detail);
     case 7:
       return wasmErrors.COMPONENT_UNREADABLE(name, detail);
     default:

@@ -68,6 +68,12 @@ impl wasip3::exports::http::handler::Guest for Behaviours {
                 let (one, other) = (outbound::get(query).await, outbound::get(query).await);
                 Ok(text(200, &format!("{one}\n{other}\n{}", increment(1))))
             }
+            // 80 MB of headers.
+            "hoard" => {
+                let large = || vec![("x-large".to_string(), vec![b'v'; 40_000])];
+                let kept: Vec<_> = (0..2000).map(|_| Fields::from_list(&large()).expect("headers")).collect();
+                Ok(text(200, &format!("kept {}", kept.len())))
+            }
             "half" => Ok(half()),
             "short" => Ok(short()),
             "big" => Ok(big(number)),

@@ -3,7 +3,9 @@
 use std::hint::black_box;
 
 use wasip2::clocks::monotonic_clock;
-use wasip2::http::types::{ErrorCode, Fields, OutgoingBody, OutgoingResponse, ResponseOutparam};
+use wasip2::http::types::{
+    ErrorCode, Fields, Method, OutgoingBody, OutgoingRequest, OutgoingResponse, ResponseOutparam,
+};
 
 use crate::answer::{Answer, write};
 
@@ -71,6 +73,46 @@ pub fn huge_header(out: ResponseOutparam) {
         answer = answer.header("x-large", &value);
     }
     answer.text(out, "large");
+}
+
+/// Has the host keep 80 MB for it, or only hold them one after the other, and answers.
+pub fn hoard(what: &str, out: ResponseOutparam) {
+    const COUNT: usize = 2000;
+    let text = "v".repeat(40_000);
+    let headers = || Fields::from_list(&[("x-large".into(), text.clone().into_bytes())]).expect("headers");
+    let method = || {
+        let request = OutgoingRequest::new(Fields::new());
+        request.set_method(&Method::Other(text.clone())).expect("a token");
+        request
+    };
+    let body = || {
+        let request = OutgoingRequest::new(Fields::new());
+        let body = request.body().expect("the body is taken once");
+        let stream = body.write().expect("the stream is taken once");
+        assert!(stream.check_write().is_ok_and(|room| room >= text.len() as u64));
+        stream.write(text.as_bytes()).expect("there is room");
+        drop(stream);
+        // The host keeps what was written until the request is sent.
+        std::mem::forget(body);
+        request
+    };
+    match what {
+        "headers" => drop((0..COUNT).map(|_| headers()).collect::<Vec<_>>()),
+        "messages" => drop((0..COUNT).map(|_| OutgoingResponse::new(headers())).collect::<Vec<_>>()),
+        "copies" => {
+            let first = headers();
+            let copy = || {
+                let copy = first.clone();
+                copy.append("x-one-more", b"1").expect("a header that is allowed");
+                copy
+            };
+            drop((0..COUNT).map(|_| copy()).collect::<Vec<_>>());
+        }
+        "methods" => drop((0..COUNT).map(|_| method()).collect::<Vec<_>>()),
+        "bodies" => drop((0..COUNT / 3).map(|_| body()).collect::<Vec<_>>()),
+        _ => (0..COUNT).for_each(|_| drop((headers(), OutgoingResponse::new(headers()), method()))),
+    }
+    Answer::new(200).text(out, "kept");
 }
 
 pub fn recurse(out: ResponseOutparam) {

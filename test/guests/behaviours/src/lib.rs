@@ -72,6 +72,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Behaviours {
             "unfinished" => faults::unfinished(out),
             "error" => faults::error(out),
             "huge-header" => faults::huge_header(out),
+            "hoard" => faults::hoard(argument, out),
             "bad-status" => faults::bad_status(out),
             "bad-headers" => faults::bad_headers(out),
             "twice" => faults::twice(out),

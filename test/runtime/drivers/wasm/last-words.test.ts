@@ -21,6 +21,19 @@ test('the end of memory is told as that, and the last exception counts', () => {
   assert.is(codeOf('1', ['stderr', 'Uncaught out of memory\n'], ['stderr', 'Uncaught Error: x\n']), 'FUNCTION_THREW');
 });
 
+test('so is the memory that the engine gets no more of for a body', () => {
+  const said = 'Error while (cabi_realloc) Unable to realloc, but no exception is pending.\n';
+  assert.is(codeOf('1', ['stderr', said]), 'FUNCTION_MEMORY');
+  assert.is(codeOf('0', ['stderr', said]), 'FUNCTION_EXITED');
+});
+
+test('a body that was never finished is no answer where the handler never came to its end', () => {
+  const words = new LastWords();
+  assert.is(words.unfinished().code, 'FUNCTION_BAD_ANSWER');
+  words.hear('stderr', Buffer.from('Warning: JS event loop terminated without completing the request.\n'));
+  assert.is(words.unfinished().code, 'FUNCTION_NO_ANSWER');
+});
+
 test('an exit is an exit when nothing, or something else, was said, or when it was with 0', () => {
   assert.is(codeOf('1'), 'FUNCTION_EXITED');
   assert.is(codeOf('1', ['stderr', 'nothing Uncaught here\n']), 'FUNCTION_EXITED');

@@ -9,7 +9,7 @@ import { digestOf, openContentStore } from '../../../../images/store/index.ts';
 import { unofferedImports } from '../../../../images/wasm/component.ts';
 import { WasmDriver } from '../../../../runtime/drivers/index.ts';
 import type { EngineName, WasmEngine } from '../../../../runtime/drivers/wasm/engine.ts';
-import { OFFERED_IMPORTS } from '../../../../runtime/drivers/wasm/offer.ts';
+import { OFFERED_IMPORTS, offeredInterfaces } from '../../../../runtime/drivers/wasm/offer.ts';
 import { systemTrust } from '../../../../runtime/egress/trust.ts';
 import { WorkloadLogs } from '../../../../runtime/logs/workload-logs.ts';
 import { revisionOf } from '../../../../runtime/workload/revision-of.ts';
@@ -75,6 +75,15 @@ offer('interfaces are offered in the versions that are linked, and in no others'
   assert.equal(unofferedImports({ imports }, OFFERED_IMPORTS), []);
   const unknown = ['wasi:keyvalue/watcher@0.2.0-draft', 'wasi:keyvalue/store@0.2.0', 'wasi:config/store@0.2.0'];
   assert.equal(unofferedImports({ imports: unknown }, OFFERED_IMPORTS), unknown);
+});
+
+offer('doctor lists what is offered, and what is of WASI 0.3 only where it can run', async () => {
+  const listed = offeredInterfaces(true);
+  for (const { package: name, version } of OFFERED_IMPORTS) {
+    assert.ok(listed.some((line) => line.startsWith(`${name}/`) && (version === '' || line.endsWith(`@${version}`))));
+  }
+  assert.ok(listed.includes('wasi:http/{types,client}@0.3'));
+  assert.not(offeredInterfaces(false).some((line) => line.includes('@0.3')));
 });
 
 offer(

@@ -3,6 +3,7 @@ import type { OutboundGrant } from '../../outbound-grant.ts';
 import type { Channel } from '../channel.ts';
 import type { GuestCallAnswer, KeyValueAnswer, KeyValueAsk, OutboundAsk } from '../guest-call-protocol.ts';
 import type { OutboundCall } from './outbound-call.ts';
+import { OutboundFailures } from './outbound-failures.ts';
 import type { Output } from './output.ts';
 
 export class Calls {
@@ -10,6 +11,7 @@ export class Calls {
   readonly #run: number;
   readonly #grant: OutboundGrant;
   readonly #output: Output;
+  readonly failures = new OutboundFailures();
   /** The number of the last call. */
   #last = 0;
   /** Outbound requests that the main thread may still speak of. */

@@ -10,11 +10,45 @@ const handleLimit = 10_000;
 const bytesPerHandle = 8 * 1024;
 const moreHandles = 256 * 1024;
 
-/** How many handles an instance holds. */
+/** Bytes of header sets and messages that the memory limit leaves out (as in native/wasm/src/limits.rs). */
+const freeBytes = 512 * 1024;
+
+/** How many handles an instance holds, and what stands behind them. */
 export class HandleBudget {
   live = 0;
   /** Bytes of bodies that the guest has read. */
   read = 0;
+  /** Bytes of header sets and messages. */
+  #kept = 0;
+  /** More was asked for than the instance may have. */
+  exceeded = false;
+  /** The instance's limit of memory in bytes. */
+  readonly #memoryLimit: number;
+  /** Bytes of its memories now. */
+  readonly #memory: () => number;
+
+  constructor(memoryLimit = Number.POSITIVE_INFINITY, memory = () => 0) {
+    this.#memoryLimit = memoryLimit;
+    this.#memory = memory;
+  }
+
+  /** Takes bytes more; the guest's memory limit holds for them too. */
+  grow(bytes: number): void {
+    this.receive(bytes);
+    const beyond = this.#kept - freeBytes;
+    if (beyond <= 0 || beyond + this.#memory() <= this.#memoryLimit) return;
+    this.exceeded = true;
+    throw new HostTrap('total size of header sets and messages exceeds the memory limit');
+  }
+
+  /** Takes bytes more of what the guest did not make itself. */
+  receive(bytes: number): void {
+    this.#kept += bytes;
+  }
+
+  shrink(bytes: number): void {
+    this.#kept -= bytes;
+  }
 
   get limit(): number {
     return handleLimit + Math.min(moreHandles, Math.floor(this.read / bytesPerHandle));
@@ -41,6 +75,8 @@ export function noteRead(bytes: number): void {
 export class Handle {
   readonly #budget = current;
   #open = true;
+  /** What it has the host keep, in bytes. */
+  #charged = 0;
 
   constructor() {
     const { limit } = this.#budget;
@@ -52,7 +88,21 @@ export class Handle {
     if (!this.#open) return;
     this.#open = false;
     this.#budget.live--;
+    this.#budget.shrink(this.#charged);
     this.closed();
+  }
+
+  /** It has the host keep so many bytes more, or less; a trap when that is more than the instance may have. */
+  protected charge(bytes: number): void {
+    this.#charged += bytes;
+    if (bytes > 0) this.#budget.grow(bytes);
+    else this.#budget.shrink(-bytes);
+  }
+
+  /** The same for what came from outside: counted, and not refused. */
+  protected chargeReceived(bytes: number): void {
+    this.#charged += bytes;
+    this.#budget.receive(bytes);
   }
 
   /** What else ends with the handle. */

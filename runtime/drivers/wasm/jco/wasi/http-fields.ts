@@ -23,7 +23,7 @@ const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const badValue = /[\x00-\x08\x0a-\x1f\x7f]/;
 
 /** Bytes of one Fields, counted as the native engine counts them: each name once, each value, and their keeping. */
-const fieldsLimit = 64 * 1024;
+const fieldsLimit = 48 * 1024;
 const nameKeeping = 32;
 const valueKeeping = 40;
 
@@ -54,10 +54,18 @@ export class Fields extends Handle {
     const fields = new Fields();
     for (let i = 0; i < flat.length; i += 2) {
       const name = flat[i]!.toLowerCase();
-      if (!forbidden.has(name)) fields.#flat.push(name, flat[i + 1]!);
+      if (forbidden.has(name)) continue;
+      fields.#flat.push(name, flat[i + 1]!);
+      fields.#bytes += name.length + nameKeeping + flat[i + 1]!.length + valueKeeping;
     }
+    fields.chargeReceived(fields.#bytes);
     fields.#immutable = true;
     return fields;
+  }
+
+  /** What it has the host keep, in bytes. */
+  static bytes(fields: Fields): number {
+    return fields.#bytes;
   }
 
   static flat(fields: Fields): FlatHeaders {
@@ -75,6 +83,8 @@ export class Fields extends Handle {
   static view(fields: Fields): Fields {
     const view = new Fields();
     view.#flat = fields.#flat;
+    // It keeps them even when the message has gone.
+    view.#hold(fields.#bytes);
     view.#immutable = true;
     return view;
   }
@@ -129,8 +139,13 @@ export class Fields extends Handle {
   clone(): Fields {
     const copy = new Fields();
     copy.#flat = [...this.#flat];
-    copy.#bytes = this.#bytes;
+    copy.#hold(this.#bytes);
     return copy;
+  }
+
+  #hold(bytes: number): void {
+    this.#bytes += bytes;
+    this.charge(bytes);
   }
 
   #key(name: string): string {
@@ -142,7 +157,7 @@ export class Fields extends Handle {
   }
 
   #add(key: string, text: string): void {
-    this.#bytes += text.length + valueKeeping + (this.has(key) ? 0 : key.length + nameKeeping);
+    this.#hold(text.length + valueKeeping + (this.has(key) ? 0 : key.length + nameKeeping));
     if (this.#bytes > fieldsLimit) throw new HostTrap('total size of fields exceeds limit');
     this.#flat.push(key, text);
   }
@@ -154,7 +169,7 @@ export class Fields extends Handle {
       if (this.#flat[i] !== key) kept.push(this.#flat[i]!, this.#flat[i + 1]!);
       else removed += this.#flat[i + 1]!.length + valueKeeping;
     }
-    if (removed > 0) this.#bytes -= removed + key.length + nameKeeping;
+    if (removed > 0) this.#hold(-(removed + key.length + nameKeeping));
     this.#flat = kept;
   }
 }

@@ -1,4 +1,5 @@
 /** wasi:http/{types,outgoing-handler}: the requests that a guest makes of others. */
+import { uploadWindow } from '../guest-call-protocol.ts';
 import { currentRun } from './current-run.ts';
 import { Handle } from './handle.ts';
 import { Fields } from './http-fields.ts';
@@ -29,10 +30,13 @@ export class OutgoingRequest extends Handle {
     super();
     headers.release();
     this.#headers = Fields.freeze(headers);
+    this.charge(Fields.bytes(headers));
   }
 
   body(): OutgoingBody {
     if (this.#upload) throw undefined;
+    // What it may keep until the request is sent.
+    this.charge(uploadWindow);
     this.#upload = new Upload(Fields.contentLength(this.#headers));
     return new OutgoingBody(this.#upload);
   }
@@ -41,6 +45,7 @@ export class OutgoingRequest extends Handle {
   }
   setMethod(method: Method): void {
     if (method.tag === 'other' && !token.test(method.val!)) throw undefined;
+    this.charge((method.val?.length ?? 0) - (this.#method.val?.length ?? 0));
     this.#method = method;
   }
   pathWithQuery(): string | undefined {
@@ -48,6 +53,7 @@ export class OutgoingRequest extends Handle {
   }
   setPathWithQuery(target: string | undefined): void {
     if (target !== undefined && !targetText.test(target)) throw undefined;
+    this.charge((target?.length ?? 0) - (this.#target?.length ?? 0));
     this.#target = target;
   }
   scheme(): Method | undefined {
@@ -55,6 +61,7 @@ export class OutgoingRequest extends Handle {
   }
   setScheme(scheme: Method | undefined): void {
     if (scheme?.tag === 'other' && !schemeName.test(scheme.val!)) throw undefined;
+    this.charge((scheme?.val?.length ?? 0) - (this.#scheme?.val?.length ?? 0));
     this.#scheme = scheme;
   }
   authority(): string | undefined {
@@ -62,6 +69,7 @@ export class OutgoingRequest extends Handle {
   }
   setAuthority(authority: string | undefined): void {
     if (authority !== undefined && !authorityText.test(authority)) throw undefined;
+    this.charge((authority?.length ?? 0) - (this.#authority?.length ?? 0));
     this.#authority = authority;
   }
   headers(): Fields {
@@ -70,8 +78,9 @@ export class OutgoingRequest extends Handle {
 
   /** Hands it over. What is wrong with it is the outcome of the request: to that guests are made. */
   static send(request: OutgoingRequest, options: RequestOptions | undefined): OutboundCall {
-    const call = new OutboundCall(currentRun().calls, request.#upload);
     const scheme = request.#scheme?.tag ?? 'HTTPS';
+    const origin = `${scheme.toLowerCase()}://${request.#authority}`;
+    const call = new OutboundCall(currentRun().calls, request.#upload, origin);
     if (scheme === 'other') call.refuse('HTTP-protocol-error');
     else if (!request.#authority) call.refuse('HTTP-request-URI-invalid');
     else call.send(request.#head(scheme === 'HTTP' ? 'http' : 'https', request.#authority, options));

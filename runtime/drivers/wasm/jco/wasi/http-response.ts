@@ -89,6 +89,7 @@ export class OutgoingResponse extends Handle {
     super();
     headers.release();
     this.#headers = Fields.freeze(headers);
+    this.charge(Fields.bytes(headers));
   }
 
   statusCode(): number {

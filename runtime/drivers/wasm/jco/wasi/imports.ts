@@ -14,10 +14,11 @@ import { OutgoingBody, OutgoingResponse, ResponseOutparam } from './http-respons
 import { type IoError, io } from './io.ts';
 import { keyvalue } from './keyvalue.ts';
 import { logging } from './logging.ts';
+import { outboundFailures } from './outbound-failures.ts';
 import { random } from './random.ts';
 
 /** Part of the key of the cache: raise it when the generated code, or what it meets here, is made in another way. */
-export const shimVersion = 4;
+export const shimVersion = 5;
 
 export const imports: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   ...io,
@@ -29,6 +30,7 @@ export const imports: Readonly<Record<string, Readonly<Record<string, unknown>>>
   ...keyvalue,
   ...logging,
   ...outgoingHandler,
+  ...outboundFailures,
   'wasi:http/types': {
     Fields,
     FutureIncomingResponse,

@@ -18,6 +18,7 @@ export class OutboundCall {
   readonly body: BodyStream;
   readonly #calls: Calls;
   readonly #upload: Upload | null;
+  readonly #origin: string;
   /** Null once it was sent. */
   #unsent: OutboundHead | null = null;
   /** All of it was handed over. */
@@ -29,8 +30,10 @@ export class OutboundCall {
   /** It takes a place among those that the guest may hold. */
   #held = false;
 
-  constructor(calls: Calls, upload: Upload | null) {
+  /** `origin` is where it goes, as `https://example.com`. */
+  constructor(calls: Calls, upload: Upload | null, origin: string) {
     this.#calls = calls;
+    this.#origin = origin;
     this.#upload = upload;
     this.body = new BodyStream(
       {
@@ -55,7 +58,7 @@ export class OutboundCall {
 
   /** Ends it before it was sent. */
   refuse(kind: EgressErrorKind): void {
-    this.#error = errorCode(kind);
+    this.#note(kind);
     this.#upload?.unwanted();
   }
 
@@ -131,8 +134,13 @@ export class OutboundCall {
 
   /** There will be no answer. */
   #fail(kind: EgressErrorKind): void {
-    this.#error = errorCode(kind);
+    this.#note(kind);
     this.#release();
+  }
+
+  #note(kind: EgressErrorKind): void {
+    this.#error = errorCode(kind);
+    this.#calls.failures.note(this.#origin, kind);
   }
 
   #release(): void {

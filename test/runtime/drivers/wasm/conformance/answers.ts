@@ -22,6 +22,7 @@ export function answers(engine: string, bench: Bench): void {
       '/headers?a=1&a=2&b=%2F%2f+%20',
       '/headers/../x//y/%41;p=1?q=a?b/c',
       "/headers?[x]={y}&'z'=|",
+      '/headers/<a>/`b`/"c"?d=<e>&f="g"&h=`i`',
     ]) {
       const answer = await ask(fn, { target, method: 'PURGE', authority: 'Shop.example:8443', scheme: 'https' });
       const seen = JSON.parse(answer.body.toString());

@@ -30,6 +30,7 @@ export function deploys(engine: string, bench: Bench): void {
   const bad: [what: string, name: Guest, code: RegExp, says: RegExp][] = [
     ['a core module', 'core-module', /^(CORE_MODULE|COMPONENT_INVALID)$/, /./],
     ['a component without an HTTP handler', 'no-handler', /^NO_HTTP_HANDLER$/, /no HTTP handler/],
+    ['a table of 60 million elements', 'large-table', /^COMPONENT_TOO_LARGE$/, /60000000.*(100000|10000000)\b/],
     ['a component that imports what is not offered', 'foreign-import', /^IMPORT_NOT_OFFERED$/, /acme:rockets\/launch/],
   ];
   for (const [what, name, code, says] of bad) {

@@ -145,12 +145,40 @@ export function failures(engine: string, bench: Bench): void {
     await fn.close();
   });
 
+  for (const what of ['headers', 'messages', 'copies', 'methods', 'bodies']) {
+    test(`what the host keeps for it counts as memory: ${what}`, async () => {
+      const { fn } = await bench.load('behaviours');
+      const { error, started } = await askInVain(fn, { target: `/hoard/${what}` });
+      assert.is(error.code, 'FUNCTION_MEMORY');
+      assert.match(error.what, /64 MiB/);
+      assert.not(started);
+      assert.is((await ask(fn, { target: '/hello' })).status, 200);
+      await fn.close();
+    });
+  }
+
+  test('what the host no longer keeps for it does not count', async () => {
+    const { fn } = await bench.load('behaviours');
+    assert.is((await ask(fn, { target: '/hoard/nothing' })).body.toString(), 'kept');
+    await fn.close();
+  });
+
   test('a function that breaks off in the middle of a streamed answer is never taken for whole', async () => {
     const { fn } = await bench.load('behaviours');
     const { error, started, ended } = await askInVain(fn, { target: '/half-later' });
     assert.is(error.code, 'FUNCTION_TRAPPED');
     assert.ok(started);
     assert.not(ended);
+    await fn.close();
+  });
+
+  test('the functions of a backtrace have the names that were written', async () => {
+    const { fn, said } = await bench.load('behaviours');
+    await askInVain(fn, { target: '/trap' });
+    await said('behaviours::faults::trap');
+    await askInVain(fn, { target: '/panic' });
+    const trace = await said('::process::abort');
+    assert.not.match(Buffer.from(trace.data).toString(), /_ZN|_R[A-Z]/);
     await fn.close();
   });
 

@@ -83,6 +83,9 @@ export function outbound(engine: string, bench: Bench, features: Features): void
     const line = Buffer.from(data).toString();
     assert.match(line, /^\[skerry\] GET http:\/\/a\.test failed: .*10\.0\.0\.1/);
     assert.not.match(line, /token/, 'what may be a secret is not logged');
+    await say('/outbound?url=http://ann:hunter2@a.test/');
+    const other = Buffer.from((await said('HTTP-request-URI-invalid')).data).toString();
+    assert.match(other, /^\[skerry\] GET http:\/\/…@a\.test failed: …@a\.test is not HOST/);
   });
 
   test('a function without an allow-list is denied without asking, and told so once for each request', async () => {

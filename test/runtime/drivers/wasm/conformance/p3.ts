@@ -42,6 +42,12 @@ export function p3(engine: string, bench: Bench, features: Features): void {
     await fn.close();
   });
 
+  test('the header sets that it holds count as its memory', async () => {
+    const { fn } = await bench.load('behaviours-p3');
+    assert.is((await askInVain(fn, { target: '/hoard' })).error.code, 'FUNCTION_MEMORY');
+    await fn.close();
+  });
+
   test('bodies and trailers pass through', async () => {
     const { fn } = await bench.load('behaviours-p3');
     const small = await ask(fn, { target: '/echo', body: 'a small body' });

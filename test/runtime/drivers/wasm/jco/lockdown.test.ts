@@ -1,6 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { GuestWorker, type Job } from '../../../../../runtime/drivers/wasm/jco/guest-worker.ts';
+import { Lane } from '../../../../../runtime/drivers/wasm/jco/lanes.ts';
 import type { CodeMessage, FromWorker } from '../../../../../runtime/drivers/wasm/jco/protocol.ts';
 
 const test = suite('jco: what generated code could reach if it were hostile');
@@ -27,6 +28,7 @@ function runAsGlue(statements: string, times = 1): Promise<string> {
     env: [],
     config: [],
     outbound: { requests: 0, atOnce: 0 },
+    memoryBytes: 64 * 2 ** 20,
     reuse: 1,
   };
   const head = { id: '1', method: 'GET', scheme: 'http', authority: 'a', target: '/', headers: [] };
@@ -37,6 +39,7 @@ function runAsGlue(statements: string, times = 1): Promise<string> {
     const alive = setInterval(() => {}, 60_000);
     const job: Job = {
       code,
+      lane: new Lane(),
       begin: (worker) => worker.post({ kind: 'run', run: worker.run, code: 1, head, body: null, trailers: null }),
       message(message: FromWorker) {
         if (message.kind === 'output' && message.stream === 'stdout') said += Buffer.from(message.data).toString();
