@@ -11,6 +11,7 @@ const FILE_TIMEOUT_MS = 10 * 60_000;
 const patterns = process.argv.slice(2);
 await setup({ development: true });
 run(process.execPath, [join(root, 'scripts', 'build-native.mjs')]);
+run(process.execPath, [join(root, 'scripts', 'build-unpack.mjs')]);
 
 let passed = 0;
 let failed = 0;
@@ -35,6 +36,10 @@ function checkSources() {
   const buildNative = join(root, 'scripts', 'build-native.mjs');
   check('clippy', process.execPath, [buildNative, '--clippy']);
   check('unit tests of native/wasm (cargo test)', process.execPath, [buildNative, '--test']);
+  const buildUnpack = join(root, 'scripts', 'build-unpack.mjs');
+  check('rustfmt of native/unpack', 'cargo', ['fmt', '--check'], join(root, 'native', 'unpack'));
+  check('clippy of native/unpack', process.execPath, [buildUnpack, '--clippy']);
+  check('unit tests of native/unpack (cargo test)', process.execPath, [buildUnpack, '--test']);
 }
 
 function testFiles() {
