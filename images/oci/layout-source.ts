@@ -1,6 +1,6 @@
 /** https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md, in a folder or in a tar archive. */
 import * as z from 'zod';
-import { check, type Descriptor, parseDocument, parseJson } from './documents.ts';
+import { check, checkBlob, type Descriptor, parseDocument, parseJson } from './documents.ts';
 import { ociErrors } from './errors.ts';
 import { type ImageFiles, readDocument } from './files.ts';
 import { OCI_INDEX } from './media-types.ts';
@@ -23,12 +23,14 @@ export class LayoutSource implements ImageSource {
   async root(signal: AbortSignal): Promise<RootDocument> {
     const version = await this.#document('oci-layout', 'its file oci-layout', signal);
     check(versionSchema, parseJson(version, this.label, 'its file oci-layout'), this.label, 'its file oci-layout');
-    const bytes = await this.#document('index.json', 'its index.json', signal);
-    const index = parseDocument(bytes, this.label, 'its index.json', OCI_INDEX);
+    const named = await this.#document('index.json', 'its index.json', signal);
+    const index = parseDocument(named, this.label, 'its index.json', OCI_INDEX);
     if (index.kind !== 'index') throw ociErrors.IMAGE_MALFORMED(this.label, 'its index.json is not an index');
     const chosen = this.#choose(index.manifests);
-    if (chosen === null) return { bytes, mediaType: OCI_INDEX };
-    return { bytes: await this.manifest(chosen, signal), mediaType: chosen.mediaType };
+    if (chosen === null) return { bytes: named, mediaType: OCI_INDEX };
+    const bytes = await this.manifest(chosen, signal);
+    checkBlob(this.label, chosen, bytes);
+    return { bytes: bytes, mediaType: chosen.mediaType };
   }
 
   /** Null: all of it is one image for several platforms. */

@@ -8,8 +8,9 @@ export interface RootDocument {
 }
 
 /**
- * The bytes that a source gives are not trusted: whoever reads them compares digest and size. Each method throws the
- * errors of `errors.ts`, and what `signal` aborts with.
+ * The bytes that a source gives for a descriptor are not trusted: whoever reads them compares digest and size. Only `root`
+ * compares by itself, where what it gives was named by a digest. Each method throws the errors of `errors.ts`, and what
+ * `signal` aborts with.
  */
 export interface ImageSource {
   /** The image as its user named it. */

@@ -30,7 +30,7 @@ export async function indexTar(file: FileHandle, path: string): Promise<Readonly
   const { size: end } = await file.stat();
   const members = new Map<string, TarMember>();
   let extended: { path?: string; linkpath?: string } = {};
-  for (let position = 0, count = 0; position + BLOCK <= end; count++) {
+  for (let position = 0, count = 0; position < end; count++) {
     const header = await readAt(file, position, BLOCK);
     if (header.every((byte) => byte === 0)) break;
     if (checksum(header) !== octal(header, 148, 8))
