@@ -13,6 +13,7 @@ const patterns = process.argv.slice(2);
 await setup({ development: true });
 installSystemPackages({ ...CONTAINER_PACKAGES, ...CONTAINER_TEST_PACKAGES }, 'containers');
 run(process.execPath, [join(root, 'scripts', 'build-native.mjs')]);
+run(process.execPath, [join(root, 'scripts', 'build-unpack.mjs')]);
 
 let passed = 0;
 let failed = 0;
@@ -37,6 +38,10 @@ function checkSources() {
   const buildNative = join(root, 'scripts', 'build-native.mjs');
   check('clippy', process.execPath, [buildNative, '--clippy']);
   check('unit tests of native/wasm (cargo test)', process.execPath, [buildNative, '--test']);
+  const buildUnpack = join(root, 'scripts', 'build-unpack.mjs');
+  check('rustfmt of native/unpack', 'cargo', ['fmt', '--check'], join(root, 'native', 'unpack'));
+  check('clippy of native/unpack', process.execPath, [buildUnpack, '--clippy']);
+  check('unit tests of native/unpack (cargo test)', process.execPath, [buildUnpack, '--test']);
 }
 
 function testFiles() {

@@ -63,6 +63,8 @@ export interface ContentStore {
    */
   open(digest: string): Promise<VerifiedBlob>;
   has(digest: string): Promise<boolean>;
+  /** True when the blob is there and whole; then it counts as put now. Throws DIGEST_INVALID. */
+  renew(digest: string): Promise<boolean>;
   /** False when it was not there, or was put too lately. */
   delete(digest: string, options?: DeleteOptions): Promise<boolean>;
   /** In no particular order. */
@@ -124,12 +126,13 @@ class FolderContentStore implements ContentStore {
       throw imageErrors.DIGEST_MISMATCH(options.expectedDigest, digest);
     if (data.length > (options.maxBytes ?? Number.POSITIVE_INFINITY))
       throw imageErrors.BLOB_TOO_LARGE(options.maxBytes!);
-    if (await this.#isStoredWell(digest)) return { digest, size: data.length };
+    if (await this.renew(digest)) return { digest, size: data.length };
     return this.putStream(single(data), options);
   }
 
   /** Spares the flash a second copy of what is there already, and whole. */
-  async #isStoredWell(digest: string): Promise<boolean> {
+  async renew(digest: string): Promise<boolean> {
+    digestHex(digest);
     try {
       const { path } = await this.open(digest);
       // It counts as put now. In one turn, like `delete`: either this finds no file, or `delete` a young one.

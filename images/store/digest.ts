@@ -25,3 +25,9 @@ export function endDigest(hash: Hash): string {
 export function digestOf(data: Uint8Array): string {
   return endDigest(startDigest().update(data));
 }
+
+export async function digestOfStream(source: AsyncIterable<Uint8Array>): Promise<string> {
+  const hash = startDigest();
+  for await (const piece of source) hash.update(piece);
+  return endDigest(hash);
+}

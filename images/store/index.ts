@@ -9,5 +9,5 @@ export {
   type StoredBlob,
   type VerifiedBlob,
 } from './content-store.ts';
-export { digestOf, isDigest } from './digest.ts';
+export { digestOf, digestOfStream, isDigest } from './digest.ts';
 export { syncFolder } from './disk.ts';

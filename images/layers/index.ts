@@ -1,0 +1,9 @@
+export {
+  type LayerStep,
+  type LayerStore,
+  type LayerStoreOptions,
+  openLayerStore,
+  type UnpackedLayer,
+} from './layer-store.ts';
+export type { UnpackLimits } from './unpack.ts';
+export { type IdRange, type StartAsNamespaceRoot, startByUtilLinux } from './user-namespace.ts';

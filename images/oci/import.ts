@@ -1,0 +1,183 @@
+/** Brings an image into the content store: what runs on this machine of it, each blob checked on its way. */
+import { statfs } from 'node:fs/promises';
+import { SkerryError } from '../../errors/skerry-error.ts';
+import { type ContentStore, digestOf } from '../store/index.ts';
+import { type ImageConfig, parseConfig } from './config.ts';
+import { checkBlob, type Descriptor, MAX_DOCUMENT_BYTES, type Manifest } from './documents.ts';
+import { ociErrors } from './errors.ts';
+import { isConfigType, isLayerType } from './media-types.ts';
+import { fitOf, formatPlatform, hostPlatform, type Platform } from './platform.ts';
+import type { ImageLayer, ImageRecord } from './record.ts';
+import { resolveManifest } from './resolve.ts';
+import type { ChosenManifest, ImageSource } from './source.ts';
+
+export interface ImportOptions {
+  /** Of this machine when left out. */
+  readonly platform?: Platform;
+  /** All layers as they come, in bytes; four fifths of the free disk when left out. */
+  readonly maxBytes?: number;
+  readonly signal?: AbortSignal;
+  /** What has been stored or was there, of how many bytes of layers. */
+  readonly progress?: (bytes: number, total: number) => void;
+}
+
+export interface ImportedImage {
+  readonly record: ImageRecord;
+  readonly config: ImageConfig;
+}
+
+/** Layers that are stored at once. */
+const PARALLEL = 3;
+
+/**
+ * Stores the image's manifest, configuration and layers, and closes the source. What was there already is not read again.
+ * When it throws, no record names what was stored: the sweep removes it. Throws the errors of `errors.ts` and of the
+ * content store, and what `signal` aborts with.
+ */
+export async function importImage(
+  source: ImageSource,
+  store: ContentStore,
+  options: ImportOptions = {},
+): Promise<ImportedImage> {
+  try {
+    return await new Import(source, store, options).run();
+  } finally {
+    await source.close();
+  }
+}
+
+class Import {
+  readonly #source: ImageSource;
+  readonly #store: ContentStore;
+  readonly #options: ImportOptions;
+  readonly #platform: Platform;
+  readonly #signal: AbortSignal;
+  #done = 0;
+
+  constructor(source: ImageSource, store: ContentStore, options: ImportOptions) {
+    this.#source = source;
+    this.#store = store;
+    this.#options = options;
+    this.#platform = options.platform ?? hostPlatform();
+    this.#signal = options.signal ?? new AbortController().signal;
+  }
+
+  async run(): Promise<ImportedImage> {
+    const { label } = this.#source;
+    const resolved = await resolveManifest(this.#source, this.#platform, this.#signal);
+    const { manifest, bytes, mediaType } = resolved;
+    const configBytes = await this.#config(manifest);
+    const config = parseConfig(configBytes, label);
+    if (fitOf(config.platform, this.#platform) < 0)
+      throw ociErrors.IMAGE_PLATFORM(label, formatPlatform(this.#platform), [formatPlatform(config.platform)]);
+    const layers = this.#layers(manifest, config);
+    await this.#checkRoom(layers);
+    const chosen = { digest: digestOf(bytes), manifest };
+    await this.#fetch(chosen, layers);
+    // A pull may take longer than a blob without a record is kept: what was swept meanwhile is fetched again.
+    const swept = await this.#missing(layers);
+    if (swept.length > 0) await this.#fetch(chosen, swept);
+    await this.#store.putBytes(configBytes);
+    await this.#store.putBytes(bytes);
+    const record: ImageRecord = {
+      manifest: { mediaType, digest: chosen.digest, size: bytes.length },
+      root: resolved.root,
+      config: { digest: manifest.config.digest, size: configBytes.length },
+      layers,
+      platform: config.platform,
+      importedMs: Date.now(),
+    };
+    return { record, config };
+  }
+
+  async #config({ config }: Manifest): Promise<Uint8Array> {
+    const { label } = this.#source;
+    if (!isConfigType(config.mediaType)) throw ociErrors.IMAGE_NOT_A_CONTAINER(label, config.mediaType);
+    if (config.size > MAX_DOCUMENT_BYTES)
+      throw ociErrors.IMAGE_MALFORMED(label, `its configuration has more than ${MAX_DOCUMENT_BYTES} bytes`);
+    const bytes = await this.#source.config(config, this.#signal);
+    checkBlob(label, config, bytes);
+    return bytes;
+  }
+
+  #layers({ layers }: Manifest, { diffIds }: ImageConfig): ImageLayer[] {
+    const { label } = this.#source;
+    if (layers.length !== diffIds.length)
+      throw ociErrors.IMAGE_MALFORMED(
+        label,
+        `its manifest has ${layers.length} layers, and its configuration ${diffIds.length}`,
+      );
+    return layers.map(({ mediaType, digest, size }, number) => {
+      if (!isLayerType(mediaType)) throw ociErrors.IMAGE_MEDIA_TYPE(label, `layer ${number + 1}`, mediaType);
+      return { mediaType, digest, size, diffId: diffIds[number]! };
+    });
+  }
+
+  async #checkRoom(layers: readonly ImageLayer[]): Promise<void> {
+    const total = layers.reduce((sum, { size }) => sum + size, 0);
+    const { bavail, bsize } = await statfs(this.#store.folder);
+    const limit = this.#options.maxBytes ?? Math.floor(bavail * bsize * 0.8);
+    if (total > limit) throw ociErrors.IMAGE_TOO_LARGE(this.#source.label, total, limit);
+  }
+
+  /** Those that the store does not have; the others count as put now, so that no sweep takes them. */
+  async #missing(layers: readonly ImageLayer[]): Promise<ImageLayer[]> {
+    const missing: ImageLayer[] = [];
+    for (const layer of layers) if (!(await this.#store.renew(layer.digest))) missing.push(layer);
+    return missing;
+  }
+
+  async #fetch(chosen: ChosenManifest, layers: readonly ImageLayer[]): Promise<void> {
+    const missing = new Map((await this.#missing(layers)).map((layer) => [layer.digest, layer]));
+    const total = chosen.manifest.layers.reduce((sum, { size }) => sum + size, 0);
+    const progress = (bytes: number) => {
+      this.#done += bytes;
+      this.#options.progress?.(this.#done, total);
+    };
+    for (const { digest, size } of layers) if (!missing.has(digest)) progress(size);
+    const failed = new AbortController();
+    const signal = AbortSignal.any([this.#signal, failed.signal]);
+    if (missing.size > 0) await this.#source.begin(chosen, [...missing.values()], signal);
+    const queue = [...missing.values()];
+    const work = async () => {
+      for (let layer = queue.shift(); layer; layer = queue.shift()) await this.#put(layer, signal, progress);
+    };
+    const workers = Array.from({ length: PARALLEL }, () =>
+      work().catch((error) => {
+        failed.abort(error);
+        throw error;
+      }),
+    );
+    // All of them come to an end before the source is closed.
+    await Promise.allSettled(workers);
+    await Promise.all(workers);
+  }
+
+  async #put(layer: Descriptor, signal: AbortSignal, progress: (bytes: number) => void): Promise<void> {
+    const { label } = this.#source;
+    let size = 0;
+    const counted = async function* (source: AsyncIterable<Uint8Array>) {
+      for await (const piece of source) {
+        signal.throwIfAborted();
+        size += piece.length;
+        if (size > layer.size) break;
+        progress(piece.length);
+        yield piece;
+      }
+      if (size !== layer.size)
+        throw ociErrors.IMAGE_BLOB_MISMATCH(
+          label,
+          layer.digest,
+          `has ${size > layer.size ? 'more' : size} bytes, and its manifest says ${layer.size}`,
+        );
+    };
+    try {
+      await this.#store.putStream(counted(this.#source.layer(layer, signal)), { expectedDigest: layer.digest });
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof SkerryError && error.code === 'DIGEST_MISMATCH')
+        throw ociErrors.IMAGE_BLOB_MISMATCH(label, layer.digest, 'has other bytes than its digest says').because(error);
+      throw error;
+    }
+  }
+}

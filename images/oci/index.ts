@@ -1,0 +1,15 @@
+export { type ExposedPort, type Healthcheck, type ImageConfig, parseConfig } from './config.ts';
+export { type ImportedImage, type ImportOptions, importImage } from './import.ts';
+export { openImageSource } from './open-source.ts';
+export { formatPlatform, hostPlatform, type Platform } from './platform.ts';
+export { ImageCatalog, type ImageLayer, type ImageRecord, type NamedImage, type RecordStore } from './record.ts';
+export {
+  formatReference,
+  type NamedReference,
+  type OwnReference,
+  parseReference,
+  type Reference,
+  type RegistryReference,
+} from './reference.ts';
+export type { RegistryOptions } from './registry-source.ts';
+export type { ChosenManifest, ImageSource, RootDocument } from './source.ts';
