@@ -1,29 +1,6 @@
 /** The runtime configuration (OCI runtime specification 1.0.2) of a container: closed by default, opened by name. */
+import type { ContainerSpec } from '../../runtime/drivers/container/host.ts';
 import type { SeccompFilter } from './seccomp.ts';
-
-/** What a container is made of, checked already. */
-export interface ContainerSpec {
-  readonly hostname: string;
-  /** The program and its arguments; never empty. */
-  readonly command: readonly string[];
-  /** `NAME=VALUE` each. */
-  readonly env: readonly string[];
-  /** Absolute, inside. */
-  readonly directory: string;
-  /** Ids inside. */
-  readonly user: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
-  readonly memoryBytes: number;
-  readonly cpuMillicores: number;
-  /** 1 to 10,000; 100 is what everybody has. */
-  readonly cpuWeight: number;
-  readonly pids: number;
-  /** Folders in memory at these places, each of at most so many bytes; they count as the container's memory. */
-  readonly scratch: readonly { readonly path: string; readonly bytes: number }[];
-  /** Folders of the host, with their ids mapped already. */
-  readonly binds: readonly { readonly source: string; readonly path: string; readonly writable: boolean }[];
-  /** The root file system takes writes, up to what its place in memory holds. */
-  readonly writableRoot: boolean;
-}
 
 /** Where it is put on this machine. */
 export interface ContainerPlace {

@@ -1,5 +1,6 @@
 export { type ExposedPort, type Healthcheck, type ImageConfig, parseConfig } from './config.ts';
 export { type ImportedImage, type ImportOptions, importImage } from './import.ts';
+export { isManifestType } from './media-types.ts';
 export { openImageSource } from './open-source.ts';
 export { formatPlatform, hostPlatform, type Platform } from './platform.ts';
 export { ImageCatalog, type ImageLayer, type ImageRecord, type NamedImage, type RecordStore } from './record.ts';
@@ -13,3 +14,4 @@ export {
 } from './reference.ts';
 export type { RegistryOptions } from './registry-source.ts';
 export type { ChosenManifest, ImageSource, RootDocument } from './source.ts';
+export { readStoredImage, type StoredImage, type StoredLayer } from './stored-image.ts';

@@ -1,5 +1,6 @@
 /** Which sandbox a workload gets. */
 
+import { isManifestType } from '../../images/oci/index.ts';
 import { workloadErrors } from '../workload/errors.ts';
 import type { Isolation } from '../workload/revision.ts';
 
@@ -24,6 +25,7 @@ export function placeWorkload(
   if (requested !== 'auto' && !offered.has(requested)) {
     throw workloadErrors.ISOLATION_UNFIT(requested, 'this node has no driver for it');
   }
+  if (isManifestType(mediaType)) return placeImage(requested, offered);
   if (mediaType !== WASM) {
     throw workloadErrors.ISOLATION_UNFIT(requested, `no driver of this node runs artifacts of type ${mediaType}`);
   }
@@ -31,4 +33,15 @@ export function placeWorkload(
     return { isolation: 'wasm', decision: 'auto: a WebAssembly component, the lightest sandbox' };
   if (requested === 'wasm') return { isolation: 'wasm', decision: 'asked for' };
   throw workloadErrors.ISOLATION_UNFIT(requested, 'the artifact is a WebAssembly component');
+}
+
+function placeImage(requested: Isolation | 'auto', offered: ReadonlySet<Isolation>): Placement {
+  if (requested === 'wasm') throw workloadErrors.ISOLATION_UNFIT(requested, 'the artifact is a container image');
+  if (requested !== 'auto') return { isolation: requested, decision: 'asked for' };
+  if (offered.has('container')) {
+    return { isolation: 'container', decision: 'auto: a container image, and no more than a container was asked for' };
+  }
+  if (offered.has('vm'))
+    return { isolation: 'vm', decision: 'auto: a container image, and this node runs no containers' };
+  throw workloadErrors.ISOLATION_UNFIT(requested, 'the artifact is a container image, and this node runs none');
 }

@@ -60,6 +60,9 @@ export function revisionOf(
     secrets: secretsOf(settings),
     allow: distinct((settings.allow ?? []).map((entry) => canonicalAllowEntry(entry) as string)),
     keyvalueQuotaBytes: parsed(parseBytes, settings['keyvalue-quota'], LIMITS.keyvalueQuota.default),
+    // Left out where it is not said, so that revisions from before there were such settings keep their names.
+    ...(settings.port === undefined ? {} : { port: settings.port }),
+    ...(settings.writable === undefined ? {} : { writableBytes: parsed(parseBytes, settings.writable, 0) }),
     reuse: settings.reuse ?? LIMITS.reuse.default,
   };
   return { id: revisionId(content), ...content, createdAt: new Date().toISOString(), label, decision };

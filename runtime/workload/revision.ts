@@ -24,7 +24,7 @@ export interface Limits {
 export interface Artifact {
   /** `sha256:` and 64 hex digits. */
   readonly digest: string;
-  /** `application/wasm` for a component. */
+  /** `application/wasm` for a component, a manifest's for an image. */
   readonly mediaType: string;
 }
 
@@ -45,6 +45,10 @@ export interface Revision {
   readonly allow: readonly string[];
   /** What the workload may keep in key-value storage, in bytes. */
   readonly keyvalueQuotaBytes: number;
+  /** The TCP port that it listens on; left out: as its image says. Not for Wasm. */
+  readonly port?: number;
+  /** What a container may write over its image, in bytes; left out: nothing. */
+  readonly writableBytes?: number;
   /** How many requests one Wasm instance serves before it is replaced; 1 is a fresh one for each. */
   readonly reuse: number;
 }

@@ -27,6 +27,7 @@ export const LIMITS = {
   routes: 64,
   secrets: 64,
   allow: 256,
+  writable: { min: 64 * 1024, max: 16 * 1024 * MiB },
   keyvalueQuota: { min: 0, max: 16 * 1024 * MiB, default: 16 * MiB },
   /** Kept of a workload, and between which its traffic can be split. */
   revisions: 10,
@@ -156,6 +157,14 @@ export const WorkloadSettings = z.strictObject({
     .optional()
     .describe(
       'Where it may connect to; without a port 80 and 443. A private or loopback address must itself be listed. Default: nowhere.',
+    ),
+  port: wholeBetween(1, 65_535)
+    .optional()
+    .describe('The TCP port that a container or VM listens on. Default: the one that its image exposes, else 8080.'),
+  writable: bytesBetween(LIMITS.writable.min, LIMITS.writable.max)
+    .optional()
+    .describe(
+      'What a container may write over its image, in memory and counted as its own; lost when it ends. Default: nothing.',
     ),
   'keyvalue-quota': bytesBetween(LIMITS.keyvalueQuota.min, LIMITS.keyvalueQuota.max)
     .optional()

@@ -16,8 +16,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { CAPABILITIES, type ContainerSpec, containerConfig } from '../../../daemon/hostd/container-config.ts';
+import { CAPABILITIES, containerConfig } from '../../../daemon/hostd/container-config.ts';
 import { SeccompProfile, seccompFilter } from '../../../daemon/hostd/seccomp.ts';
+import type { ContainerSpec } from '../../../runtime/drivers/container/host.ts';
 
 const run = promisify(execFile);
 const PROFILE = '/usr/share/containers/seccomp.json';

@@ -1,0 +1,336 @@
+/** Starts, watches and ends containers: by the launcher, conmon and crun; all that needs root. */
+import { execFile, spawn } from 'node:child_process';
+import { chmodSync, existsSync, watch } from 'node:fs';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { promisify } from 'node:util';
+import * as z from 'zod';
+import type { Exit } from '../../runtime/driver.ts';
+import type {
+  ContainerHost,
+  ContainerLabels,
+  ContainerOutput,
+  ContainerUsage,
+  HostedContainer,
+  StartContainer,
+} from '../../runtime/drivers/container/host.ts';
+import { CAPABILITIES, containerConfig } from './container-config.ts';
+import type { ContainerGroup, ControlGroups } from './control-groups.ts';
+import { hostErrors } from './errors.ts';
+import { containerIds, LAYER_IDS, MOST_CONTAINERS } from './ids.ts';
+import type { NetworkNamespaces } from './network-namespaces.ts';
+import { OutputFollower } from './output-follower.ts';
+import { type SeccompProfile, seccompFilter } from './seccomp.ts';
+
+const run = promisify(execFile);
+
+/** What conmon keeps of a container's output until the node has read it, in bytes. */
+const OUTPUT_BYTES = 1024 * 1024;
+/** conmon tells of a container that could not be made within this, or never; in milliseconds. */
+const CREATE_MS = 30_000;
+
+export interface ContainersOptions {
+  /** In memory (`/run`): nothing in it is worth keeping over a restart of the machine. */
+  readonly folder: string;
+  readonly programs: { readonly launcher: string; readonly conmon: string; readonly crun: string };
+  readonly seccomp: SeccompProfile;
+  readonly networks: NetworkNamespaces;
+  readonly groups: ControlGroups;
+  readonly log: (message: string, error?: unknown) => void;
+}
+
+/** `state.json` of a container's folder. */
+const State = z.object({
+  slot: z
+    .int()
+    .min(0)
+    .max(MOST_CONTAINERS - 1),
+  labels: z.object({ workload: z.string(), revision: z.string() }),
+});
+type State = z.infer<typeof State>;
+
+export class Containers implements ContainerHost {
+  readonly #options: ContainersOptions;
+  readonly #containers = new Map<string, Container>();
+
+  constructor(options: ContainersOptions) {
+    this.#options = options;
+  }
+
+  async start(request: StartContainer, output: (piece: ContainerOutput) => void): Promise<HostedContainer> {
+    const { id, labels, spec } = request;
+    const slot = this.#freeSlot();
+    const container = new Container(id, { slot, labels }, this.#options, () => this.#containers.delete(id));
+    this.#containers.set(id, container);
+    try {
+      await container.start(request, output);
+    } catch (error) {
+      await container.remove();
+      if (error instanceof Error && /executable file .* not found|No such file or directory/.test(error.message)) {
+        throw hostErrors.COMMAND_MISSING(spec.command[0] as string).because(error);
+      }
+      throw hostErrors.CONTAINER_NOT_STARTED(id, (error as Error).message).because(error);
+    }
+    return container;
+  }
+
+  async recover(output: (labels: ContainerLabels, piece: ContainerOutput) => void): Promise<HostedContainer[]> {
+    const { folder, log } = this.#options;
+    const names = await readdir(folder).catch(() => []);
+    const found: HostedContainer[] = [];
+    for (const id of names) {
+      try {
+        const state = State.parse(JSON.parse(await readFile(join(folder, id, 'state.json'), 'utf8')));
+        const container = new Container(id, state, this.#options, () => this.#containers.delete(id));
+        this.#containers.set(id, container);
+        if (await container.adopt((piece) => output(state.labels, piece))) found.push(container);
+        else await container.remove();
+      } catch (error) {
+        log(`the container ${id} of an earlier run is removed`, error);
+        await new Container(id, { slot: 0, labels: { workload: '', revision: '' } }, this.#options, () => {}).remove();
+      }
+    }
+    return found;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#containers.values()].map((container) => container.letGo()));
+  }
+
+  #freeSlot(): number {
+    const taken = new Set([...this.#containers.values()].map(({ slot }) => slot));
+    for (let slot = 0; slot < MOST_CONTAINERS; slot++) if (!taken.has(slot)) return slot;
+    throw hostErrors.TOO_MANY_CONTAINERS(MOST_CONTAINERS);
+  }
+}
+
+class Container implements HostedContainer {
+  readonly id: string;
+  readonly slot: number;
+  readonly labels: ContainerLabels;
+  readonly exited: Promise<Exit>;
+  readonly #folder: string;
+  readonly #options: ContainersOptions;
+  readonly #group: ContainerGroup;
+  readonly #onRemoved: () => void;
+  #tellExit!: (exit: Exit) => void;
+  #pid = 0;
+  #follower: OutputFollower | null = null;
+  #unwatch = () => {};
+  #removing: Promise<void> | null = null;
+
+  constructor(id: string, { slot, labels }: State, options: ContainersOptions, onRemoved: () => void) {
+    this.id = id;
+    this.slot = slot;
+    this.labels = labels;
+    this.#options = options;
+    this.#onRemoved = onRemoved;
+    this.#folder = join(options.folder, id);
+    this.#group = options.groups.group(id);
+    this.exited = new Promise((resolve) => {
+      this.#tellExit = resolve;
+    });
+  }
+
+  async start(request: StartContainer, output: (piece: ContainerOutput) => void): Promise<void> {
+    const { programs, networks } = this.#options;
+    await this.#makeFolder(request);
+    const network = await networks.make();
+    try {
+      await this.#writeConfig(request, `/proc/${process.pid}/fd/${network.fd}`);
+      await this.#create(request);
+      // Its own process holds the namespace from here on.
+    } finally {
+      await network.close();
+    }
+    this.#watchExit();
+    this.#follower = new OutputFollower(join(this.#folder, 'log'), output);
+    await run(programs.crun, [...this.#crunOptions(), 'start', this.id]);
+  }
+
+  /** Takes over a container that an earlier run of the node started; false when there is nothing of it to take over. */
+  async adopt(output: (piece: ContainerOutput) => void): Promise<boolean> {
+    const pid = Number(await readFile(join(this.#folder, 'pid'), 'utf8').catch(() => ''));
+    const { stdout } = await run(this.#options.programs.crun, [...this.#crunOptions(), 'state', this.id]).catch(() => ({
+      stdout: '{}',
+    }));
+    const state = JSON.parse(stdout) as { status?: string; pid?: number };
+    if (state.status !== 'running' || state.pid !== pid) return false;
+    this.#pid = pid;
+    this.#watchExit();
+    this.#follower = new OutputFollower(join(this.#folder, 'log'), output);
+    return true;
+  }
+
+  connect(port: number, timeoutMs: number): Promise<Socket> {
+    return this.#options.networks.connect(this.#pid, port, timeoutMs);
+  }
+
+  async signal(name: string): Promise<void> {
+    await run(this.#options.programs.crun, [...this.#crunOptions(), 'kill', this.id, name]);
+  }
+
+  pause(): Promise<void> {
+    return this.#group.freeze();
+  }
+
+  resume(): Promise<void> {
+    return this.#group.thaw();
+  }
+
+  usage(): Promise<ContainerUsage> {
+    return this.#group.usage();
+  }
+
+  remove(): Promise<void> {
+    this.#removing ??= this.#remove();
+    return this.#removing;
+  }
+
+  /** Goes on without the node. */
+  async letGo(): Promise<void> {
+    this.#unwatch();
+    await this.#follower?.close();
+  }
+
+  async #makeFolder({ labels }: StartContainer): Promise<void> {
+    await mkdir(this.#options.folder, { recursive: true });
+    chmodSync(this.#options.folder, 0o711);
+    await mkdir(this.#folder, { mode: 0o711 });
+    for (const name of ['rootfs', 'exits', 'sockets']) await mkdir(join(this.#folder, name));
+    await writeFile(join(this.#folder, 'state.json'), JSON.stringify({ slot: this.slot, labels } satisfies State));
+    // Watched before conmon makes it.
+    await writeFile(join(this.#folder, 'log'), '');
+  }
+
+  async #writeConfig({ spec }: StartContainer, networkNamespace: string): Promise<void> {
+    const { base: first, count } = containerIds(this.slot);
+    const config = containerConfig(spec, {
+      root: join(this.#folder, 'rootfs'),
+      ids: { first, count },
+      cgroup: this.#group.path,
+      networkNamespace,
+      seccomp: seccompFilter(this.#options.seccomp, CAPABILITIES),
+    });
+    await writeFile(join(this.#folder, 'config.json'), JSON.stringify(config));
+  }
+
+  #crunOptions(): string[] {
+    return ['--root', join(this.#options.folder, '.crun'), '--cgroup-manager=cgroupfs'];
+  }
+
+  /** conmon stays with the container, in a mount namespace that ends with the two of them. */
+  async #create({ layers, writableBytes }: StartContainer): Promise<void> {
+    const { programs, groups } = this.#options;
+    const folder = this.#folder;
+    const { base, count } = containerIds(this.slot);
+    const launcher = [
+      '--mount-namespace',
+      ...groups.unmounts.flatMap((path) => ['--unmount', path]),
+      ...['--root', join(folder, 'rootfs'), '--upper', String(writableBytes)],
+      ...['--idmap', `${LAYER_IDS.base}:${base}:${count}`],
+      ...layers.flatMap((layer) => ['--lower', layer]),
+      ...['--keep', '3'],
+    ];
+    const conmon = [
+      ...['--cid', this.id, '--cuuid', this.id, '--runtime', programs.crun],
+      ...this.#crunOptions().flatMap((option) => ['--runtime-arg', option]),
+      ...[
+        '--bundle',
+        folder,
+        '--container-pidfile',
+        join(folder, 'pid'),
+        '--conmon-pidfile',
+        join(folder, 'conmon.pid'),
+      ],
+      ...['--log-path', `k8s-file:${join(folder, 'log')}`, '--log-size-max', String(OUTPUT_BYTES)],
+      ...['--exit-dir', join(folder, 'exits'), '--socket-dir-path', join(folder, 'sockets')],
+    ];
+    const child = spawn(programs.launcher, [...launcher, '--', programs.conmon, ...conmon], {
+      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
+      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', _OCI_SYNCPIPE: '3' },
+      cwd: folder,
+      detached: true,
+    });
+    const [said, told] = await Promise.all([
+      textOf(child.stdio[3] as Readable, CREATE_MS, () => child.kill('SIGKILL')),
+      textOf(child.stderr as Readable, CREATE_MS),
+    ]);
+    const answer = parseAnswer(said);
+    if (answer === null || answer.pid <= 0) throw new Error((answer?.message || told || 'conmon did not tell').trim());
+    this.#pid = answer.pid;
+  }
+
+  #watchExit(): void {
+    const exits = join(this.#folder, 'exits');
+    const look = async () => {
+      const path = join(exits, this.id);
+      if (!existsSync(path)) return;
+      const text = await readFile(path, 'utf8').catch(() => '');
+      // It is written in one piece, but made before.
+      if (text === '') return;
+      this.#unwatch();
+      await this.#follower?.close();
+      this.#tellExit(exitOf(Number(text), existsSync(join(this.#folder, 'oom'))));
+    };
+    const watcher = watch(exits, () => void look());
+    watcher.on('error', () => {});
+    this.#unwatch = () => watcher.close();
+    void look();
+  }
+
+  async #remove(): Promise<void> {
+    const { programs, log } = this.#options;
+    await this.#group.kill().catch((error: unknown) => log(`ending ${this.id}`, error));
+    await run(programs.crun, [...this.#crunOptions(), 'delete', '--force', this.id]).catch(() => {});
+    await this.#group.remove().catch((error: unknown) => log(`removing the group of ${this.id}`, error));
+    this.#unwatch();
+    await this.#follower?.close().catch(() => {});
+    await rm(this.#folder, { recursive: true, force: true });
+    this.#tellExit({ code: null, signal: 'SIGKILL', reason: 'stopped', message: 'it was removed' });
+    this.#onRemoved();
+  }
+}
+
+/** Exit status as a shell tells it: 128 and the number of the signal that ended it. */
+function exitOf(status: number, outOfMemory: boolean): Exit {
+  if (outOfMemory) return { code: status, signal: 'SIGKILL', reason: 'out-of-memory', message: 'it ran out of memory' };
+  if (status > 128) {
+    const signal = status - 128;
+    return { code: status, signal: String(signal), reason: 'exited', message: `it was ended by signal ${signal}` };
+  }
+  return { code: status, signal: null, reason: 'exited', message: `it exited with status ${status}` };
+}
+
+function parseAnswer(text: string): { pid: number; message: string } | null {
+  try {
+    const { pid, data, message = '' } = JSON.parse(text) as { pid?: number; data?: number; message?: string };
+    return { pid: pid ?? data ?? -1, message };
+  } catch {
+    return null;
+  }
+}
+
+/** All that comes of a stream until its end; `late` is called after `ms`. */
+function textOf(stream: Readable, ms: number, late = () => {}): Promise<string> {
+  return new Promise((resolve) => {
+    const pieces: Buffer[] = [];
+    const timer = setTimeout(() => {
+      late();
+      done();
+    }, ms);
+    const done = () => {
+      clearTimeout(timer);
+      stream.destroy();
+      resolve(Buffer.concat(pieces).toString());
+    };
+    stream.on('data', (piece: Buffer) => {
+      pieces.push(piece);
+      // One line is all that it says; who holds the other end lives on.
+      if (piece.includes(10)) done();
+    });
+    stream.on('end', done).on('error', done);
+  });
+}

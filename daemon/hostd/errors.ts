@@ -1,0 +1,21 @@
+import { defineErrors } from '../../errors/skerry-error.ts';
+
+export const hostErrors = defineErrors({
+  CONTAINER_NOT_STARTED: {
+    status: 503,
+    what: (id: string, why: string) => `the container ${id} could not be started: ${why}`,
+    fix: 'see `skerry doctor` for what this machine lacks, and the log of the node',
+    retryAfter: 5,
+  },
+  COMMAND_MISSING: {
+    status: 422,
+    what: (command: string) => `the image has no program ${command} that can be run`,
+    fix: "correct the image's entrypoint, or give a command",
+  },
+  TOO_MANY_CONTAINERS: {
+    status: 503,
+    what: (most: number) => `the node runs ${most} containers already`,
+    fix: 'stop some of them',
+    retryAfter: 10,
+  },
+});

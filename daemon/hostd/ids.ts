@@ -1,0 +1,19 @@
+/**
+ * Users of the host that stand for those of containers. Above what systemd gives to its own (524288 to 1879048191,
+ * https://systemd.io/UIDS-GIDS/), below 2^31, which some file systems do not pass.
+ */
+import type { IdRange } from '../../images/layers/index.ts';
+
+const FIRST = 0x7000_0000;
+/** Ids of one container. */
+const COUNT = 0x1_0000;
+/** Containers at once. */
+export const MOST_CONTAINERS = 4000;
+
+/** Owners of unpacked layers on the disk: nobody's but theirs. */
+export const LAYER_IDS: IdRange = { base: FIRST, count: COUNT };
+
+/** The ids of the container with this number, from 0 on. */
+export function containerIds(slot: number): IdRange {
+  return { base: FIRST + COUNT * (slot + 1), count: COUNT };
+}

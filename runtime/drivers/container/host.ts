@@ -1,0 +1,81 @@
+/** What the container driver asks of the part of the node that is root (`daemon/hostd/`): a narrow contract. */
+import type { Socket } from 'node:net';
+import type { Exit } from '../../driver.ts';
+
+/** What a container is made of, checked already. */
+export interface ContainerSpec {
+  readonly hostname: string;
+  /** The program and its arguments; never empty. */
+  readonly command: readonly string[];
+  /** `NAME=VALUE` each. */
+  readonly env: readonly string[];
+  /** Absolute, inside. */
+  readonly directory: string;
+  /** Ids inside. */
+  readonly user: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
+  readonly memoryBytes: number;
+  readonly cpuMillicores: number;
+  /** 1 to 10,000; 100 is what everybody has. */
+  readonly cpuWeight: number;
+  readonly pids: number;
+  /** Folders in memory at these places, each of at most so many bytes; they count as the container's memory. */
+  readonly scratch: readonly { readonly path: string; readonly bytes: number }[];
+  /** Folders of the host, with their ids mapped already. */
+  readonly binds: readonly { readonly source: string; readonly path: string; readonly writable: boolean }[];
+  /** The root file system takes writes, up to what its place in memory holds. */
+  readonly writableRoot: boolean;
+}
+
+/** What the node remembers a container by, through its own end too. */
+export interface ContainerLabels {
+  readonly workload: string;
+  readonly revision: string;
+}
+
+export interface StartContainer {
+  /** Unique on the node: lower case letters, digits and `-`, at most 64. */
+  readonly id: string;
+  readonly labels: ContainerLabels;
+  /** Folders of unpacked layers, the topmost first. */
+  readonly layers: readonly string[];
+  /** What may be written over them, in bytes, in memory. */
+  readonly writableBytes: number;
+  readonly spec: ContainerSpec;
+}
+
+export interface ContainerUsage {
+  readonly cpuMs: number;
+  readonly memoryBytes: number;
+  readonly processes: number;
+}
+
+/** A piece of what the processes of a container wrote. */
+export interface ContainerOutput {
+  readonly stream: 'stdout' | 'stderr';
+  readonly data: Uint8Array;
+}
+
+/** A container whose process was started. */
+export interface HostedContainer {
+  readonly id: string;
+  readonly labels: ContainerLabels;
+  /** Resolves when its first process has ended, whoever ended it. */
+  readonly exited: Promise<Exit>;
+  /** A connection to its loopback; rejects with the system's error. */
+  connect(port: number, timeoutMs: number): Promise<Socket>;
+  /** To its first process, by name. */
+  signal(name: string): Promise<void>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  usage(): Promise<ContainerUsage>;
+  /** Ends all its processes and leaves nothing of it. Idempotent. */
+  remove(): Promise<void>;
+}
+
+export interface ContainerHost {
+  /** Resolves when its process runs; what it writes from then on comes to `output`. Throws the errors of the host. */
+  start(request: StartContainer, output: (piece: ContainerOutput) => void): Promise<HostedContainer>;
+  /** Those that another run of the node left, running or not. */
+  recover(output: (labels: ContainerLabels, piece: ContainerOutput) => void): Promise<HostedContainer[]>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,155 @@
+import type { Duplex } from 'node:stream';
+import type { Exit, Instance, InstanceStats } from '../../driver.ts';
+import type { Exchange } from '../../exchange.ts';
+import type { Upstream } from '../../proxy/upstream.ts';
+import type { Revision } from '../../workload/revision.ts';
+import { containerErrors } from './errors.ts';
+import type { ContainerUsage, HostedContainer } from './host.ts';
+
+/** How often it is asked what it uses, in milliseconds. */
+const USAGE_EVERY_MS = 2000;
+/** A connection to its loopback is made within this, or refused; in milliseconds. */
+export const CONNECT_MS = 2000;
+
+export interface ContainerInstanceOptions {
+  readonly revision: Revision;
+  readonly container: HostedContainer;
+  readonly upstream: Upstream;
+  /** What ends it gently: `SIGTERM`. */
+  readonly stopSignal: string;
+  /** What its start took, in milliseconds. */
+  readonly startMs: number;
+}
+
+/** One container that answers requests. */
+export class ContainerInstance implements Instance {
+  readonly id: string;
+  readonly revision: Revision;
+  readonly exited: Promise<Exit>;
+  readonly #container: HostedContainer;
+  readonly #upstream: Upstream;
+  readonly #stopSignal: string;
+  readonly #startMs: number;
+  readonly #polling: NodeJS.Timeout;
+  #usage: ContainerUsage = { cpuMs: 0, memoryBytes: 0, processes: 0 };
+  #requests = 0;
+  #failures = 0;
+  #paused = false;
+  /** Pausing and resuming, one after the other. */
+  #resting: Promise<void> = Promise.resolve();
+  #idle: (() => void) | null = null;
+  #stopped: Promise<void> | null = null;
+
+  constructor({ revision, container, upstream, stopSignal, startMs }: ContainerInstanceOptions) {
+    this.id = container.id;
+    this.revision = revision;
+    this.#container = container;
+    this.#upstream = upstream;
+    this.#stopSignal = stopSignal;
+    this.#startMs = startMs;
+    this.#polling = setInterval(() => void this.#poll(), USAGE_EVERY_MS).unref();
+    this.exited = container.exited.then(async (exit) => {
+      clearInterval(this.#polling);
+      await upstream.close();
+      // It may have ended by itself: nothing of it stays.
+      if (!this.#stopped) await container.remove();
+      return this.#stopped ? { ...exit, reason: 'stopped' } : exit;
+    });
+    void this.#poll();
+  }
+
+  handle(exchange: Exchange): Promise<void> {
+    if (this.#stopped) return Promise.reject(containerErrors.CONTAINER_STOPPED(this.revision.workload));
+    this.#requests++;
+    const handled = this.#paused
+      ? this.resume().then(() => this.#upstream.handle(exchange))
+      : this.#upstream.handle(exchange);
+    return handled.then(
+      () => this.#over(),
+      (reason: unknown) => {
+        this.#failures++;
+        this.#over();
+        throw reason;
+      },
+    );
+  }
+
+  connect(port: number): Promise<Duplex> {
+    return this.#container.connect(port, CONNECT_MS);
+  }
+
+  exec(): Promise<number> {
+    return Promise.reject(new Error('exec is not offered yet'));
+  }
+
+  stats(): InstanceStats {
+    const { cpuMs, memoryBytes } = this.#usage;
+    const counts = { requests: this.#requests, failures: this.#failures, inFlight: this.#upstream.inFlight };
+    return { ...counts, cpuMs, memoryBytes, coldStarts: 1, warmStarts: 0, startMs: this.#startMs };
+  }
+
+  pause(): Promise<void> {
+    return this.#rest(async () => {
+      if (this.#paused || this.#stopped || this.#upstream.inFlight > 0) return;
+      await this.#container.pause();
+      this.#paused = true;
+    });
+  }
+
+  resume(): Promise<void> {
+    return this.#rest(async () => {
+      if (!this.#paused) return;
+      await this.#container.resume();
+      this.#paused = false;
+    });
+  }
+
+  resize(): Promise<void> {
+    return Promise.reject(new Error('resizing is not offered yet'));
+  }
+
+  stop(graceMs: number): Promise<void> {
+    this.#stopped ??= this.#stop(graceMs);
+    return this.#stopped;
+  }
+
+  async #stop(graceMs: number): Promise<void> {
+    const until = performance.now() + graceMs;
+    const left = () => Math.max(0, until - performance.now());
+    await this.resume().catch(() => {});
+    if (this.#upstream.inFlight > 0) await this.#drained(left());
+    await this.#container.signal(this.#stopSignal).catch(() => {});
+    await Promise.race([this.#container.exited, new Promise((resolve) => setTimeout(resolve, left()).unref())]);
+    await this.#upstream.close();
+    await this.#container.remove();
+    await this.#container.exited;
+  }
+
+  #drained(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#idle = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #rest(work: () => Promise<void>): Promise<void> {
+    const done = this.#resting.then(work);
+    this.#resting = done.catch(() => {});
+    return done;
+  }
+
+  #over(): void {
+    if (this.#upstream.inFlight === 0) this.#idle?.();
+  }
+
+  async #poll(): Promise<void> {
+    try {
+      this.#usage = await this.#container.usage();
+    } catch {
+      // It has just ended: what it used last stays.
+    }
+  }
+}
