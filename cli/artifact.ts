@@ -1,4 +1,5 @@
 /** From a source to an artifact on the node: bundled, uploaded, built. */
+import { spawn } from 'node:child_process';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
@@ -23,6 +24,7 @@ export async function makeArtifact(
 ): Promise<Made> {
   if (source.kind === 'component')
     return { artifact: await uploadComponent(client, source, progress), inputs: source.inputs };
+  if (source.kind === 'image') return { artifact: await sendImage(client, source, progress), inputs: source.inputs };
   progress.step(`Bundling ${source.label}`);
   const { bundleSource } = await import('./bundle.ts');
   const bundle = await bundleSource(source.file);
@@ -57,6 +59,44 @@ async function uploadComponent(client: AdminClient, source: Source, progress: Pr
   const body = Readable.from(exactly(file, size), { objectMode: false, highWaterMark: CHUNK });
   const { digest } = await client.upload({ mediaType, label, body, size });
   return { digest, mediaType };
+}
+
+/** A folder or a file of ours is sent as an archive; what a registry has the node gets itself. */
+async function sendImage(client: AdminClient, source: Source, progress: Progress): Promise<Made['artifact']> {
+  const { file } = source;
+  const [, scheme, path = ''] = /^(oci|docker-archive):(.+)$/.exec(file) ?? [];
+  progress.step(scheme === undefined ? `Getting ${file}` : `Uploading ${file}`);
+  const step = (text: string) => progress.step(`${file}: ${text}`);
+  if (scheme === undefined) return (await client.importImage(file, null, step)).artifact;
+  // A tag may stand behind the path of a layout.
+  const here = scheme === 'oci' && !(await isThere(path)) ? path.replace(/:[^:/]*$/, '') : path;
+  const found = await stat(here).catch((error: Error) => {
+    throw unreadable(here, error);
+  });
+  const archive = found.isDirectory() ? packFolder(here) : createReadStream(here, { highWaterMark: CHUNK });
+  return (await client.importImage(file, archive, step)).artifact;
+}
+
+function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** By tar, which every system has that has images. */
+function packFolder(folder: string): Readable {
+  const tar = spawn('tar', ['-C', folder, '-cf', '-', '.'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  tar.stderr.on('data', (piece) => {
+    said += piece;
+  });
+  const fail = (why: string) => tar.stdout.destroy(cliErrors.UNREADABLE(folder, why));
+  tar.on('error', (error) => fail(error.message));
+  tar.on('exit', (code) => {
+    if (code !== 0) fail(said.trim().split('\n')[0] ?? 'tar failed');
+  });
+  return tar.stdout;
 }
 
 const CHUNK = 256 * 1024;

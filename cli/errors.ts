@@ -30,15 +30,9 @@ export const cliErrors = defineErrors({
     what: (path: string, why: string) => `${path} cannot be read: ${why}`,
     fix: 'check the path and its permissions',
   },
-  IMAGE_NOT_RUNNABLE: {
-    status: 400,
-    what: (reference: string) => `${reference} is no file here, and this node has no driver that runs images`,
-    fix: 'give a .ts, .js or .wasm file, or a folder that holds one',
-  },
   CONTAINERFILE_NOT_RUNNABLE: {
     status: 400,
-    what: (folder: string) =>
-      `${folder} has a Dockerfile but no function, and this node has no driver that runs images`,
+    what: (folder: string) => `${folder} has a Dockerfile but no function, and this version of Skerry builds no images`,
     fix: 'add an index.ts, or name a .ts, .js or .wasm file as `main` in skerry.toml',
   },
   NO_MAIN: {

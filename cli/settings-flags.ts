@@ -28,6 +28,8 @@ export const SETTING_FLAGS: readonly SettingFlag[] = [
   { key: 'env', flag: '--env', value: 'K=V', kind: 'pairs' },
   { key: 'secrets', flag: '--secret', value: 'K', kind: 'list' },
   { key: 'allow', flag: '--allow', value: 'host[:port]', kind: 'list' },
+  { key: 'port', flag: '--port', value: 'n', kind: 'number' },
+  { key: 'writable', flag: '--writable', value: 'size', kind: 'text' },
   { key: 'keyvalue-quota', flag: '--keyvalue-quota', value: 'size', kind: 'text' },
   { key: 'routes', flag: '--route', value: '[host]/path', kind: 'list' },
   { key: 'min', flag: '--min', value: 'n', kind: 'number' },

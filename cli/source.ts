@@ -7,8 +7,8 @@ import { cliErrors } from './errors.ts';
 import { checkDocument, parseDocument, place, type SettingsDocument } from './settings-document.ts';
 
 export interface Source {
-  readonly kind: 'javascript' | 'component';
-  /** The file to bundle or to upload, as a path from the current folder. */
+  readonly kind: 'javascript' | 'component' | 'image';
+  /** The file to bundle or to upload, as a path from the current folder; the reference of an image. */
   readonly file: string;
   /** What the user calls it. */
   readonly label: string;
@@ -25,12 +25,13 @@ const MAINS = ['index.ts', 'index.js', 'main.ts', 'main.js'];
 const PROJECT = 'skerry.toml';
 const IMAGE_SCHEME = /^(oci|docker-archive|docker):/;
 
-/** Throws NO_SUCH_SOURCE, NOT_A_SOURCE, IMAGE_NOT_RUNNABLE, and what is wrong with a `skerry.toml`. */
+/** Throws NO_SUCH_SOURCE, NOT_A_SOURCE, REFERENCE, and what is wrong with a `skerry.toml`. */
 export async function findSource(path: string): Promise<Source> {
   const found = await stat(path).catch((error: NodeJS.ErrnoException) => error);
   if (found instanceof Error) {
     if (found.code !== 'ENOENT' && found.code !== 'ENOTDIR') throw unreadable(path, found);
-    throw looksLikePath(path) ? cliErrors.NO_SUCH_SOURCE(path) : cliErrors.IMAGE_NOT_RUNNABLE(path);
+    if (looksLikePath(path)) throw cliErrors.NO_SUCH_SOURCE(path);
+    return { kind: 'image', file: path, label: path, name: () => nameFromImage(path), settings: {}, inputs: [] };
   }
   if (found.isDirectory()) return findProject(path);
   const kind = kindOf(path);
@@ -98,6 +99,13 @@ async function isFile(path: string): Promise<boolean> {
     (found) => found.isFile(),
     () => false,
   );
+}
+
+/** The last part of its repository, or the folder's or file's name. */
+function nameFromImage(reference: string): string {
+  const [, scheme, rest = ''] = /^(oci|docker-archive|docker):(.*)$/.exec(reference) ?? [null, '', reference];
+  const path = scheme === 'docker-archive' ? basename(rest, extname(rest)) : rest.replace(/@.*$/, '');
+  return nameFrom(basename(path).replace(/:[^:]*$/, ''));
 }
 
 function nameFromFile(path: string): string {

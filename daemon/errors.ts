@@ -1,6 +1,16 @@
 import { defineErrors } from '../errors/skerry-error.ts';
 
 export const daemonErrors = defineErrors({
+  IMAGE_NOT_HERE: {
+    status: 404,
+    what: (reference: string) => `this node has no image ${reference}`,
+    fix: 'name its registry (REGISTRY/REPOSITORY:TAG), or give oci:DIR or docker-archive:FILE',
+  },
+  IMAGE_NOT_SENT: {
+    status: 400,
+    what: (reference: string) => `the request names ${reference}, which is the client's, and does not bring it`,
+    fix: 'send it as a tar archive in the body',
+  },
   DATA_IN_USE: {
     status: 500,
     what: (folder: string, pid: number | null) =>

@@ -17,6 +17,7 @@ import {
 } from '../gateway/listener/certificate.ts';
 import { type Listener, listen } from '../gateway/listener/listen.ts';
 import { answerOwn } from '../gateway/own-paths.ts';
+import { ImageCatalog } from '../images/oci/index.ts';
 import { type ContentStore, openContentStore } from '../images/store/index.ts';
 import type { Driver } from '../runtime/driver.ts';
 import { WasmDriver } from '../runtime/drivers/index.ts';
@@ -39,6 +40,7 @@ import { parseAddress } from './config-schema.ts';
 import { type DataFolder, openDataFolder } from './data-folder.ts';
 import { examine } from './doctor.ts';
 import { daemonErrors } from './errors.ts';
+import { ImageService } from './image-service.ts';
 import type { Logger } from './log.ts';
 import { selectEngine } from './select-engine.ts';
 import { sweepKeyValue } from './sweep-keyvalue.ts';
@@ -199,8 +201,11 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   const monitor: Monitor = new Monitor(() => reconciler.current, keptBytes);
   const builds = new BuildService(stores.state, blobs, join(folder.path, 'build'));
   undo.add(() => builds.close());
+  const catalog = new ImageCatalog(stores.state);
+  const images = await ImageService.open(blobs, catalog, join(folder.path, 'images'));
+  undo.add(() => images.close());
   const sweep = () =>
-    void sweepStore(blobs, desired, builds).catch((error) => log.warn({ err: error }, 'a sweep failed'));
+    void sweepStore(blobs, desired, builds, catalog).catch((error) => log.warn({ err: error }, 'a sweep failed'));
   const reconciler = new Reconciler({
     desired,
     drivers,
@@ -242,6 +247,7 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
     dispatcher,
     gatewayUrl,
     build: (request, progress, signal) => builds.build(request, progress, signal),
+    importImage: (...request) => images.import(...request),
     sourceMap: (component) => builds.sourceMap(component),
     metrics: () => registry.metrics(),
     usage: (windowMs, signal) => sampleUsage(monitor, windowMs, signal),

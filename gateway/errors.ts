@@ -119,6 +119,11 @@ export const gatewayErrors = defineErrors({
     fix: 'ask again: they end by their deadline',
     retryAfter: 1,
   },
+  IMAGES_NOT_RUN: {
+    status: 422,
+    what: (reference: string) => `${reference} is an image, and this node has no driver that runs images`,
+    fix: 'see `skerry doctor` for what it takes; or give a .ts, .js or .wasm file, or a folder that holds one',
+  },
   ARTIFACT_MISSING: {
     status: 400,
     what: (what: string, digest: string) => `this node does not have the component of ${what} (${digest})`,

@@ -4,6 +4,7 @@ import { asSkerryError } from '../../errors/skerry-error.ts';
 import { gatewayErrors } from '../errors.ts';
 import { type AdminApp, newAdminApp, noSuchPath, problemResponse } from './base-app.ts';
 import { artifactRoutes } from './routes/artifacts.ts';
+import { imageRoutes } from './routes/images.ts';
 import { logRoutes } from './routes/logs.ts';
 import { nodeRoutes } from './routes/node.ts';
 import { secretRoutes } from './routes/secrets.ts';
@@ -25,6 +26,7 @@ export function makeAdminApp(services: AdminServices, log: (message: string, err
   app.notFound(noSuchPath);
   nodeRoutes(app, services);
   artifactRoutes(app, services);
+  imageRoutes(app, services);
   workloadRoutes(app, services);
   logRoutes(app, services);
   secretRoutes(app, services);

@@ -34,6 +34,14 @@ export interface Built {
   readonly ms: number;
 }
 
+export interface Imported {
+  readonly artifact: z.infer<typeof schemas.Artifact>;
+  /** In the node's store. */
+  readonly name: string;
+  /** Bytes of its layers. */
+  readonly size: number;
+}
+
 export interface Invocation {
   readonly method: string;
   /** Path and query as the function shall see them, beginning with `/`; sent byte for byte. */
@@ -167,6 +175,20 @@ export class AdminClient {
     const doing = 'a build';
     const answer = await this.#send({ method: 'POST', path: '/v1/builds', doing, ...jsonBody(request) });
     for await (const event of this.#ndjson(answer, schemas.BuildEvent, doing)) {
+      if (event.event === 'progress') progress(event.step);
+      else if (event.event === 'failed') throw problemError(event.problem);
+      else return event;
+    }
+    throw clientErrors.CONNECTION_LOST(this.where, doing);
+  }
+
+  /** Brings an image onto the node: what the reference names, or `archive`. Throws what the node refuses it with. */
+  async importImage(reference: string, archive: Readable | null, progress: (step: string) => void): Promise<Imported> {
+    const doing = 'an import';
+    const path = `/v1/images?reference=${encodeURIComponent(reference)}`;
+    const headers = archive ? { 'content-type': 'application/x-tar' } : {};
+    const answer = await this.#send({ method: 'POST', path, doing, headers, ...(archive ? { body: archive } : {}) });
+    for await (const event of this.#ndjson(answer, schemas.ImageEvent, doing)) {
       if (event.event === 'progress') progress(event.step);
       else if (event.event === 'failed') throw problemError(event.problem);
       else return event;

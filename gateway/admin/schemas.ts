@@ -202,6 +202,21 @@ export const BuildEvent = z
   .openapi('BuildEvent');
 export type BuildEvent = z.infer<typeof BuildEvent>;
 
+/** What is told while an image is brought onto the node (NDJSON). */
+export const ImageEvent = z
+  .discriminatedUnion('event', [
+    z.object({ event: z.literal('progress'), step: z.string() }),
+    z.object({
+      event: z.literal('done'),
+      artifact: Artifact,
+      name: z.string().describe("In the node's store"),
+      size: z.number().describe('Of its layers as they came, in bytes'),
+    }),
+    z.object({ event: z.literal('failed'), problem: Problem }),
+  ])
+  .openapi('ImageEvent');
+export type ImageEvent = z.infer<typeof ImageEvent>;
+
 /** One line of a workload's log (NDJSON). */
 export const LogLine = z
   .object({

@@ -1,10 +1,11 @@
+import type { Readable } from 'node:stream';
 import type { ContentStore, VerifiedBlob } from '../../images/store/index.ts';
 import type { Driver } from '../../runtime/driver.ts';
 import type { WorkloadLogs } from '../../runtime/logs/workload-logs.ts';
 import type { SecretStore } from '../../runtime/secrets/secret-store.ts';
 import type { Isolation } from '../../runtime/workload/revision.ts';
 import type { Dispatcher } from '../dispatch.ts';
-import type { BuildEvent, BuildRequest, Doctor, NodeView, UsageSample } from './schemas.ts';
+import type { BuildEvent, BuildRequest, Doctor, ImageEvent, NodeView, UsageSample } from './schemas.ts';
 import type { ViewSources } from './views.ts';
 
 /** What the admin API stands on; the daemon puts it together. */
@@ -20,6 +21,13 @@ export interface AdminServices extends ViewSources {
     progress: (step: string) => void,
     signal: AbortSignal,
   ): Promise<Extract<BuildEvent, { event: 'done' }>>;
+  /** Brings an image onto the node; `archive` when the reference names what the client has. Throws a SkerryError. */
+  importImage(
+    reference: string,
+    archive: Readable | null,
+    progress: (step: string) => void,
+    signal: AbortSignal,
+  ): Promise<Extract<ImageEvent, { event: 'done' }>>;
   /** The source map that a component was built with, by its digest; null when there is none. */
   sourceMap(component: string): Promise<VerifiedBlob | null>;
   /** In the text format of Prometheus. */

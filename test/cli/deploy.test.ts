@@ -254,14 +254,13 @@ test('a missing file, and what is no function, are told apart', async ({ folder,
   assertFailure(await skerry(['deploy', join(folder, 'empty')], options), 'NO_MAIN', 1, /index\.ts, index\.js/);
 });
 
-test('images cannot be run yet, and the line says so', async ({ folder, file }) => {
-  for (const image of ['registry.example/app:1', 'oci:./layout', 'docker-archive:app.tar', 'alpine']) {
-    assertFailure(
-      await skerry(['deploy', image], { data: folder }),
-      'IMAGE_NOT_RUNNABLE',
-      1,
-      /no driver that runs images/,
-    );
+test('an image that is not there, and a Dockerfile that cannot be built yet, are told', async ({ folder, file }) => {
+  for (const image of ['oci:./layout', 'oci:./layout:tag', 'docker-archive:app.tar']) {
+    assertFailure(await skerry(['deploy', image], { data: folder }), 'UNREADABLE', 1, /there is no such file/);
+  }
+  for (const image of ['registry.example/app:1', 'alpine']) {
+    // The node would get it, and none runs.
+    assertFailure(await skerry(['deploy', image], { data: folder }), 'NODE_NOT_RUNNING', 3, /no node/);
   }
   file('app/Dockerfile', 'FROM scratch');
   const result = await skerry(['deploy', join(folder, 'app')], { data: folder });

@@ -1,11 +1,8 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import { stream } from 'hono/streaming';
-import { asSkerryError } from '../../../errors/skerry-error.ts';
 import { gatewayErrors } from '../../errors.ts';
-import { problemBody } from '../../problem.ts';
-import { nextRequestId } from '../../request-id.ts';
 import type { AdminApp } from '../base-app.ts';
-import { type BuildEvent, BuildRequest, Stored } from '../schemas.ts';
+import { ndjson } from '../ndjson.ts';
+import { BuildRequest, Stored } from '../schemas.ts';
 import { type AdminServices, MAX_ARTIFACT_BYTES } from '../services.ts';
 
 /** Largest bundle that is built from, and largest source map, in bytes. */
@@ -46,17 +43,6 @@ export function artifactRoutes(app: AdminApp, services: AdminServices): void {
       const { size } = await services.blobs.open(digest);
       if (size > MAX_SOURCE_BYTES) throw gatewayErrors.TOO_LARGE(`${MAX_SOURCE_BYTES / 2 ** 20}MiB`);
     }
-    c.header('content-type', 'application/x-ndjson');
-    return stream(c, async (out) => {
-      const gone = new AbortController();
-      out.onAbort(() => gone.abort());
-      const say = (event: BuildEvent) => out.write(`${JSON.stringify(event)}\n`);
-      try {
-        const progress = (step: string) => void say({ event: 'progress', step });
-        await say(await services.build(request, progress, gone.signal));
-      } catch (reason) {
-        await say({ event: 'failed', problem: JSON.parse(problemBody(asSkerryError(reason), nextRequestId())) });
-      }
-    }) as never;
+    return ndjson(c, (progress, signal) => services.build(request, progress, signal)) as never;
   });
 }

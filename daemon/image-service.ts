@@ -1,0 +1,107 @@
+/** Brings images onto the node: from a registry, from what a client sends, from what is here already. */
+import { createWriteStream } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { ImageEvent } from '../gateway/admin/schemas.ts';
+import {
+  formatReference,
+  type ImageCatalog,
+  type ImageRecord,
+  importImage,
+  openImageSource,
+  parseReference,
+  type Reference,
+} from '../images/oci/index.ts';
+import type { ContentStore } from '../images/store/index.ts';
+import { daemonErrors } from './errors.ts';
+
+type Done = Extract<ImageEvent, { event: 'done' }>;
+
+/** Layers in MiB are told as they come, no finer than this part of the whole. */
+const STEPS = 10;
+
+export class ImageService {
+  readonly #blobs: ContentStore;
+  readonly #catalog: ImageCatalog;
+  /** Archives on their way; emptied at the start. */
+  readonly #incoming: string;
+  readonly #stop = new AbortController();
+  #serial = 0;
+
+  private constructor(blobs: ContentStore, catalog: ImageCatalog, incoming: string) {
+    this.#blobs = blobs;
+    this.#catalog = catalog;
+    this.#incoming = incoming;
+  }
+
+  static async open(blobs: ContentStore, catalog: ImageCatalog, folder: string): Promise<ImageService> {
+    const incoming = join(folder, 'incoming');
+    await rm(incoming, { recursive: true, force: true });
+    await mkdir(incoming, { recursive: true, mode: 0o700 });
+    return new ImageService(blobs, catalog, incoming);
+  }
+
+  /**
+   * `archive`: the image that `reference` names, when it is a file or a folder of the client's. Throws REFERENCE_INVALID,
+   * IMAGE_NOT_HERE and the errors of `images/oci/errors.ts`.
+   */
+  async import(
+    reference: string,
+    archive: Readable | null,
+    progress: (step: string) => void,
+    signal: AbortSignal,
+  ): Promise<Done> {
+    const named = parseReference(reference);
+    if (named.kind === 'own') {
+      const image = this.#catalog.get(formatReference(named));
+      if (!image) throw daemonErrors.IMAGE_NOT_HERE(reference);
+      return done(formatReference(named), image);
+    }
+    const both = AbortSignal.any([signal, this.#stop.signal]);
+    if (named.kind === 'registry') return this.#take(named, formatReference(named), progress, both);
+    const path = join(this.#incoming, String(++this.#serial));
+    try {
+      if (!archive) throw daemonErrors.IMAGE_NOT_SENT(reference);
+      await pipeline(archive, createWriteStream(path, { mode: 0o600 }), { signal: both });
+      // The client's path means nothing here.
+      return await this.#take({ ...named, path }, null, progress, both);
+    } finally {
+      await rm(path, { force: true });
+    }
+  }
+
+  /** Ends what is on its way. */
+  close(): void {
+    this.#stop.abort();
+  }
+
+  async #take(
+    reference: Exclude<Reference, { kind: 'own' }>,
+    name: string | null,
+    progress: (step: string) => void,
+    signal: AbortSignal,
+  ): Promise<Done> {
+    const source = await openImageSource(reference, { stagingFolder: this.#incoming });
+    let told = 0;
+    const { record } = await importImage(source, this.#blobs, {
+      signal,
+      progress: (bytes, total) => {
+        const tenth = Math.floor((bytes / Math.max(1, total)) * STEPS);
+        if (tenth <= told) return;
+        told = tenth;
+        progress(`layers: ${Math.round(bytes / 2 ** 20)} of ${Math.round(total / 2 ** 20)} MiB`);
+      },
+    });
+    // By its digest too, so that what is deployed is kept when its name goes to another image.
+    await this.#catalog.put(record.manifest.digest, record);
+    if (name !== null) await this.#catalog.put(name, record);
+    return done(name ?? record.manifest.digest, record);
+  }
+}
+
+function done(name: string, { manifest, layers }: ImageRecord): Done {
+  const artifact = { digest: manifest.digest, mediaType: manifest.mediaType };
+  return { event: 'done', artifact, name, size: layers.reduce((sum, { size }) => sum + size, 0) };
+}
