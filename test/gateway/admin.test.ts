@@ -201,6 +201,7 @@ test('the description of the API is valid OpenAPI 3.1 in which every route stand
     'post /v1/apply',
     'post /v1/artifacts',
     'post /v1/builds',
+    'post /v1/images',
     'post /v1/workloads/{name}/rollback',
     'put /v1/secrets/{name}',
     'put /v1/workloads/{name}',
