@@ -59,6 +59,10 @@ export class Containers implements ContainerHost {
     this.#options = options;
   }
 
+  get folder(): string {
+    return this.#options.folder;
+  }
+
   async start(request: StartContainer, output: (piece: ContainerOutput) => void): Promise<HostedContainer> {
     const { id, labels, spec } = request;
     const slot = this.#freeSlot();
