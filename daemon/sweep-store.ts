@@ -1,3 +1,4 @@
+import type { ImageCatalog } from '../images/oci/index.ts';
 import type { ContentStore } from '../images/store/index.ts';
 import type { DesiredState } from '../runtime/workload/desired-state.ts';
 import type { BuildService } from './build-service.ts';
@@ -6,20 +7,24 @@ import type { BuildService } from './build-service.ts';
 const MIN_AGE_MS = 3_600_000;
 
 /**
- * Removes blobs that no kept revision is made from, nor are the source map of one, except young ones: they may be about
- * to be deployed.
+ * Removes blobs that no kept revision and no image is made from, nor are the source map of one, except young ones: they
+ * may be about to be deployed.
  */
 export async function sweepStore(
   blobs: ContentStore,
   desired: Pick<DesiredState, 'artifacts'>,
   builds: Pick<BuildService, 'sourceMaps'>,
+  images?: Pick<ImageCatalog, 'blobs'>,
 ): Promise<void> {
   let readable = true;
-  const kept = desired.artifacts(() => {
+  const unreadable = () => {
     readable = false;
-  });
-  // A revision that cannot be read may be made from any of them.
+  };
+  const kept = desired.artifacts(unreadable);
+  const ofImages = images?.blobs(unreadable) ?? [];
+  // A revision or an image that cannot be read may be made from any of them.
   if (!readable) return;
+  for (const digest of ofImages) kept.add(digest);
   for (const digest of builds.sourceMaps(kept)) kept.add(digest);
   const before = Date.now() - MIN_AGE_MS;
   for (const blob of await blobs.list()) {

@@ -48,4 +48,28 @@ test('of the store are kept what revisions are made from, its source maps, and w
   }
 });
 
+test('what an image is made from stays, and so does everything while the record of one cannot be read', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'skerry-sweep-'));
+  try {
+    const blobs = await openContentStore(folder);
+    const layer = (await blobs.putBytes(Buffer.from('a layer'))).digest;
+    const other = (await blobs.putBytes(Buffer.from('a layer of a removed image'))).digest;
+    for (const digest of [layer, other]) utimesSync(blobs.path(digest), 1, 1);
+    const nothing = { artifacts: () => new Set<string>(), sourceMaps: () => [] };
+    const damaged = (onUnreadable: () => void) => {
+      onUnreadable();
+      return new Set<string>();
+    };
+    await sweepStore(blobs, nothing, nothing, { blobs: damaged });
+    assert.is((await blobs.list()).length, 2);
+    await sweepStore(blobs, nothing, nothing, { blobs: () => new Set([layer]) });
+    assert.equal(
+      (await blobs.list()).map(({ digest }) => digest),
+      [layer],
+    );
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
 test.run();
