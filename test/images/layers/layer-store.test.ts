@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type LayerStep, openLayerStore } from '../../../images/layers/index.ts';
-import { layerOf } from '../../support/image-builder.ts';
-import { file, folder, hardLink, symlink } from '../../support/tar-writer.ts';
+import { layerOf, layerOfTar } from '../../support/image-builder.ts';
+import { file, folder, hardLink, symlink, tar } from '../../support/tar-writer.ts';
 import { range, Unpacking } from '../../support/unpacking.ts';
 
 const layers = suite<{ unpacking: Unpacking }>('unpacked layers');
@@ -52,6 +52,14 @@ layers('long names, in both forms, are whole, and bytes that are no text stay', 
   assert.is(lstatSync(join(files, long)).mtimeMs, 5500);
   assert.is(readFileSync(join(files, `${long}2`), 'utf8'), 'gnu');
   assert.ok(readdirSync(files, { encoding: 'buffer' }).some((name) => name.equals(Buffer.from([0x66, 0xff]))));
+});
+
+layers('an archive without its end, as umoci writes it, is whole when its last file is', async ({ unpacking }) => {
+  const archive = tar([file('a', 'content')]).subarray(0, 512 + 'content'.length);
+  const { path } = await unpacking.unpack(layerOfTar(archive));
+  assert.is(readFileSync(join(path, 'a'), 'utf8'), 'content');
+  const error = await unpacking.refusal(layerOfTar(archive.subarray(0, -1)));
+  assert.match(error.message, 'the archive ends inside it');
 });
 
 layers('an entry that comes twice is the last one, and its hard link keeps the first', async ({ unpacking }) => {
