@@ -141,6 +141,25 @@ layers('a layer of very deep folders can be removed again', async ({ unpacking }
   assert.equal(readdirSync(join(unpacking.store.folder, 'incoming')), []);
 });
 
+layers('a disk that fills up is said, and leaves nothing', async ({ unpacking }) => {
+  const disk = join(unpacking.folder, 'disk');
+  mkdirSync(disk);
+  assert.is(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', disk]).status, 0);
+  try {
+    const store = await openLayerStore(join(disk, 'layers'), { range, limits: { maxBytes: 2 ** 30 } });
+    const path = join(unpacking.folder, 'blob');
+    const layer = layerOf([file('a', Buffer.alloc(2 ** 20)), file('b', Buffer.alloc(2 ** 21))]);
+    writeFileSync(path, layer.blob);
+    const code = await store.unpack(path, layer.diffId).catch((error) => error.code);
+    assert.is(code, 'LAYER_DISK_FULL');
+    assert.equal(readdirSync(join(store.folder, 'incoming')), []);
+    const bounded = await openLayerStore(join(disk, 'layers'), { range });
+    assert.is(await bounded.unpack(path, layer.diffId).catch((error) => error.code), 'LAYER_TOO_LARGE');
+  } finally {
+    spawnSync('umount', [disk]);
+  }
+});
+
 /** As the driver mounts them: real root, `userxattr`. What a mount shows of two layers, the upper one first. */
 function overlay(unpacking: Unpacking, lower: readonly string[], look: (merged: string) => void): void {
   const merged = join(unpacking.folder, 'merged');
