@@ -12,4 +12,5 @@ export {
   type RegistryReference,
 } from './reference.ts';
 export type { RegistryOptions } from './registry-source.ts';
+export { pullProblem } from './skopeo.ts';
 export type { ChosenManifest, ImageSource, RootDocument } from './source.ts';

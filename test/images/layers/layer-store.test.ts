@@ -3,7 +3,7 @@ import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, 
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type LayerStep, openLayerStore } from '../../../images/layers/index.ts';
+import { type LayerStep, openLayerStore, unpackProblem } from '../../../images/layers/index.ts';
 import { layerOf, layerOfTar } from '../../support/image-builder.ts';
 import { file, folder, hardLink, symlink, tar } from '../../support/tar-writer.ts';
 import { range, Unpacking } from '../../support/unpacking.ts';
@@ -14,6 +14,10 @@ layers.before.each(async (context) => {
   context.unpacking = await Unpacking.start();
 });
 layers.after.each(({ unpacking }) => unpacking.end());
+
+layers('a machine that can unpack layers says so', async () => {
+  assert.is(await unpackProblem(), null);
+});
 
 layers('files have their content, mode, time, and owner among the ids of containers', async ({ unpacking }) => {
   const files = await unpacking.files([
@@ -94,6 +98,23 @@ layers('callers at once share one unpacking', async ({ unpacking }) => {
   const layer = layerOf([file('a', Buffer.alloc(3_000_000, 'a'))]);
   const unpacked = await Promise.all(Array.from({ length: 5 }, () => unpacking.unpack(layer)));
   assert.is(new Set(unpacked.map(({ path }) => lstatSync(path).ino)).size, 1);
+});
+
+layers('a caller that goes leaves the unpacking to the others; without any it ends', async ({ unpacking }) => {
+  const layer = layerOf([file('a', Buffer.alloc(3_000_000, 'a'))]);
+  const [first, second] = [new AbortController(), new AbortController()];
+  const goes = unpacking.unpack(layer, first.signal).catch((error) => error.message);
+  const stays = unpacking.unpack(layer, second.signal);
+  first.abort(new Error('I go'));
+  assert.is(await goes, 'I go');
+  assert.equal(readdirSync((await stays).path), ['a']);
+  await unpacking.store.delete(layer.diffId);
+  const [third, fourth] = [new AbortController(), new AbortController()];
+  const both = [third, fourth].map(({ signal }) => unpacking.unpack(layer, signal).catch((error) => error.message));
+  for (const [number, stop] of [third, fourth].entries()) stop.abort(new Error(`I go ${number}`));
+  assert.equal(await Promise.all(both), ['I go 0', 'I go 1']);
+  assert.equal(readdirSync(join(unpacking.store.folder, 'incoming')), []);
+  assert.equal(await unpacking.store.list(), []);
 });
 
 layers('another range of ids does not take layers that were unpacked for this one', async ({ unpacking }) => {

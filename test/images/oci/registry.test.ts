@@ -11,6 +11,7 @@ import {
   importImage,
   openImageSource,
   parseReference,
+  pullProblem,
   type RegistryOptions,
   type RegistryReference,
 } from '../../../images/oci/index.ts';
@@ -154,6 +155,8 @@ pulls('without skopeo the command that installs it is named', async (context) =>
   const error = await refusal(context, `${context.registry.address}/app:v1`, { skopeo: '/nowhere/skopeo' });
   assert.is(error.code, 'SKOPEO_MISSING');
   assert.match(error.message, 'apt-get install skopeo');
+  assert.is((await pullProblem('/nowhere/skopeo'))?.code, 'SKOPEO_MISSING');
+  assert.is(await pullProblem(), null);
 });
 
 pulls('a registry that never answers is given up after the time limit, or when the caller goes', async (context) => {
