@@ -7,34 +7,31 @@ import type { BuildService } from './build-service.ts';
 const MIN_AGE_MS = 3_600_000;
 
 /**
- * Removes blobs that no kept revision and no named image is made from, nor are the source map of one, except young ones:
- * they may be about to be deployed.
+ * Removes blobs that no kept revision and no image is made from, nor are the source map of one, except young ones: they
+ * may be about to be deployed.
  */
 export async function sweepStore(
   blobs: ContentStore,
   desired: Pick<DesiredState, 'artifacts'>,
   builds: Pick<BuildService, 'sourceMaps'>,
-  images: ImageCatalog,
+  images: Pick<ImageCatalog, 'blobs' | 'list' | 'delete'>,
 ): Promise<void> {
   let readable = true;
-  const kept = desired.artifacts(() => {
+  const unreadable = () => {
     readable = false;
-  });
-  // A revision that cannot be read may be made from any of them.
+  };
+  const kept = desired.artifacts(unreadable);
+  images.list(unreadable);
+  // A revision or an image that cannot be read may be made from any of them.
   if (!readable) return;
-  for (const digest of builds.sourceMaps(kept)) kept.add(digest);
   const before = Date.now() - MIN_AGE_MS;
-  for (const { name, image } of images.list(() => {})) {
+  for (const { name, image } of images.list(unreadable)) {
     // A record by digest alone is there for what is deployed of it.
     const wanted = name !== image.manifest.digest || kept.has(name) || image.importedMs >= before;
     if (!wanted) await images.delete(name);
   }
-  for (const digest of images.blobs(() => {
-    readable = false;
-  })) {
-    kept.add(digest);
-  }
-  if (!readable) return;
+  for (const digest of images.blobs(unreadable)) kept.add(digest);
+  for (const digest of builds.sourceMaps(kept)) kept.add(digest);
   for (const blob of await blobs.list()) {
     // `putBefore`: it may have been put again, for a deploy, since it was listed.
     if (!kept.has(blob.digest) && blob.modifiedMs < before) await blobs.delete(blob.digest, { putBefore: before });

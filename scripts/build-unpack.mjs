@@ -2,7 +2,16 @@
 // the last build. With --clippy it lints instead, with --test it runs the unit tests.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -52,6 +61,8 @@ function build() {
   mkdirSync(target, { recursive: true });
   cargo(target, ['build']);
   copyFileSync(join(target, 'release', 'skerry-unpack'), `${program}.${process.pid}`);
+  // The root of a user namespace starts it, who is nobody here.
+  chmodSync(`${program}.${process.pid}`, 0o755);
   renameSync(`${program}.${process.pid}`, program);
   writeFileSync(stampFile, stamp);
 }

@@ -5,5 +5,5 @@ export {
   openLayerStore,
   type UnpackedLayer,
 } from './layer-store.ts';
-export type { UnpackLimits } from './unpack.ts';
+export { type UnpackLimits, unpackProblem } from './unpack.ts';
 export { type IdRange, type StartAsNamespaceRoot, startByUtilLinux } from './user-namespace.ts';

@@ -34,8 +34,9 @@ export interface LayerStore {
   readonly folder: string;
   readonly range: IdRange;
   /**
-   * Unpacks the layer, unless it is there. Resolves when it would survive a power cut; several callers at once share one
-   * unpacking, which stops when the first one's `signal` aborts. Nothing is kept when it throws the errors of `errors.ts`.
+   * Unpacks the layer, unless it is there. Resolves when it would survive a power cut. Several callers at once share one
+   * unpacking, which goes on until the `signal` of each of them has aborted; each gets the reason of its own. Nothing is
+   * kept when it throws the errors of `errors.ts`.
    * @param blob path of the layer as it came, with a digest that was checked
    */
   unpack(blob: string, diffId: string, signal?: AbortSignal): Promise<UnpackedLayer>;
@@ -65,13 +66,20 @@ export async function openLayerStore(folder: string, options: LayerStoreOptions)
   return store;
 }
 
+interface SharedUnpacking {
+  readonly layer: Promise<UnpackedLayer>;
+  readonly stop: AbortController;
+  /** Callers that have not gone. */
+  waiting: number;
+}
+
 class FolderLayerStore implements LayerStore {
   readonly folder: string;
   readonly range: IdRange;
   readonly #layers: string;
   readonly #incoming: string;
   readonly #options: LayerStoreOptions;
-  readonly #unpacking = new Map<string, Promise<UnpackedLayer>>();
+  readonly #unpacking = new Map<string, SharedUnpacking>();
   #counter = 0;
 
   constructor(folder: string, options: LayerStoreOptions) {
@@ -91,13 +99,17 @@ class FolderLayerStore implements LayerStore {
     });
   }
 
-  unpack(blob: string, diffId: string, signal = new AbortController().signal): Promise<UnpackedLayer> {
-    let unpacking = this.#unpacking.get(diffId);
-    if (!unpacking) {
-      unpacking = this.#unpackOnce(blob, diffId, signal).finally(() => this.#unpacking.delete(diffId));
-      this.#unpacking.set(diffId, unpacking);
+  async unpack(blob: string, diffId: string, signal = new AbortController().signal): Promise<UnpackedLayer> {
+    signal.throwIfAborted();
+    let shared = this.#unpacking.get(diffId);
+    for (; shared?.stop.signal.aborted; shared = this.#unpacking.get(diffId)) await shared.layer.catch(() => {});
+    if (!shared) {
+      const stop = new AbortController();
+      const layer = this.#unpackOnce(blob, diffId, stop.signal).finally(() => this.#unpacking.delete(diffId));
+      shared = { layer, stop, waiting: 0 };
+      this.#unpacking.set(diffId, shared);
     }
-    return unpacking;
+    return wait(shared, signal);
   }
 
   async #unpackOnce(blob: string, diffId: string, signal: AbortSignal): Promise<UnpackedLayer> {
@@ -209,6 +221,27 @@ class FolderLayerStore implements LayerStore {
     } catch (error) {
       throw explain(this.folder, error);
     }
+  }
+}
+
+/** The last caller that goes waits for the end, so that nothing is left of it. */
+async function wait(shared: SharedUnpacking, signal: AbortSignal): Promise<UnpackedLayer> {
+  shared.waiting++;
+  let leave = () => {};
+  const gone = new Promise<'gone'>((resolve) => {
+    leave = () => {
+      shared.waiting--;
+      if (shared.waiting === 0) shared.stop.abort(signal.reason);
+      else resolve('gone');
+    };
+    signal.addEventListener('abort', leave);
+  });
+  try {
+    const first = await Promise.race([shared.layer, gone]);
+    if (first === 'gone') throw signal.reason;
+    return first;
+  } finally {
+    signal.removeEventListener('abort', leave);
   }
 }
 

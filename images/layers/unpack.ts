@@ -1,6 +1,6 @@
 /** Runs `skerry-unpack` over one layer. */
 import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { access, type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { projectRoot } from '../../errors/project-root.ts';
@@ -46,6 +46,17 @@ const reportSchema = z.discriminatedUnion('ok', [
 ]);
 
 type Report = z.infer<typeof reportSchema>;
+
+/** Why this process cannot unpack layers, or null: UNPACK_NOT_ROOT, UNPACK_NOT_BUILT. */
+export async function unpackProblem(): Promise<SkerryError | null> {
+  if (process.geteuid!() !== 0) return layerErrors.UNPACK_NOT_ROOT();
+  try {
+    await access(program, constants.X_OK);
+    return null;
+  } catch (error) {
+    return layerErrors.UNPACK_NOT_BUILT().because(error);
+  }
+}
 
 /**
  * Resolves when the whole layer is on the disk. Otherwise what there is in the folder is worth nothing; throws the errors

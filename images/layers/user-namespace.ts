@@ -12,7 +12,7 @@ export interface IdRange {
 
 /**
  * Starts a program as the root of a user namespace in which the ids of `range` are 0, 1, …, with all its capabilities there
- * and none outside. Descriptors, working directory and environment are those of `options`.
+ * and none outside. It is to have no network. Descriptors, working directory and environment are those of `options`.
  */
 export type StartAsNamespaceRoot = (
   command: string,
@@ -22,12 +22,15 @@ export type StartAsNamespaceRoot = (
 ) => Promise<ChildProcess>;
 
 /**
- * By `unshare` and `nsenter`. A process that does nothing holds a new namespace while its ids are written, which only the
+ * By `unshare` and `nsenter`. A process that does nothing holds the new namespaces while its ids are written, which only the
  * host's root may do, and until the program has entered it.
  */
 export const startByUtilLinux: StartAsNamespaceRoot = async (command, args, { base, count }, options) => {
   // It echoes a byte once it is in the namespace, and ends with this process, which holds its standard input.
-  const holder = spawn('unshare', ['--user', '--', 'cat'], { env: options.env, stdio: ['pipe', 'pipe', 'ignore'] });
+  const holder = spawn('unshare', ['--user', '--net', '--ipc', '--', 'cat'], {
+    env: options.env,
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
   try {
     await once(holder, 'spawn');
     holder.stdin.on('error', () => {});
@@ -35,7 +38,7 @@ export const startByUtilLinux: StartAsNamespaceRoot = async (command, args, { ba
     const [answer] = await Promise.race([once(holder.stdout, 'data'), once(holder, 'exit')]);
     if (!(answer instanceof Buffer)) throw new Error('unshare --user failed: user namespaces may be switched off');
     for (const map of ['uid_map', 'gid_map']) await writeFile(`/proc/${holder.pid}/${map}`, `0 ${base} ${count}\n`);
-    const enter = ['--user', '--target', String(holder.pid), '--', command, ...args];
+    const enter = ['--user', '--net', '--ipc', '--target', String(holder.pid), '--', command, ...args];
     const child = spawn('nsenter', enter, options);
     // Its output is a sign that it is in; so is its end.
     child.once('exit', () => holder.stdin.destroy());

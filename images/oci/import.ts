@@ -128,6 +128,7 @@ class Import {
   }
 
   async #fetch(chosen: ChosenManifest, layers: readonly ImageLayer[]): Promise<void> {
+    this.#done = 0;
     const missing = new Map((await this.#missing(layers)).map((layer) => [layer.digest, layer]));
     const total = chosen.manifest.layers.reduce((sum, { size }) => sum + size, 0);
     const progress = (bytes: number) => {

@@ -13,5 +13,6 @@ export {
   type RegistryReference,
 } from './reference.ts';
 export type { RegistryOptions } from './registry-source.ts';
+export { pullProblem } from './skopeo.ts';
 export type { ChosenManifest, ImageSource, RootDocument } from './source.ts';
 export { readStoredImage, type StoredImage, type StoredLayer } from './stored-image.ts';

@@ -85,7 +85,9 @@ export class RegistrySource implements ImageSource {
       await writeFile(this.#staged(layer), '');
       await truncate(this.#staged(layer), layer.size);
     }
-    const shared = ['--dest-shared-blob-dir', join(this.#staging, 'blobs')];
+    // Layers that are not compressed would be, on the way, and have other digests.
+    const asTheyAre = '--dest-oci-accept-uncompressed-layers';
+    const shared = ['--dest-shared-blob-dir', join(this.#staging, 'blobs'), asTheyAre];
     const to = `oci:${join(this.#staging, 'layout')}:image`;
     const largest = Math.max(...wanted.map(({ size }) => size), MAX_DOCUMENT_BYTES);
     await this.#run(['copy', '--quiet', ...this.#access('src-'), ...shared, this.#url(digest), to], signal, largest);

@@ -1,5 +1,5 @@
 /** Runs skopeo, with its output, its files and its time bounded, and says what went wrong. */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import type { SkerryError } from '../../errors/skerry-error.ts';
 import { MAX_DOCUMENT_BYTES } from './documents.ts';
 import { ociErrors } from './errors.ts';
@@ -65,6 +65,15 @@ export function runSkopeo(args: readonly string[], run: SkopeoRun): Promise<Uint
       else if (status === 0) resolve(Buffer.concat(output));
       else reject(explain(status, message, image, registry));
     });
+  });
+}
+
+/** Why images cannot be pulled from registries, or null: SKOPEO_MISSING. */
+export function pullProblem(command = 'skopeo'): Promise<SkerryError | null> {
+  return new Promise((resolve) => {
+    execFile(command, ['--version'], { timeout: 5000 }, (error) =>
+      resolve(error ? ociErrors.SKOPEO_MISSING().because(error) : null),
+    );
   });
 }
 

@@ -84,6 +84,12 @@ test('of images are kept those with a name, those deployed, and young ones; the 
     await images.put('app:1', named);
     for (const each of [deployed, young, gone]) await images.put(each.manifest.digest, each);
     const artifacts = () => new Set([deployed.manifest.digest]);
+    const damaged = {
+      ...images,
+      list: (tell?: (key: string, error: never) => void) => (tell?.('', null as never), []),
+    };
+    await sweepStore(blobs, { artifacts }, { sourceMaps: () => [] }, damaged as never);
+    assert.is((await blobs.list()).length, 12, 'an image that cannot be read may be made from any of them');
     await sweepStore(blobs, { artifacts }, { sourceMaps: () => [] }, images);
     const left = images.list().map(({ name }) => name);
     assert.equal(left.sort(), ['app:1', deployed.manifest.digest, young.manifest.digest].sort());

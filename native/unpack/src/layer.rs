@@ -2,6 +2,7 @@
 //! https://github.com/opencontainers/image-spec/blob/v1.1.0/layer.md#whiteouts.
 use crate::entry::{Entry, Extension, Kind, Time};
 use crate::failure::{Failure, Problem, Result};
+use crate::stream::Stream;
 use crate::tree::{Path, Tree};
 use std::collections::HashMap;
 use std::io::Read;
@@ -20,7 +21,9 @@ pub struct LayerLimits {
 }
 
 /// Unpacks the archive into the root folder of the process; returns the number of its entries.
-pub fn unpack(archive: impl Read, limits: LayerLimits) -> Result<u64> {
+pub fn unpack(archive: &mut Stream, limits: LayerLimits) -> Result<u64> {
+    let padded = archive.padded();
+    let cut_off = |entry: &[u8]| Failure::new(Problem::Malformed, "the archive ends inside it").at(entry);
     let mut tree = Tree::open()?;
     let mut folder_times = HashMap::new();
     let mut archive = Archive::new(archive);
@@ -36,10 +39,16 @@ pub fn unpack(archive: impl Read, limits: LayerLimits) -> Result<u64> {
         }
         let header = item.header().clone();
         if extension.take(&header, &mut item)? {
+            if padded.get() {
+                return Err(cut_off(b"an extension header"));
+            }
             continue;
         }
         let entry = std::mem::take(&mut extension).finish(&header, limits.ids)?;
         put(&mut tree, &entry, &mut item, &mut folder_times).map_err(|failure| failure.at(&entry.name))?;
+        if padded.get() {
+            return Err(cut_off(&entry.name));
+        }
     }
     for (path, modified) in folder_times {
         tree.set_folder_time(&path, modified)?;

@@ -7,6 +7,8 @@ use std::rc::Rc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+/// Of a tar archive, in bytes.
+const BLOCK: u64 = 512;
 const PIECE_BYTES: usize = 256 << 10;
 /// Pieces that wait to be unpacked.
 const AHEAD: usize = 4;
@@ -43,6 +45,9 @@ pub struct Stream {
     piece: Vec<u8>,
     position: usize,
     measured: Option<Measured>,
+    /// Zeros that stand in for the padding of the last file: some tools (umoci) leave it out, and the end of the archive.
+    padding: usize,
+    padded: Rc<Cell<bool>>,
 }
 
 impl Stream {
@@ -58,7 +63,12 @@ impl Stream {
                 let _ = sender.send(last);
             })
             .map_err(|error| Failure::new(Problem::Failed, format!("a thread cannot be started: {error}")))?;
-        Ok(Self { messages, piece: Vec::new(), position: 0, measured: None })
+        Ok(Self { messages, piece: Vec::new(), position: 0, measured: None, padding: 0, padded: Rc::default() })
+    }
+
+    /// True as soon as more was read than the archive has.
+    pub fn padded(&self) -> Rc<Cell<bool>> {
+        self.padded.clone()
     }
 
     /// Reads what stands behind the end of the archive, which the digest covers too.
@@ -73,11 +83,18 @@ impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.position == self.piece.len() {
             if self.measured.is_some() {
-                return Ok(0);
+                let count = buffer.len().min(self.padding);
+                self.padding -= count;
+                buffer[..count].fill(0);
+                self.padded.set(self.padded.get() || count > 0);
+                return Ok(count);
             }
             match self.messages.recv() {
                 Ok(Message::Piece(piece)) => (self.piece, self.position) = (piece, 0),
-                Ok(Message::End(measured)) => self.measured = Some(measured),
+                Ok(Message::End(measured)) => {
+                    self.padding = ((BLOCK - measured.bytes % BLOCK) % BLOCK) as usize;
+                    self.measured = Some(measured);
+                }
                 Ok(Message::Failure(failure)) => return Err(io::Error::other(failure)),
                 Err(_) => return Err(io::Error::other("the archive's reader ended")),
             }

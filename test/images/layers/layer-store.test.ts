@@ -3,9 +3,9 @@ import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, 
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type LayerStep, openLayerStore } from '../../../images/layers/index.ts';
-import { layerOf } from '../../support/image-builder.ts';
-import { file, folder, hardLink, symlink } from '../../support/tar-writer.ts';
+import { type LayerStep, openLayerStore, unpackProblem } from '../../../images/layers/index.ts';
+import { layerOf, layerOfTar } from '../../support/image-builder.ts';
+import { file, folder, hardLink, symlink, tar } from '../../support/tar-writer.ts';
 import { range, Unpacking } from '../../support/unpacking.ts';
 
 const layers = suite<{ unpacking: Unpacking }>('unpacked layers');
@@ -14,6 +14,10 @@ layers.before.each(async (context) => {
   context.unpacking = await Unpacking.start();
 });
 layers.after.each(({ unpacking }) => unpacking.end());
+
+layers('a machine that can unpack layers says so', async () => {
+  assert.is(await unpackProblem(), null);
+});
 
 layers('files have their content, mode, time, and owner among the ids of containers', async ({ unpacking }) => {
   const files = await unpacking.files([
@@ -54,6 +58,14 @@ layers('long names, in both forms, are whole, and bytes that are no text stay', 
   assert.ok(readdirSync(files, { encoding: 'buffer' }).some((name) => name.equals(Buffer.from([0x66, 0xff]))));
 });
 
+layers('an archive without its end, as umoci writes it, is whole when its last file is', async ({ unpacking }) => {
+  const archive = tar([file('a', 'content')]).subarray(0, 512 + 'content'.length);
+  const { path } = await unpacking.unpack(layerOfTar(archive));
+  assert.is(readFileSync(join(path, 'a'), 'utf8'), 'content');
+  const error = await unpacking.refusal(layerOfTar(archive.subarray(0, -1)));
+  assert.match(error.message, 'the archive ends inside it');
+});
+
 layers('an entry that comes twice is the last one, and its hard link keeps the first', async ({ unpacking }) => {
   const files = await unpacking.files([file('a', 'one'), hardLink('b', 'a'), file('a', 'two')]);
   assert.is(readFileSync(join(files, 'a'), 'utf8'), 'two');
@@ -86,6 +98,23 @@ layers('callers at once share one unpacking', async ({ unpacking }) => {
   const layer = layerOf([file('a', Buffer.alloc(3_000_000, 'a'))]);
   const unpacked = await Promise.all(Array.from({ length: 5 }, () => unpacking.unpack(layer)));
   assert.is(new Set(unpacked.map(({ path }) => lstatSync(path).ino)).size, 1);
+});
+
+layers('a caller that goes leaves the unpacking to the others; without any it ends', async ({ unpacking }) => {
+  const layer = layerOf([file('a', Buffer.alloc(3_000_000, 'a'))]);
+  const [first, second] = [new AbortController(), new AbortController()];
+  const goes = unpacking.unpack(layer, first.signal).catch((error) => error.message);
+  const stays = unpacking.unpack(layer, second.signal);
+  first.abort(new Error('I go'));
+  assert.is(await goes, 'I go');
+  assert.equal(readdirSync((await stays).path), ['a']);
+  await unpacking.store.delete(layer.diffId);
+  const [third, fourth] = [new AbortController(), new AbortController()];
+  const both = [third, fourth].map(({ signal }) => unpacking.unpack(layer, signal).catch((error) => error.message));
+  for (const [number, stop] of [third, fourth].entries()) stop.abort(new Error(`I go ${number}`));
+  assert.equal(await Promise.all(both), ['I go 0', 'I go 1']);
+  assert.equal(readdirSync(join(unpacking.store.folder, 'incoming')), []);
+  assert.equal(await unpacking.store.list(), []);
 });
 
 layers('another range of ids does not take layers that were unpacked for this one', async ({ unpacking }) => {
@@ -131,6 +160,25 @@ layers('a layer of very deep folders can be removed again', async ({ unpacking }
   await unpacking.unpack(layer);
   assert.is(await unpacking.store.delete(layer.diffId), true);
   assert.equal(readdirSync(join(unpacking.store.folder, 'incoming')), []);
+});
+
+layers('a disk that fills up is said, and leaves nothing', async ({ unpacking }) => {
+  const disk = join(unpacking.folder, 'disk');
+  mkdirSync(disk);
+  assert.is(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', disk]).status, 0);
+  try {
+    const store = await openLayerStore(join(disk, 'layers'), { range, limits: { maxBytes: 2 ** 30 } });
+    const path = join(unpacking.folder, 'blob');
+    const layer = layerOf([file('a', Buffer.alloc(2 ** 20)), file('b', Buffer.alloc(2 ** 21))]);
+    writeFileSync(path, layer.blob);
+    const code = await store.unpack(path, layer.diffId).catch((error) => error.code);
+    assert.is(code, 'LAYER_DISK_FULL');
+    assert.equal(readdirSync(join(store.folder, 'incoming')), []);
+    const bounded = await openLayerStore(join(disk, 'layers'), { range });
+    assert.is(await bounded.unpack(path, layer.diffId).catch((error) => error.code), 'LAYER_TOO_LARGE');
+  } finally {
+    spawnSync('umount', [disk]);
+  }
 });
 
 /** As the driver mounts them: real root, `userxattr`. What a mount shows of two layers, the upper one first. */

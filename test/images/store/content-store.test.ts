@@ -135,6 +135,18 @@ contentStore('a sender that breaks off leaves nothing, and its own error comes b
   assert.equal(await store.list(), []);
 });
 
+contentStore('a blob that is renewed counts as put now; a missing or damaged one is not there', async ({ store }) => {
+  assert.is(await store.renew(helloDigest), false);
+  await store.putBytes(hello);
+  utimesSync(store.path(helloDigest), 1, 1);
+  const before = Date.now() - 10_000;
+  assert.is(await store.renew(helloDigest), true);
+  assert.is(await store.delete(helloDigest, { putBefore: before }), false);
+  writeFileSync(store.path(helloDigest), 'jello');
+  assert.is(await store.renew(helloDigest), false);
+  assert.is(await codeOf(() => store.renew('../x')), 'DIGEST_INVALID');
+});
+
 contentStore('a missing blob is told apart from a damaged one', async ({ store }) => {
   assert.is(await store.has(helloDigest), false);
   assert.is(await codeOf(() => store.open(helloDigest)), 'BLOB_MISSING');
