@@ -45,7 +45,7 @@ function installWrk() {
 }
 
 await setup({ development: true });
-run(process.execPath, [join(root, 'scripts', 'build-native.mjs')]);
+run(process.execPath, [join(root, 'scripts', 'build-native.mjs'), 'wasm']);
 installWrk();
 installWasmtime();
 installVegeta();

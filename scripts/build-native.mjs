@@ -1,176 +1,29 @@
-// Builds the native Wasm engine: native/wasm/skerry-wasm.node, with a stamp beside it that says what it was made from.
-// Nothing happens when the sources are those of the last build. With --clippy it lints instead,
-// with --test it runs the unit tests.
-//
-// Cargo works in a folder of the user's cache, named by the lock file and the compiler, so that another clone of
-// Skerry builds in seconds; SKERRY_TARGET_DIR names another one.
-import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { patchesOf, stageCrate } from './stage-crate.mjs';
+// Builds the native parts: the Wasm engine (native/wasm, with Rust) and the host layer (native/host, with a C++ compiler).
+// Nothing happens for a part whose sources are those of its last build, and one that cannot be built does not keep the
+// other from it. `wasm` or `host` as an argument builds that part alone. With --clippy the Wasm engine is linted instead,
+// with --test its unit tests are run.
+import { Stopped } from './native/common.mjs';
+import * as host from './native/host.mjs';
+import * as wasm from './native/wasm.mjs';
 
-const folder = fileURLToPath(new URL('../native/wasm/', import.meta.url));
-const library = join(folder, 'skerry-wasm.node');
-const stampFile = `${library}.stamp`;
+const args = process.argv.slice(2);
+const wanted = args.filter((arg) => !arg.startsWith('--'));
+const parts = { host, wasm };
 
-/** @type {(path: string) => string} */
-const sha256 = (path) => createHash('sha256').update(readFileSync(path)).digest('hex');
-
-/** Path within native/wasm → digest, of all that goes into the library. */
-function sources() {
-  const inside = (name) => {
-    const files = readdirSync(join(folder, name), { recursive: true, withFileTypes: true });
-    return files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name).slice(folder.length));
-  };
-  const code = ['src', 'wit'].filter((name) => existsSync(join(folder, name))).flatMap(inside);
-  const paths = ['Cargo.toml', 'Cargo.lock', 'build.rs', ...patchesOf(folder), ...code];
-  return Object.fromEntries(paths.sort().map((path) => [path, sha256(join(folder, path))]));
+function works() {
+  if (args.includes('--test')) return [wasm.test];
+  if (args.includes('--clippy')) return [wasm.clippy];
+  // The host layer first: it takes seconds, the engine minutes.
+  const names = Object.keys(parts).filter((name) => wanted.length === 0 || wanted.includes(name));
+  return names.map((name) => parts[name].build);
 }
 
-/** @type {(command: string, args: string[]) => string | null} */
-function ask(command, args) {
-  const { status, stdout } = spawnSync(command, args, { cwd: folder, encoding: 'utf8' });
-  return status === 0 ? stdout.trim() : null;
-}
-
-/** Ends the build; thrown, so that a lock that is held is given back. */
-class Stopped extends Error {}
-
-/** @type {(why: string) => never} */
-function stop(why) {
-  throw new Stopped(why);
-}
-
-function targetFolder() {
-  if (process.env.SKERRY_TARGET_DIR) return process.env.SKERRY_TARGET_DIR;
-  const compiler = ask('rustc', ['--version', '--verbose']);
-  if (compiler === null || ask('cargo', ['--version']) === null) {
-    stop('cargo is missing: install Rust with rustup, or run the node on the jco engine, which needs none of this');
-  }
-  const key = createHash('sha256')
-    .update(compiler)
-    .update(readFileSync(join(folder, 'Cargo.lock')))
-    .digest('hex');
-  const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache');
-  return join(cache, 'skerry', `target-${key.slice(0, 12)}`);
-}
-
-/** Runs cargo over the staged crate with what it compiles in `target`. @type {(target: string, args: string[]) => void} */
-function cargo(target, args) {
-  let stage;
+for (const work of works()) {
   try {
-    stage = stageCrate(folder, target);
+    await work();
   } catch (error) {
-    stop(`native/wasm cannot be made ready for cargo: ${error.message}`);
+    if (!(error instanceof Stopped)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exitCode = 1;
   }
-  const [verb, ...rest] = args;
-  const options = [verb, '--release', '--offline', '--target-dir', target, ...rest];
-  const { status, error } = spawnSync('cargo', options, { cwd: stage, stdio: 'inherit' });
-  if (error) stop(`cargo cannot be run: ${error.message}; install Rust with rustup`);
-  if (status !== 0) stop(`cargo ${verb} failed (status ${status}); see above`);
-}
-
-function isBuilt(made) {
-  if (!existsSync(library) || !existsSync(stampFile)) return false;
-  try {
-    const stamp = JSON.parse(readFileSync(stampFile, 'utf8'));
-    return stamp.platform === made.platform && JSON.stringify(stamp.sources) === JSON.stringify(made.sources);
-  } catch {
-    return false;
-  }
-}
-
-/** What is copied takes its name at the end: a node that runs keeps the file that it has loaded. */
-function place(from, to) {
-  const part = `${to}.${process.pid}`;
-  copyFileSync(from, part);
-  renameSync(part, to);
-}
-
-/** Does `work` while no other process does any under the same lock file; one whose process is gone is nobody's. */
-function alone(lock, work) {
-  for (let said = false; ; ) {
-    try {
-      writeFileSync(lock, String(process.pid), { flag: 'wx' });
-      break;
-    } catch (error) {
-      if (error.code !== 'EEXIST') throw error;
-    }
-    const holder = Number(readFileSync(lock, 'utf8'));
-    if (holder > 0 && !existsSync(`/proc/${holder}`) && process.platform === 'linux') {
-      rmSync(lock, { force: true });
-      continue;
-    }
-    if (!said) process.stdout.write(`waiting for another build (process ${holder}; its lock is ${lock})\n`);
-    said = true;
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
-  }
-  try {
-    work();
-  } finally {
-    rmSync(lock, { force: true });
-  }
-}
-
-/** Libraries that were built before stay in the target folder, so that a fresh clone has nothing to compile. */
-const KEPT = 4;
-
-function forgetOldest(kept) {
-  const names = readdirSync(kept).filter((name) => name.endsWith('.node'));
-  const paths = names.map((name) => join(kept, name));
-  const byAge = paths.sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
-  for (const path of byAge.slice(KEPT)) rmSync(path, { force: true });
-}
-
-function build() {
-  const made = { platform: `${process.platform}-${process.arch}`, sources: sources() };
-  if (isBuilt(made)) return;
-  const target = targetFolder();
-  const kept = join(target, 'skerry');
-  const digest = createHash('sha256').update(JSON.stringify(made)).digest('hex').slice(0, 16);
-  const before = join(kept, `${digest}.node`);
-  if (!existsSync(before)) {
-    if (!existsSync(join(target, 'release', 'deps'))) {
-      process.stdout.write('building the native Wasm engine: some eight minutes on two cores the first time\n');
-    }
-    mkdirSync(kept, { recursive: true });
-    // Clones share the folder: what one has built must be taken from it before another one builds.
-    alone(join(target, 'skerry', '.building'), () => {
-      cargo(target, ['build']);
-      const name = process.platform === 'darwin' ? 'libskerry_wasm.dylib' : 'libskerry_wasm.so';
-      place(join(target, 'release', name), before);
-    });
-    forgetOldest(kept);
-  }
-  place(before, library);
-  writeFileSync(`${stampFile}.${process.pid}`, `${JSON.stringify(made, null, 1)}\n`);
-  renameSync(`${stampFile}.${process.pid}`, stampFile);
-}
-
-function main() {
-  if (process.argv.includes('--test')) cargo(targetFolder(), ['test']);
-  else if (process.argv.includes('--clippy'))
-    cargo(targetFolder(), ['clippy', '--all-targets', '--', '-D', 'warnings']);
-  else build();
-}
-
-try {
-  main();
-} catch (error) {
-  if (!(error instanceof Stopped)) throw error;
-  process.stderr.write(`${error.message}\n`);
-  process.exitCode = 1;
 }

@@ -13,14 +13,15 @@ const entries = {
   'jco-transpile-worker': 'runtime/drivers/wasm/jco/transpile-worker.ts',
   'componentize-child': 'images/build/javascript/componentize-child.ts',
 };
-const sourceFolders = ['cli', 'daemon', 'errors', 'gateway', 'images', 'runtime'];
+const sourceFolders = ['cli', 'daemon', 'errors', 'gateway', 'images', 'native/host', 'runtime'];
 
 /** A hash over every source, so that a build that would change nothing is left out. */
 function sourcesHash() {
   const hash = createHash('sha256').update(readFileSync(fileURLToPath(import.meta.url)));
   for (const folder of sourceFolders) {
     const files = readdirSync(join(root, folder), { recursive: true, withFileTypes: true });
-    const paths = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
+    const isSource = (file) => file.isFile() && (!folder.startsWith('native/') || file.name.endsWith('.ts'));
+    const paths = files.filter(isSource).map((file) => join(file.parentPath, file.name));
     for (const path of paths.sort()) hash.update(path.slice(root.length)).update('\0').update(readFileSync(path));
   }
   return hash.digest('hex');

@@ -10,6 +10,9 @@ export const CONTAINER_PACKAGES = {
   'golang-github-containers-common': '/usr/share/containers/seccomp.json',
 };
 
+/** What the host layer is built with. */
+export const COMPILER_PACKAGES = { 'g++': '/usr/bin/g++' };
+
 /** What tests of containers need beside it. */
 export const CONTAINER_TEST_PACKAGES = { 'busybox-static': '/bin/busybox', iproute2: '/sbin/ip' };
 

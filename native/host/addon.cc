@@ -1,0 +1,13 @@
+#include "support.h"
+
+namespace {
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  skerry::init_descriptors(env, exports);
+  skerry::init_channel(env, exports);
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(skerry_host, init)

@@ -1,0 +1,9 @@
+/**
+ * What Skerry asks of the Linux kernel and Node.js does not offer. Nothing here blocks the event loop. A call that fails
+ * rejects with a HostError (`code`, `syscall`, `path`, `advice`); all of them may say EMFILE and ENOMEM, and HOST_NOT_BUILT
+ * where the addon was not built. Descriptors that are given back are the caller's to close, and closed on exec.
+ */
+export { hostAvailable } from './binding.ts';
+export { Channel, type ChannelHandlers, MAX_MESSAGE_BYTES, MAX_MESSAGE_FDS, socketPair } from './channel.ts';
+export { type Credentials, closeFd, dupFd, events, peerCredentials, setCloexec, waitFor } from './descriptors.ts';
+export { HostError } from './host-error.ts';
