@@ -86,7 +86,10 @@ test('of images are kept those with a name, those deployed, and young ones; the 
     const artifacts = () => new Set([deployed.manifest.digest]);
     const damaged = {
       ...images,
-      list: (tell?: (key: string, error: never) => void) => (tell?.('', null as never), []),
+      list: (tell?: (key: string, error: never) => void) => {
+        tell?.('', null as never);
+        return [];
+      },
     };
     await sweepStore(blobs, { artifacts }, { sourceMaps: () => [] }, damaged as never);
     assert.is((await blobs.list()).length, 12, 'an image that cannot be read may be made from any of them');
