@@ -7,6 +7,7 @@ import { run, say } from './setup.mjs';
 export const CONTAINER_PACKAGES = {
   crun: '/usr/bin/crun',
   conmon: '/usr/bin/conmon',
+  skopeo: '/usr/bin/skopeo',
   'golang-github-containers-common': '/usr/share/containers/seccomp.json',
 };
 
@@ -14,7 +15,13 @@ export const CONTAINER_PACKAGES = {
 export const COMPILER_PACKAGES = { 'g++': '/usr/bin/g++' };
 
 /** What tests of containers need beside it. */
-export const CONTAINER_TEST_PACKAGES = { 'busybox-static': '/bin/busybox', iproute2: '/sbin/ip' };
+export const CONTAINER_TEST_PACKAGES = {
+  'busybox-static': '/bin/busybox',
+  'docker-registry': '/usr/bin/docker-registry',
+  zstd: '/usr/bin/zstd',
+  'libcap2-bin': '/sbin/getcap',
+  iproute2: '/sbin/ip',
+};
 
 /** @type {(packages: Record<string, string>, purpose: string) => void} */
 export function installSystemPackages(packages, purpose) {

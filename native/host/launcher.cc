@@ -333,6 +333,8 @@ void mount_root(const Options& options, const std::optional<Fd>& user_namespace)
     context.emplace(file_system("overlay"));
     add_layers_by_path(*context, layers, scratch);
   }
+  // What hides folders of lower layers is told by attributes that the root of a user namespace may write.
+  check(syscall(SYS_fsconfig, context->get(), FSCONFIG_SET_FLAG, "userxattr", nullptr, 0) == 0, "overlay option", "userxattr");
   if (options.upper_bytes) {
     const uint32_t owner = options.idmap ? options.idmap->outside : 0;
     for (const char* name : {"/upper", "/work"}) make_folder(scratch + name, owner);
