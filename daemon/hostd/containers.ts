@@ -20,7 +20,7 @@ import { CAPABILITIES, containerConfig } from './container-config.ts';
 import type { ContainerGroup, ControlGroups } from './control-groups.ts';
 import { hostErrors } from './errors.ts';
 import { containerIds, LAYER_IDS, MOST_CONTAINERS } from './ids.ts';
-import type { NetworkNamespaces } from './network-namespaces.ts';
+import { NetworkNamespace } from './network-namespaces.ts';
 import { OutputFollower } from './output-follower.ts';
 import { type SeccompProfile, seccompFilter } from './seccomp.ts';
 
@@ -36,7 +36,6 @@ export interface ContainersOptions {
   readonly folder: string;
   readonly programs: { readonly launcher: string; readonly conmon: string; readonly crun: string };
   readonly seccomp: SeccompProfile;
-  readonly networks: NetworkNamespaces;
   readonly groups: ControlGroups;
   readonly log: (message: string, error?: unknown) => void;
 }
@@ -120,7 +119,7 @@ class Container implements HostedContainer {
   readonly #group: ContainerGroup;
   readonly #onRemoved: () => void;
   #tellExit!: (exit: Exit) => void;
-  #pid = 0;
+  #network: NetworkNamespace | null = null;
   #follower: OutputFollower | null = null;
   #unwatch = () => {};
   #removing: Promise<void> | null = null;
@@ -139,16 +138,11 @@ class Container implements HostedContainer {
   }
 
   async start(request: StartContainer, output: (piece: ContainerOutput) => void): Promise<void> {
-    const { programs, networks } = this.#options;
+    const { programs } = this.#options;
     await this.#makeFolder(request);
-    const network = await networks.make();
-    try {
-      await this.#writeConfig(request, `/proc/${process.pid}/fd/${network.fd}`);
-      await this.#create(request);
-      // Its own process holds the namespace from here on.
-    } finally {
-      await network.close();
-    }
+    this.#network = await NetworkNamespace.make();
+    await this.#writeConfig(request, `/proc/${process.pid}/fd/${this.#network.fd}`);
+    await this.#create(request);
     this.#watchExit();
     this.#follower = new OutputFollower(join(this.#folder, 'log'), output);
     await run(programs.crun, [...this.#crunOptions(), 'start', this.id]);
@@ -162,14 +156,15 @@ class Container implements HostedContainer {
     }));
     const state = JSON.parse(stdout) as { status?: string; pid?: number };
     if (state.status !== 'running' || state.pid !== pid) return false;
-    this.#pid = pid;
+    this.#network = await NetworkNamespace.of(pid);
     this.#watchExit();
     this.#follower = new OutputFollower(join(this.#folder, 'log'), output);
     return true;
   }
 
   connect(port: number, timeoutMs: number): Promise<Socket> {
-    return this.#options.networks.connect(this.#pid, port, timeoutMs);
+    const network = this.#network;
+    return network ? network.connect(port, timeoutMs) : Promise.reject(new Error('it has no network yet'));
   }
 
   async signal(name: string): Promise<void> {
@@ -197,6 +192,7 @@ class Container implements HostedContainer {
   async letGo(): Promise<void> {
     this.#unwatch();
     await this.#follower?.close();
+    await this.#network?.close();
   }
 
   async #makeFolder({ labels }: StartContainer): Promise<void> {
@@ -264,7 +260,6 @@ class Container implements HostedContainer {
     ]);
     const answer = parseAnswer(said);
     if (answer === null || answer.pid <= 0) throw new Error((answer?.message || told || 'conmon did not tell').trim());
-    this.#pid = answer.pid;
   }
 
   #watchExit(): void {
@@ -277,7 +272,8 @@ class Container implements HostedContainer {
       if (text === '') return;
       this.#unwatch();
       await this.#follower?.close();
-      this.#tellExit(exitOf(Number(text), existsSync(join(this.#folder, 'oom'))));
+      const kills = await this.#group.outOfMemoryKills().catch(() => 0);
+      this.#tellExit(exitOf(Number(text), kills > 0));
     };
     const watcher = watch(exits, () => void look());
     watcher.on('error', () => {});
@@ -292,6 +288,7 @@ class Container implements HostedContainer {
     await this.#group.remove().catch((error: unknown) => log(`removing the group of ${this.id}`, error));
     this.#unwatch();
     await this.#follower?.close().catch(() => {});
+    await this.#network?.close();
     await rm(this.#folder, { recursive: true, force: true });
     this.#tellExit({ code: null, signal: 'SIGKILL', reason: 'stopped', message: 'it was removed' });
     this.#onRemoved();
@@ -300,7 +297,9 @@ class Container implements HostedContainer {
 
 /** Exit status as a shell tells it: 128 and the number of the signal that ended it. */
 function exitOf(status: number, outOfMemory: boolean): Exit {
-  if (outOfMemory) return { code: status, signal: 'SIGKILL', reason: 'out-of-memory', message: 'it ran out of memory' };
+  // Of a process that was killed: others of it may have been before, and it went on.
+  if (outOfMemory && status === 128 + 9)
+    return { code: status, signal: 'SIGKILL', reason: 'out-of-memory', message: 'it ran out of memory' };
   if (status > 128) {
     const signal = status - 128;
     return { code: status, signal: String(signal), reason: 'exited', message: `it was ended by signal ${signal}` };

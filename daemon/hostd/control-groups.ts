@@ -16,6 +16,8 @@ export interface ContainerGroup {
   /** Ends all its processes; resolves when there are none. Nothing happens when it is not there. */
   kill(): Promise<void>;
   usage(): Promise<ContainerUsage>;
+  /** Processes that the kernel ended because the group had no memory left. */
+  outOfMemoryKills(): Promise<number>;
   /** Nothing happens when it is not there. */
   remove(): Promise<void>;
 }
@@ -145,6 +147,10 @@ class GroupV1 implements ContainerGroup {
     return { cpuMs: cpuNs / 1e6, memoryBytes, processes };
   }
 
+  async outOfMemoryKills(): Promise<number> {
+    return killsIn(await textOf(this.#file('memory', 'memory.oom_control')));
+  }
+
   async remove(): Promise<void> {
     for (const mount of new Set(this.#hierarchies.values())) await removeFolder(join(mount, this.path));
   }
@@ -196,6 +202,10 @@ class GroupV2 implements ContainerGroup {
     return { cpuMs: cpuUs / 1000, memoryBytes: Number(memory ?? 0), processes: Number(processes ?? 0) };
   }
 
+  async outOfMemoryKills(): Promise<number> {
+    return killsIn(await this.#read('memory.events'));
+  }
+
   remove(): Promise<void> {
     return removeFolder(this.#folder);
   }
@@ -213,6 +223,10 @@ class GroupV2 implements ContainerGroup {
       `${this.path} to be frozen`,
     );
   }
+}
+
+function killsIn(events: string | null): number {
+  return Number(/^oom_kill (\d+)$/m.exec(events ?? '')?.[1] ?? 0);
 }
 
 function killIfThere(pid: number): void {

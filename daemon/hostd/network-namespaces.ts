@@ -1,13 +1,38 @@
-import type { Socket } from 'node:net';
+/** Networks of containers: a loopback and nothing else, reached from outside by sockets that are made inside. */
+import { Socket } from 'node:net';
+import { closeFd, connectInside, makeNetworkNamespace, openNetworkNamespace } from '../../native/host/index.ts';
 
-/** A network namespace with a loopback and nothing else, as long as it is open here or somebody is in it. */
-export interface NetworkNamespace {
+const LOOPBACK = '127.0.0.1';
+
+/** A network namespace, as long as it is open here or somebody is in it. */
+export class NetworkNamespace {
   readonly fd: number;
-  close(): Promise<void>;
-}
+  #closed = false;
 
-export interface NetworkNamespaces {
-  make(): Promise<NetworkNamespace>;
-  /** A connection to the loopback of the namespace that this process is in. Rejects with the system's error. */
-  connect(pid: number, port: number, timeoutMs: number): Promise<Socket>;
+  private constructor(fd: number) {
+    this.fd = fd;
+  }
+
+  static async make(): Promise<NetworkNamespace> {
+    return new NetworkNamespace(await makeNetworkNamespace());
+  }
+
+  /** The one that a process is in. */
+  static async of(pid: number): Promise<NetworkNamespace> {
+    return new NetworkNamespace(await openNetworkNamespace(`/proc/${pid}/ns/net`));
+  }
+
+  /** A connection to its loopback. Rejects with the system's error as `code`. */
+  async connect(port: number, timeoutMs: number): Promise<Socket> {
+    if (this.#closed) throw Object.assign(new Error('the network is gone'), { code: 'ENETUNREACH' });
+    const fd = await connectInside(this.fd, LOOPBACK, port, timeoutMs);
+    return new Socket({ fd, readable: true, writable: true });
+  }
+
+  /** Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await closeFd(this.fd);
+  }
 }

@@ -21,6 +21,18 @@ export interface ContainerInstanceOptions {
   readonly startMs: number;
 }
 
+/** Resolves when `promise` has settled, or after `ms`. */
+function settledWithin(promise: Promise<unknown>, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    const done = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    promise.then(done, done);
+  });
+}
+
 /** One container that answers requests. */
 export class ContainerInstance implements Instance {
   readonly id: string;
@@ -119,7 +131,7 @@ export class ContainerInstance implements Instance {
     await this.resume().catch(() => {});
     if (this.#upstream.inFlight > 0) await this.#drained(left());
     await this.#container.signal(this.#stopSignal).catch(() => {});
-    await Promise.race([this.#container.exited, new Promise((resolve) => setTimeout(resolve, left()).unref())]);
+    await settledWithin(this.#container.exited, left());
     await this.#upstream.close();
     await this.#container.remove();
     await this.#container.exited;

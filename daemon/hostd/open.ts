@@ -1,0 +1,52 @@
+/** Looks whether this machine can run containers, and opens what runs them. */
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { projectRoot } from '../../errors/project-root.ts';
+import { hostAvailable } from '../../native/host/index.ts';
+import { Containers } from './containers.ts';
+import { controlGroups, findHierarchies } from './control-groups.ts';
+import { SeccompProfile } from './seccomp.ts';
+
+/** What is in the way of containers, and what mends it. */
+export class NoContainers extends Error {
+  readonly advice: readonly string[];
+
+  constructor(why: string, advice: readonly string[]) {
+    super(why);
+    this.advice = advice;
+  }
+}
+
+const PROGRAMS = { conmon: '/usr/bin/conmon', crun: '/usr/bin/crun' } as const;
+const SECCOMP_PROFILE = '/usr/share/containers/seccomp.json';
+const PACKAGES = 'apt-get install crun conmon golang-github-containers-common';
+
+/** `dataFolder` names the node: two of them on one machine keep out of each other's way. Throws NoContainers. */
+export async function openContainers(
+  dataFolder: string,
+  log: (message: string, error?: unknown) => void,
+): Promise<Containers> {
+  if (process.platform !== 'linux') throw new NoContainers('containers need Linux', []);
+  if (process.geteuid?.() !== 0) {
+    throw new NoContainers('containers need root', ['start the node as root']);
+  }
+  const needed = [...Object.values(PROGRAMS), SECCOMP_PROFILE].filter((path) => !existsSync(path));
+  if (needed.length > 0) throw new NoContainers(`${needed.join(', ')} is missing`, [PACKAGES]);
+  const launcher = join(projectRoot, 'native', 'host', 'skerry-launcher');
+  if (!existsSync(launcher) || !hostAvailable().available) {
+    throw new NoContainers('the native parts are not built', [
+      'build them with `npm run build`, then start the node again',
+    ]);
+  }
+  const name = createHash('sha256').update(dataFolder).digest('hex').slice(0, 12);
+  try {
+    const groups = controlGroups(await findHierarchies());
+    const seccomp = SeccompProfile.parse(JSON.parse(await readFile(SECCOMP_PROFILE, 'utf8')));
+    const folder = join('/run/skerry', name);
+    return new Containers({ folder, programs: { ...PROGRAMS, launcher }, seccomp, groups, log });
+  } catch (error) {
+    throw new NoContainers((error as Error).message, ['build the native parts with `npm run build`']);
+  }
+}

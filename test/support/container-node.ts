@@ -1,0 +1,116 @@
+/** The container driver over this machine's own kernel and programs, with images made in memory. */
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Containers } from '../../daemon/hostd/containers.ts';
+import { LAYER_IDS } from '../../daemon/hostd/ids.ts';
+import { NoContainers, openContainers } from '../../daemon/hostd/open.ts';
+import { openLayerStore } from '../../images/layers/index.ts';
+import { importImage, openImageSource } from '../../images/oci/index.ts';
+import { type ContentStore, openContentStore } from '../../images/store/index.ts';
+import type { Instance } from '../../runtime/driver.ts';
+import { ContainerDriver } from '../../runtime/drivers/container/driver.ts';
+import { WorkloadLogs } from '../../runtime/logs/workload-logs.ts';
+import type { RevisionDocument } from '../../runtime/workload/documents.ts';
+import { revisionOf } from '../../runtime/workload/revision-of.ts';
+import type { WorkloadSettings } from '../../runtime/workload/settings.ts';
+import { type BuiltLayer, LayoutBuilder } from './image-builder.ts';
+
+/** Why containers cannot run here, or null. */
+export async function whyNoContainers(): Promise<string | null> {
+  try {
+    await (await openContainers(mkdtempSync(join(tmpdir(), 'skerry-probe-')), () => {})).close();
+    return null;
+  } catch (error) {
+    if (error instanceof NoContainers) return error.message;
+    throw error;
+  }
+}
+
+/** What `config` of an image says of how it is run. */
+export interface RunConfig {
+  readonly Entrypoint?: readonly string[];
+  readonly Cmd?: readonly string[];
+  readonly Env?: readonly string[];
+  readonly User?: string;
+  readonly WorkingDir?: string;
+  readonly StopSignal?: string;
+  readonly ExposedPorts?: Readonly<Record<string, object>>;
+}
+
+export class ContainerNode {
+  readonly folder: string;
+  readonly driver: ContainerDriver;
+  readonly host: Containers;
+  readonly logs: WorkloadLogs;
+  readonly #blobs: ContentStore;
+  readonly #instances: Instance[] = [];
+  #serial = 0;
+
+  private constructor(
+    folder: string,
+    host: Containers,
+    driver: ContainerDriver,
+    logs: WorkloadLogs,
+    blobs: ContentStore,
+  ) {
+    this.folder = folder;
+    this.host = host;
+    this.driver = driver;
+    this.logs = logs;
+    this.#blobs = blobs;
+  }
+
+  /** `folder`: of a node that has ended. */
+  static async open(folder = mkdtempSync(join(tmpdir(), 'skerry-containers-'))): Promise<ContainerNode> {
+    const host = await openContainers(folder, () => {});
+    const blobs = await openContentStore(join(folder, 'content'));
+    const layers = await openLayerStore(join(folder, 'layers'), { range: LAYER_IDS });
+    const logs = new WorkloadLogs(join(folder, 'logs'), () => {});
+    const secrets = { valuesFor: () => ({}) };
+    const driver = new ContainerDriver({ host, blobs, layers, logs, secrets, provider: 'for tests' });
+    return new ContainerNode(folder, host, driver, logs, blobs);
+  }
+
+  /** A revision of an image of these layers, the lowest first. */
+  async revision(
+    layers: readonly BuiltLayer[],
+    config: RunConfig,
+    settings: WorkloadSettings = {},
+  ): Promise<RevisionDocument> {
+    const name = `w${++this.#serial}`;
+    const layout = new LayoutBuilder(join(this.folder, `layout-${name}`));
+    layout.image(layers, undefined, config);
+    const source = await openImageSource(
+      { kind: 'oci', path: layout.folder, tag: null },
+      { stagingFolder: this.folder },
+    );
+    const { record } = await importImage(source, this.#blobs);
+    const { digest, mediaType } = record.manifest;
+    return revisionOf(name, { digest, mediaType }, name, settings, new Set(['container']));
+  }
+
+  async start(revision: RevisionDocument): Promise<Instance> {
+    const instance = await this.driver.start(revision, revision.limits);
+    this.#instances.push(instance);
+    return instance;
+  }
+
+  async log(workload: string): Promise<string> {
+    const records = await this.logs.of(workload).tail(1000);
+    return records.map(({ text }) => text).join('\n');
+  }
+
+  /** Folders of containers that are there. */
+  left(): string[] {
+    return readdirSync(this.host.folder).filter((name) => !name.startsWith('.'));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#instances.map((instance) => instance.stop(0)));
+    await this.driver.close();
+    await this.logs.close();
+    rmSync(this.folder, { recursive: true, force: true });
+    rmSync(this.host.folder, { recursive: true, force: true });
+  }
+}
