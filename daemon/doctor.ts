@@ -20,18 +20,29 @@ function probeNative(): ProbeView {
   };
 }
 
-async function probeDriver(kind: Isolation, driver: Driver | undefined): Promise<ProbeView> {
+/** Why a driver could not be opened, and what would help. */
+export interface Missing {
+  readonly why: string;
+  readonly advice: readonly string[];
+}
+
+const UNKNOWN: Missing = { why: 'this version of Skerry has no driver for it', advice: [] };
+
+async function probeDriver(kind: Isolation, driver: Driver | undefined, missing = UNKNOWN): Promise<ProbeView> {
   if (!driver) {
-    const quality = 'this version of Skerry has no driver for it';
-    return { part: kind, available: false, provider: 'none', quality, advice: [] };
+    return { part: kind, available: false, provider: 'none', quality: missing.why, advice: [...missing.advice] };
   }
   const { isolation, advice, offers, ...probe } = await driver.probe();
   return { part: isolation, ...probe, advice: [...advice], ...(offers && { offers: [...offers] }) };
 }
 
 /** `drivers` are those that could be opened; what is in the way of a node is told in `problems`. */
-export async function examine(drivers: ReadonlyMap<Isolation, Driver>, dataFolder: string): Promise<Doctor> {
-  const sandboxes = await Promise.all(KINDS.map((kind) => probeDriver(kind, drivers.get(kind))));
+export async function examine(
+  drivers: ReadonlyMap<Isolation, Driver>,
+  missing: ReadonlyMap<Isolation, Missing>,
+  dataFolder: string,
+): Promise<Doctor> {
+  const sandboxes = await Promise.all(KINDS.map((kind) => probeDriver(kind, drivers.get(kind), missing.get(kind))));
   const disk = await probeDisk(dataFolder);
   const machine = [probeMachine(), probeMemory(), disk, await probeCgroups(), await probeKvm()];
   const problems: string[] = [];

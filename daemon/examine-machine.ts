@@ -8,7 +8,7 @@ import type { Doctor } from '../gateway/admin/schemas.ts';
 import type { Driver } from '../runtime/driver.ts';
 import type { Isolation } from '../runtime/workload/revision.ts';
 import type { Settings } from './config.ts';
-import { examine } from './doctor.ts';
+import { examine, type Missing } from './doctor.ts';
 import { probeDataFolder } from './machine.ts';
 import { openDrivers, openStores, Undo } from './node.ts';
 
@@ -22,14 +22,15 @@ export async function examineMachine(settings: Settings): Promise<Doctor> {
   const log = pino({ level: 'silent' });
   const problems: string[] = [];
   let drivers: ReadonlyMap<Isolation, Driver> = new Map();
+  let missing: ReadonlyMap<Isolation, Missing> = new Map();
   try {
     const stores = await openStores({ ...settings, data: folder }, log, undo, []);
-    drivers = (await openDrivers(settings, stores, log, undo, [])).drivers;
+    ({ drivers, missing } = await openDrivers(settings, stores, log, undo, []));
   } catch (error) {
     problems.push(asSkerryError(error).what);
   }
   try {
-    const report = await examine(drivers, settings.data);
+    const report = await examine(drivers, missing, settings.data);
     const dataFolder = await probeDataFolder(settings.data);
     if (!dataFolder.available) problems.push(`the data folder ${settings.data} cannot be written`);
     problems.push(...report.problems);

@@ -17,10 +17,11 @@ import {
 } from '../gateway/listener/certificate.ts';
 import { type Listener, listen } from '../gateway/listener/listen.ts';
 import { answerOwn } from '../gateway/own-paths.ts';
+import { openLayerStore } from '../images/layers/index.ts';
 import { ImageCatalog } from '../images/oci/index.ts';
 import { type ContentStore, openContentStore } from '../images/store/index.ts';
 import type { Driver } from '../runtime/driver.ts';
-import { WasmDriver } from '../runtime/drivers/index.ts';
+import { ContainerDriver, WasmDriver } from '../runtime/drivers/index.ts';
 import { resolveHere } from '../runtime/egress/resolver.ts';
 import { systemTrust } from '../runtime/egress/trust.ts';
 import { type KeyValueStore, openKeyValueStore } from '../runtime/keyvalue/store.ts';
@@ -38,8 +39,10 @@ import { BuildService } from './build-service.ts';
 import type { Settings } from './config.ts';
 import { parseAddress } from './config-schema.ts';
 import { type DataFolder, openDataFolder } from './data-folder.ts';
-import { examine } from './doctor.ts';
+import { examine, type Missing } from './doctor.ts';
 import { daemonErrors } from './errors.ts';
+import { LAYER_IDS } from './hostd/ids.ts';
+import { NoContainers, openContainers } from './hostd/open.ts';
 import { ImageService } from './image-service.ts';
 import type { Logger } from './log.ts';
 import { selectEngine } from './select-engine.ts';
@@ -166,13 +169,21 @@ export async function openStores(settings: Settings, log: Logger, undo: Undo, no
   return { folder, state, blobs, logs, desired, secrets, keyvalue, damaged };
 }
 
+export interface OpenDrivers {
+  readonly drivers: ReadonlyMap<Isolation, Driver>;
+  /** Of those that could not be opened. */
+  readonly missing: ReadonlyMap<Isolation, Missing>;
+  /** The Wasm engine. */
+  readonly engine: string;
+}
+
 export async function openDrivers(
   settings: Settings,
   stores: Stores,
   log: Logger,
   undo: Undo,
   notices: string[],
-): Promise<{ drivers: Map<Isolation, Driver>; engine: string }> {
+): Promise<OpenDrivers> {
   const { folder, desired, blobs, logs, secrets, keyvalue } = stores;
   const { engine, notice } = await selectEngine(settings.engine, {
     cacheDir: join(folder.path, 'code-cache'),
@@ -187,7 +198,24 @@ export async function openDrivers(
   const egress = { resolve: resolveHere, trust: systemTrust(process.env) };
   const wasm = new WasmDriver({ engine, blobs, logs, secrets, keyvalue, egress, inUse });
   undo.add(() => wasm.close());
-  return { drivers: new Map([[wasm.isolation, wasm]]), engine: engine.version };
+  const drivers = new Map<Isolation, Driver>([[wasm.isolation, wasm]]);
+  const missing = new Map<Isolation, Missing>();
+  try {
+    const containers = await openContainerDriver(stores, log);
+    undo.add(() => containers.close());
+    drivers.set(containers.isolation, containers);
+  } catch (error) {
+    if (!(error instanceof NoContainers)) throw error;
+    missing.set('container', { why: error.message, advice: error.advice });
+  }
+  return { drivers, missing, engine: engine.version };
+}
+
+/** Throws NoContainers. */
+async function openContainerDriver({ folder, blobs, logs, secrets }: Stores, log: Logger): Promise<ContainerDriver> {
+  const host = await openContainers(folder.path, (message, error) => log.warn({ err: error }, message));
+  const layers = await openLayerStore(join(folder.path, 'layers'), { range: LAYER_IDS });
+  return new ContainerDriver({ host, blobs, layers, logs, secrets, provider: host.provider });
 }
 
 async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Omit<Node, 'close'>> {
@@ -196,7 +224,8 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   const notices: string[] = [];
   const stores = await openStores(settings, log, undo, notices);
   const { folder, desired, blobs, logs, secrets, keyvalue } = stores;
-  const { drivers, engine } = await openDrivers(settings, stores, log, undo, notices);
+  const { drivers, missing, engine } = await openDrivers(settings, stores, log, undo, notices);
+  for (const driver of drivers.values()) await driver.recover();
   const keptBytes = () => [...drivers.values()].reduce((sum, driver) => sum + driver.keptBytes(), 0);
   const monitor: Monitor = new Monitor(() => reconciler.current, keptBytes);
   const builds = new BuildService(stores.state, blobs, join(folder.path, 'build'));
@@ -252,7 +281,7 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
     metrics: () => registry.metrics(),
     usage: (windowMs, signal) => sampleUsage(monitor, windowMs, signal),
     node: view,
-    doctor: () => examine(drivers, folder.path),
+    doctor: () => examine(drivers, missing, folder.path),
   };
   const app = makeAdminApp(services, (message, error) => log.error({ err: error }, message));
 

@@ -3,6 +3,7 @@ import { execFile, spawn } from 'node:child_process';
 import { chmodSync, existsSync, watch } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
@@ -35,6 +36,8 @@ export interface ContainersOptions {
   /** In memory (`/run`): nothing in it is worth keeping over a restart of the machine. */
   readonly folder: string;
   readonly programs: { readonly launcher: string; readonly conmon: string; readonly crun: string };
+  /** Name and version of the runtime. */
+  readonly runtime: string;
   readonly seccomp: SeccompProfile;
   readonly groups: ControlGroups;
   readonly log: (message: string, error?: unknown) => void;
@@ -56,6 +59,11 @@ export class Containers implements ContainerHost {
 
   constructor(options: ContainersOptions) {
     this.#options = options;
+  }
+
+  /** What runs them, and in which version of control groups. */
+  get provider(): string {
+    return `${this.#options.runtime}, cgroup v${this.#options.groups.version}`;
   }
 
   get folder(): string {
@@ -167,8 +175,11 @@ class Container implements HostedContainer {
     return network ? network.connect(port, timeoutMs) : Promise.reject(new Error('it has no network yet'));
   }
 
-  async signal(name: string): Promise<void> {
+  async signal(name: string): Promise<boolean> {
+    const pid = await readFile(join(this.#folder, 'pid'), 'utf8');
+    if (!catches(await readFile(`/proc/${pid.trim()}/status`, 'utf8'), signalNumber(name))) return false;
     await run(this.#options.programs.crun, [...this.#crunOptions(), 'kill', this.id, name]);
+    return true;
   }
 
   pause(): Promise<void> {
@@ -293,6 +304,21 @@ class Container implements HostedContainer {
     this.#tellExit({ code: null, signal: 'SIGKILL', reason: 'stopped', message: 'it was removed' });
     this.#onRemoved();
   }
+}
+
+/** Throws for what is no signal. */
+function signalNumber(name: string): number {
+  const number = /^\d+$/.test(name)
+    ? Number(name)
+    : constants.signals[`SIG${name.replace(/^SIG/, '')}` as NodeJS.Signals];
+  if (number === undefined || number < 1 || number > 64) throw new RangeError(`${name} is no signal`);
+  return number;
+}
+
+/** Whether a process has a handler for it, by its `/proc/PID/status`. */
+function catches(status: string, signal: number): boolean {
+  const caught = BigInt(`0x${/^SigCgt:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
+  return ((caught >> BigInt(signal - 1)) & 1n) === 1n;
 }
 
 /** Exit status as a shell tells it: 128 and the number of the signal that ended it. */

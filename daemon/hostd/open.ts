@@ -1,13 +1,17 @@
 /** Looks whether this machine can run containers, and opens what runs them. */
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { projectRoot } from '../../errors/project-root.ts';
 import { hostAvailable } from '../../native/host/index.ts';
 import { Containers } from './containers.ts';
 import { controlGroups, findHierarchies } from './control-groups.ts';
 import { SeccompProfile } from './seccomp.ts';
+
+const run = promisify(execFile);
 
 /** What is in the way of containers, and what mends it. */
 export class NoContainers extends Error {
@@ -44,8 +48,10 @@ export async function openContainers(
   try {
     const groups = controlGroups(await findHierarchies());
     const seccomp = SeccompProfile.parse(JSON.parse(await readFile(SECCOMP_PROFILE, 'utf8')));
+    const runtime =
+      (await run(PROGRAMS.crun, ['--version'])).stdout.split('\n')[0]?.replace(' version ', ' ') ?? 'crun';
     const folder = join('/run/skerry', name);
-    return new Containers({ folder, programs: { ...PROGRAMS, launcher }, seccomp, groups, log });
+    return new Containers({ folder, programs: { ...PROGRAMS, launcher }, runtime, seccomp, groups, log });
   } catch (error) {
     throw new NoContainers((error as Error).message, ['build the native parts with `npm run build`']);
   }

@@ -63,8 +63,11 @@ export interface HostedContainer {
   readonly exited: Promise<Exit>;
   /** A connection to its loopback; rejects with the system's error. */
   connect(port: number, timeoutMs: number): Promise<Socket>;
-  /** To its first process, by name. */
-  signal(name: string): Promise<void>;
+  /**
+   * To its first process, by name or number. False when that does not listen to it: to the first process of a namespace
+   * the kernel then gives none.
+   */
+  signal(name: string): Promise<boolean>;
   pause(): Promise<void>;
   resume(): Promise<void>;
   usage(): Promise<ContainerUsage>;

@@ -130,8 +130,8 @@ export class ContainerInstance implements Instance {
     const left = () => Math.max(0, until - performance.now());
     await this.resume().catch(() => {});
     if (this.#upstream.inFlight > 0) await this.#drained(left());
-    await this.#container.signal(this.#stopSignal).catch(() => {});
-    await settledWithin(this.#container.exited, left());
+    const heard = await this.#container.signal(this.#stopSignal).catch(() => false);
+    if (heard) await settledWithin(this.#container.exited, left());
     await this.#upstream.close();
     await this.#container.remove();
     await this.#container.exited;

@@ -136,6 +136,17 @@ test('one that takes more memory than it may ends alone, and is told as that', a
   assert.is((await get(instance)).status, 200, 'another one goes on');
 });
 
+test('one that hears the signal to stop has the time to end well; one that does not is ended at once', async (node) => {
+  const script = shell('trap "echo ending well; exit 0" TERM; httpd -p 8080 -h /www; while true; do sleep 0.05; done');
+  const polite = await up(node, script);
+  await polite.stop(20_000);
+  assert.match(await node.log(polite.revision.workload), /ending well/);
+  const deaf = await up(node);
+  const began = performance.now();
+  await deaf.stop(20_000);
+  assert.ok(performance.now() - began < 10_000);
+});
+
 test('one that ignores the signal to stop is ended when its time is over', async (node) => {
   const instance = await up(node, shell('trap "" TERM; httpd -p 8080 -h /www; while true; do sleep 1; done'));
   const began = performance.now();
