@@ -5,6 +5,7 @@ namespace {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   skerry::init_descriptors(env, exports);
   skerry::init_channel(env, exports);
+  skerry::init_namespaces(env, exports);
   return exports;
 }
 

@@ -19,6 +19,12 @@ export interface NativeHost {
     onMessage: (bytes: Buffer, fds: number[]) => void,
     onClose: (error: Error | null) => void,
   ) => NativeChannel;
+  makeNetworkNamespace(): Promise<number>;
+  openNetworkNamespace(path: string): Promise<number>;
+  connectInside(network: number, host: string, port: number): Promise<number>;
+  listenInside(network: number, host: string, port: number, backlog: number): Promise<number>;
+  bindUdpInside(network: number, host: string, port: number): Promise<number>;
+  openTap(network: number, name: string, address: string, prefix: number, vnetHeader: boolean): Promise<number>;
 }
 
 export interface NativeWait {

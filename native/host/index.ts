@@ -7,3 +7,12 @@ export { hostAvailable } from './binding.ts';
 export { Channel, type ChannelHandlers, MAX_MESSAGE_BYTES, MAX_MESSAGE_FDS, socketPair } from './channel.ts';
 export { type Credentials, closeFd, dupFd, events, peerCredentials, setCloexec, waitFor } from './descriptors.ts';
 export { HostError } from './host-error.ts';
+export {
+  bindUdpInside,
+  connectInside,
+  listenInside,
+  makeNetworkNamespace,
+  openNetworkNamespace,
+  openTap,
+  type TapOptions,
+} from './namespaces.ts';

@@ -215,6 +215,12 @@ Napi::Promise on_thread(Napi::Env env, Work work, Convert convert) {
   return Job<Work, Convert>::start(env, true, std::move(work), std::move(convert));
 }
 
+inline Napi::Promise rejected(Napi::Env env, const Failure& failure) {
+  const auto deferred = Napi::Promise::Deferred::New(env);
+  deferred.Reject(failure.to_js(env));
+  return deferred.Promise();
+}
+
 /// For calls that cannot wait: done at once, told by a promise all the same.
 template <typename Work>
 Napi::Promise at_once(Napi::Env env, Work work) {
@@ -237,5 +243,6 @@ inline std::string string_of(const Napi::CallbackInfo& info, size_t index) {
 
 void init_descriptors(Napi::Env env, Napi::Object exports);
 void init_channel(Napi::Env env, Napi::Object exports);
+void init_namespaces(Napi::Env env, Napi::Object exports);
 
 }  // namespace skerry

@@ -1,0 +1,88 @@
+/**
+ * Network namespaces as descriptors, and sockets inside them. A namespace lives as long as a descriptor, a process or a
+ * mount holds it, and each socket made in it. Needs CAP_SYS_ADMIN, and CAP_NET_ADMIN to make what is in it.
+ *
+ * Hosts are addresses in digits ("127.0.0.1", "::1"); a name is refused with EINVAL.
+ */
+import { getSystemErrorName } from 'node:util';
+import { call } from './binding.ts';
+import { closeFd, events, waitFor } from './descriptors.ts';
+import { HostError } from './host-error.ts';
+
+/**
+ * A new network namespace with loopback only, which is up, and in which any user may bind any port. It belongs to the user
+ * namespace of this process, so that root of a container in it can change nothing.
+ * @returns a descriptor for it
+ * @throws HostError EPERM, ENOSPC (user.max_net_namespaces), EROFS or ENOENT (/proc/sys)
+ */
+export function makeNetworkNamespace(): Promise<number> {
+  return call((host) => host.makeNetworkNamespace());
+}
+
+/**
+ * A descriptor for the namespace at a path: `/proc/PID/ns/net` or a file that it is mounted on. Who must be sure of the
+ * process opens a pidfd first and looks afterwards whether it still runs.
+ * @throws HostError ENOENT, EPERM, EINVAL (it is not a network namespace)
+ */
+export function openNetworkNamespace(path: string): Promise<number> {
+  return call((host) => host.openNetworkNamespace(path), path);
+}
+
+/**
+ * Connects to a TCP port inside a namespace; no thread waits meanwhile.
+ * @param timeoutMs milliseconds until it is given up
+ * @returns a descriptor for `new net.Socket({ fd })`, with TCP_NODELAY on
+ * @throws HostError ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EPERM, EBADF
+ */
+export async function connectInside(network: number, host: string, port: number, timeoutMs: number): Promise<number> {
+  const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  const fd = await call((native) => native.connectInside(network, host, port));
+  try {
+    if ((await waitFor(fd, events.writable, { timeoutMs })) === 0) {
+      throw new HostError({ code: 'ETIMEDOUT', syscall: 'connect', path: address });
+    }
+    const error = await call((native) => native.socketError(fd));
+    if (error !== 0) throw new HostError({ code: getSystemErrorName(-error), syscall: 'connect', path: address });
+    return fd;
+  } catch (error) {
+    await closeFd(fd);
+    throw error;
+  }
+}
+
+/**
+ * Listens on a TCP port inside a namespace; port 0 lets the kernel choose. An IPv6 address takes IPv6 only.
+ * @param backlog connections that may wait to be accepted
+ * @returns a descriptor for `net.Server.listen({ fd })`
+ * @throws HostError EADDRINUSE, EADDRNOTAVAIL, EACCES, EPERM, EBADF
+ */
+export function listenInside(network: number, host: string, port: number, backlog = 511): Promise<number> {
+  return call((native) => native.listenInside(network, host, port, backlog));
+}
+
+/**
+ * A UDP socket bound to a port inside a namespace.
+ * @returns a descriptor for `dgram.Socket.bind({ fd })`
+ * @throws HostError EADDRINUSE, EADDRNOTAVAIL, EACCES, EPERM, EBADF
+ */
+export function bindUdpInside(network: number, host: string, port: number): Promise<number> {
+  return call((native) => native.bindUdpInside(network, host, port));
+}
+
+export interface TapOptions {
+  /** The IPv4 address and prefix length of this side: `{ host: '10.0.0.1', prefix: 30 }`. None when left out. */
+  readonly address?: { readonly host: string; readonly prefix: number };
+  /** With the header of virtio-net before each frame, as QEMU's vnet_hdr=on has it. */
+  readonly vnetHeader?: boolean;
+}
+
+/**
+ * Makes a tap device inside a namespace, and brings it up. It is gone when the descriptor (with all copies) is closed.
+ * @param name at most 15 characters
+ * @returns a descriptor for frames, as QEMU's `-netdev tap,fd=` takes it
+ * @throws HostError ENOENT or ENODEV (/dev/net/tun), EBUSY (the name is taken), EINVAL, EPERM, EBADF
+ */
+export function openTap(network: number, name: string, options: TapOptions = {}): Promise<number> {
+  const { address = { host: '', prefix: 0 }, vnetHeader = false } = options;
+  return call((native) => native.openTap(network, name, address.host, address.prefix, vnetHeader));
+}
