@@ -1,7 +1,7 @@
 /** A suite over native/host: what this machine cannot do is skipped, and the reason printed. */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { suite } from 'uvu';
-import { hostAvailable } from '../../native/host/index.ts';
+import { type HostError, hostAvailable } from '../../native/host/index.ts';
 
 export type Need = 'root' | `/${string}`;
 
@@ -23,4 +23,20 @@ export function hostSuite(name: string) {
     },
     run: () => tests.run(),
   };
+}
+
+/** The failure of what must fail. */
+export async function refused(work: Promise<unknown>): Promise<HostError> {
+  try {
+    await work;
+  } catch (error) {
+    return error as HostError;
+  }
+  throw new Error('it was not refused');
+}
+
+/** How many files this process has open, once the event loop has let go of what it closes in its next turns. */
+export async function openFiles(): Promise<number> {
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  return readdirSync('/proc/self/fd').length;
 }

@@ -1,7 +1,7 @@
 /** Two processes that hand each other messages and open files; one of them may be hostile. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, fstatSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ import {
   socketPair,
   waitFor,
 } from '../../../native/host/index.ts';
-import { hostSuite } from '../../support/host-suite.ts';
+import { hostSuite, openFiles, refused } from '../../support/host-suite.ts';
 
 const PYTHON = '/usr/bin/python3';
 const { test, run } = hostSuite('channel');
@@ -59,23 +59,6 @@ function listen(fd: number): Inbox {
 async function pair(): Promise<[Inbox, Inbox]> {
   const [a, b] = await socketPair();
   return [listen(a), listen(b)];
-}
-
-async function refused(work: Promise<unknown>): Promise<HostError> {
-  try {
-    await work;
-  } catch (error) {
-    return error as HostError;
-  }
-  throw new Error('it was not refused');
-}
-
-const openFiles = () => readdirSync('/proc/self/fd').length;
-
-/** Open files once the event loop has let go of what it closes in its next turn. */
-async function settledFiles(): Promise<number> {
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  return openFiles();
 }
 
 /** A peer that is not ours: a Python script that has its end as `s`. */
@@ -138,14 +121,14 @@ test('a connection that one process accepted is answered by another', [], async 
 
 test('the largest message, with the most descriptors', [], async () => {
   const [a, b] = await pair();
-  const before = await settledFiles();
+  const before = await openFiles();
   const fd = openSync('/dev/null', 'r');
   await a.channel.send(Buffer.alloc(65_536, 'x'), new Array(16).fill(fd));
   await b.count(1);
   assert.is(b.messages[0]!.bytes.length, 65_536);
   assert.is(b.messages[0]!.fds.length, 16);
   for (const received of [fd, ...b.messages[0]!.fds]) closeSync(received);
-  assert.is(await settledFiles(), before);
+  assert.is(await openFiles(), before);
   a.channel.close();
 });
 
@@ -204,7 +187,7 @@ test(
 );
 
 test('closing ends what waits to be sent, and leaves no file open', [], async () => {
-  const before = await settledFiles();
+  const before = await openFiles();
   const [a, b] = await pair();
   b.channel.pause();
   const fd = openSync('/dev/null', 'r');
@@ -217,7 +200,7 @@ test('closing ends what waits to be sent, and leaves no file open', [], async ()
   assert.is((await last).code, 'EPIPE');
   assert.is(await a.closed, null);
   b.channel.close();
-  assert.is(await settledFiles(), before);
+  assert.is(await openFiles(), before);
 });
 
 test('a handler may close its own channel', [], async () => {
@@ -251,31 +234,31 @@ test('a peer that ends after its last message: that is still read', [PYTHON], as
 });
 
 test('a hostile peer: a message that is too long ends the channel, and its files are closed', [PYTHON], async () => {
-  const before = await settledFiles();
+  const before = await openFiles();
   const { inbox, child } = await python("socket.send_fds(s, [b'x' * 65537], [0, 0, 0])");
   assert.is((await inbox.closed)?.code, 'EMSGSIZE');
   assert.is(inbox.messages.length, 0);
   if (child.exitCode === null) await once(child, 'exit');
-  assert.is(await settledFiles(), before);
+  assert.is(await openFiles(), before);
 });
 
 test('a hostile peer: too many descriptors end the channel, and all are closed', [PYTHON], async () => {
-  const before = await settledFiles();
+  const before = await openFiles();
   const { inbox, child } = await python("socket.send_fds(s, [b'x'], [0] * 100)");
   const error = await inbox.closed;
   assert.is(error?.code, 'ETOOMANYREFS');
   assert.is(error?.syscall, 'recvmsg');
   if (child.exitCode === null) await once(child, 'exit');
-  assert.is(await settledFiles(), before);
+  assert.is(await openFiles(), before);
 });
 
 test('a hostile peer: an empty message with descriptors ends its channel, and all are closed', [PYTHON], async () => {
-  const before = await settledFiles();
+  const before = await openFiles();
   const { inbox, child } = await python("socket.send_fds(s, [b''], [0] * 5)");
   await inbox.closed;
   assert.is(inbox.messages.length, 0);
   if (child.exitCode === null) await once(child, 'exit');
-  assert.is(await settledFiles(), before);
+  assert.is(await openFiles(), before);
 });
 
 test('a hostile peer: a flood of messages leaves the event loop its turns', [PYTHON], async () => {
