@@ -47,6 +47,7 @@ import { ImageService } from './image-service.ts';
 import type { Logger } from './log.ts';
 import { selectEngine } from './select-engine.ts';
 import { sweepKeyValue } from './sweep-keyvalue.ts';
+import { sweepLayers } from './sweep-layers.ts';
 import { sweepStore } from './sweep-store.ts';
 import { warmUp } from './warm-up.ts';
 
@@ -175,6 +176,8 @@ export interface OpenDrivers {
   readonly missing: ReadonlyMap<Isolation, Missing>;
   /** The Wasm engine. */
   readonly engine: string;
+  /** Removes unpacked layers of images that are gone. */
+  sweepLayers(images: ImageCatalog): Promise<void>;
 }
 
 export async function openDrivers(
@@ -200,22 +203,19 @@ export async function openDrivers(
   undo.add(() => wasm.close());
   const drivers = new Map<Isolation, Driver>([[wasm.isolation, wasm]]);
   const missing = new Map<Isolation, Missing>();
+  let sweep: OpenDrivers['sweepLayers'] = async () => {};
   try {
-    const containers = await openContainerDriver(stores, log);
+    const host = await openContainers(folder.path, (message, error) => log.warn({ err: error }, message));
+    const layers = await openLayerStore(join(folder.path, 'layers'), { range: LAYER_IDS });
+    const containers = new ContainerDriver({ host, blobs, layers, logs, secrets, provider: host.provider });
     undo.add(() => containers.close());
     drivers.set(containers.isolation, containers);
+    sweep = (images) => sweepLayers(layers, images, containers.layersInUse());
   } catch (error) {
     if (!(error instanceof NoContainers)) throw error;
     missing.set('container', { why: error.message, advice: error.advice });
   }
-  return { drivers, missing, engine: engine.version };
-}
-
-/** Throws NoContainers. */
-async function openContainerDriver({ folder, blobs, logs, secrets }: Stores, log: Logger): Promise<ContainerDriver> {
-  const host = await openContainers(folder.path, (message, error) => log.warn({ err: error }, message));
-  const layers = await openLayerStore(join(folder.path, 'layers'), { range: LAYER_IDS });
-  return new ContainerDriver({ host, blobs, layers, logs, secrets, provider: host.provider });
+  return { drivers, missing, engine: engine.version, sweepLayers: sweep };
 }
 
 async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Omit<Node, 'close'>> {
@@ -224,7 +224,7 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   const notices: string[] = [];
   const stores = await openStores(settings, log, undo, notices);
   const { folder, desired, blobs, logs, secrets, keyvalue } = stores;
-  const { drivers, missing, engine } = await openDrivers(settings, stores, log, undo, notices);
+  const { drivers, missing, engine, sweepLayers } = await openDrivers(settings, stores, log, undo, notices);
   for (const driver of drivers.values()) await driver.recover();
   const keptBytes = () => [...drivers.values()].reduce((sum, driver) => sum + driver.keptBytes(), 0);
   const monitor: Monitor = new Monitor(() => reconciler.current, keptBytes);
@@ -234,7 +234,9 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   const images = await ImageService.open(blobs, catalog, join(folder.path, 'images'));
   undo.add(() => images.close());
   const sweep = () =>
-    void sweepStore(blobs, desired, builds, catalog).catch((error) => log.warn({ err: error }, 'a sweep failed'));
+    void sweepStore(blobs, desired, builds, catalog)
+      .then(() => sweepLayers(catalog))
+      .catch((error) => log.warn({ err: error }, 'a sweep failed'));
   const reconciler = new Reconciler({
     desired,
     drivers,

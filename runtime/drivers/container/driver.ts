@@ -39,6 +39,8 @@ export class ContainerDriver implements Driver {
   readonly isolation = 'container';
   readonly replicated = true;
   readonly #options: ContainerDriverOptions;
+  /** Diff ids of the layers under each container that there is. */
+  readonly #layersOf = new Map<HostedContainer, readonly string[]>();
   #serial = 0;
 
   constructor(options: ContainerDriverOptions) {
@@ -104,6 +106,11 @@ export class ContainerDriver implements Driver {
       },
       output,
     );
+    this.#layersOf.set(
+      container,
+      image.layers.map(({ diffId }) => diffId),
+    );
+    void container.exited.then(() => this.#layersOf.delete(container));
     try {
       const port = portOf(revision, image);
       await this.#listening(container, workload, port, limits.startTimeoutMs, () => last);
@@ -128,6 +135,11 @@ export class ContainerDriver implements Driver {
     );
     await Promise.all(found.map((container) => container.remove()));
     return [];
+  }
+
+  /** Diff ids of the layers that containers stand on. */
+  layersInUse(): Set<string> {
+    return new Set([...this.#layersOf.values()].flat());
   }
 
   keptBytes(): number {
