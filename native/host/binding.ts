@@ -25,6 +25,17 @@ export interface NativeHost {
   listenInside(network: number, host: string, port: number, backlog: number): Promise<number>;
   bindUdpInside(network: number, host: string, port: number): Promise<number>;
   openTap(network: number, name: string, address: string, prefix: number, vnetHeader: boolean): Promise<number>;
+  pidfdOpen(pid: number): Promise<number>;
+  pidfdSignal(fd: number, signal: number): Promise<void>;
+  pidfdReap(fd: number): Promise<NativeExit | null>;
+  pidfdExit(fd: number): Promise<NativeExit | null | undefined>;
+  setChildSubreaper(on: boolean): Promise<void>;
+  setParentDeathSignal(signal: number): Promise<void>;
+}
+
+export interface NativeExit {
+  readonly code?: number;
+  readonly signal?: number;
 }
 
 export interface NativeWait {

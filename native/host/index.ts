@@ -16,3 +16,4 @@ export {
   openTap,
   type TapOptions,
 } from './namespaces.ts';
+export { type Exit, HostProcess, setChildSubreaper, setParentDeathSignal, startTimeOf } from './pidfd.ts';
