@@ -7,6 +7,7 @@ import { bundleSource } from '../cli/bundle.ts';
 import { projectRoot } from '../errors/project-root.ts';
 import { guest } from '../test/support/guests.ts';
 import { javaScriptComponent } from '../test/support/javascript.ts';
+import { containers } from './groups/containers.ts';
 import { deadline } from './groups/deadline.ts';
 import { front } from './groups/front.ts';
 import { halfLoad } from './groups/half-load.ts';
@@ -33,6 +34,7 @@ const groups: readonly Group[] = [
   front,
   deadline,
   innerLoop,
+  containers,
 ];
 
 const { values, positionals } = parseArgs({

@@ -27,6 +27,9 @@ import { type SeccompProfile, seccompFilter } from './seccomp.ts';
 
 const run = promisify(execFile);
 
+/** The runtime's own records, beside the folders of containers. */
+const CRUN_STATE = '.crun';
+
 /** What conmon keeps of a container's output until the node has read it, in bytes. */
 const OUTPUT_BYTES = 1024 * 1024;
 /** conmon tells of a container that could not be made within this, or never; in milliseconds. */
@@ -91,7 +94,7 @@ export class Containers implements ContainerHost {
     const { folder, log } = this.#options;
     const names = await readdir(folder).catch(() => []);
     const found: HostedContainer[] = [];
-    for (const id of names) {
+    for (const id of names.filter((name) => name !== CRUN_STATE)) {
       try {
         const state = State.parse(JSON.parse(await readFile(join(folder, id, 'state.json'), 'utf8')));
         const container = new Container(id, state, this.#options, () => this.#containers.delete(id));
@@ -108,6 +111,10 @@ export class Containers implements ContainerHost {
 
   async close(): Promise<void> {
     await Promise.all([...this.#containers.values()].map((container) => container.letGo()));
+    // Where none is left nothing else is.
+    const { folder } = this.#options;
+    const left = await readdir(folder).catch(() => []);
+    if (left.every((name) => name === CRUN_STATE)) await rm(folder, { recursive: true, force: true });
   }
 
   #freeSlot(): number {
@@ -229,7 +236,7 @@ class Container implements HostedContainer {
   }
 
   #crunOptions(): string[] {
-    return ['--root', join(this.#options.folder, '.crun'), '--cgroup-manager=cgroupfs'];
+    return ['--root', join(this.#options.folder, CRUN_STATE), '--cgroup-manager=cgroupfs'];
   }
 
   /** conmon stays with the container, in a mount namespace that ends with the two of them. */

@@ -1,12 +1,11 @@
 /** Container images on a real node: deployed by the command, served by the gateway, through the node's own end. */
-import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { assertFailure, skerry } from '../support/cli.ts';
-import { whyNoContainers } from '../support/container-node.ts';
+import { containersOf, removeContainers, whyNoContainers } from '../support/container-node.ts';
 import { busyboxLayer, LayoutBuilder, layerOf } from '../support/image-builder.ts';
 import { file, folder } from '../support/tar-writer.ts';
 import { ask, discard, startProcess } from '../support/test-node.ts';
@@ -37,10 +36,10 @@ function layout(place: string, text: string): LayoutBuilder {
   return built;
 }
 
-/** Containers that are there of a node. */
-function containersOf(data: string): string[] {
-  const name = createHash('sha256').update(data).digest('hex').slice(0, 12);
-  return readdirSync(join('/run/skerry', name)).filter((each) => !each.startsWith('.'));
+/** Nodes of tests are killed: what they leave is removed here. */
+async function end(node: Awaited<ReturnType<typeof startProcess>>): Promise<void> {
+  await discard(node);
+  await removeContainers(node.data);
 }
 
 test('an image in a folder or an archive is deployed, answers, and is rolled back', async (place) => {
@@ -61,9 +60,9 @@ test('an image in a folder or an archive is deployed, answers, and is rolled bac
     assert.is(inspected.revisions[0].isolation, 'container');
     const removed = await skerry(['rm', 'web'], { data: node.data });
     assert.is(removed.status, 0, removed.stderr);
-    assert.equal(containersOf(node.data), []);
+    assert.equal(await containersOf(node.data), []);
   } finally {
-    await discard(node);
+    await end(node);
   }
 });
 
@@ -74,16 +73,16 @@ test('after kill -9 of the node its containers are found; they serve again, and 
     const { folder: image } = layout(place, 'one');
     const deployed = await skerry(['deploy', `oci:${image}`, '--name', 'web'], { data: first.data });
     assert.is(deployed.status, 0, deployed.stderr);
-    const before = containersOf(first.data);
+    const before = await containersOf(first.data);
     assert.is(before.length, 1);
     first.child.kill('SIGKILL');
     await first.ended;
-    assert.equal(containersOf(first.data), before, 'it goes on without the node');
+    assert.equal(await containersOf(first.data), before, 'it goes on without the node');
     last = await startProcess({ data: first.data });
     assert.is((await ask(last.url, { path: '/web/' })).body.toString(), 'one');
-    assert.is(containersOf(first.data).length, 1);
+    assert.is((await containersOf(first.data)).length, 1);
   } finally {
-    await discard(last);
+    await end(last);
   }
 });
 
@@ -104,7 +103,7 @@ test('an image that cannot run is refused at the deploy, and nothing changes', a
     assertFailure(await deploy('nothing-here'), 'IMAGE_NOT_HERE', 1, /nothing-here/);
     assert.equal((await node.admin.call('GET', '/v1/workloads')).json().workloads, []);
   } finally {
-    await discard(node);
+    await end(node);
   }
 });
 
@@ -133,7 +132,7 @@ test('a container that dies is told where the user looks, and started again', as
     }
     assert.is(told.body.toString(), 'alive', 'started again');
   } finally {
-    await discard(node);
+    await end(node);
   }
 });
 

@@ -1,5 +1,5 @@
 /** The container driver over this machine's own kernel and programs, with images made in memory. */
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Containers } from '../../daemon/hostd/containers.ts';
@@ -25,6 +25,27 @@ export async function whyNoContainers(): Promise<string | null> {
     if (error instanceof NoContainers) return error.message;
     throw error;
   }
+}
+
+/** Folders of containers below a node's own in `/run/skerry`. */
+function containersIn(folder: string): string[] {
+  return existsSync(folder) ? readdirSync(folder).filter((name) => !name.startsWith('.')) : [];
+}
+
+/** Containers that there are of the node with this data folder. */
+export async function containersOf(data: string): Promise<string[]> {
+  const host = await openContainers(data, () => {});
+  const found = containersIn(host.folder);
+  await host.close();
+  return found;
+}
+
+/** Ends what a node that was killed has left. */
+export async function removeContainers(data: string): Promise<void> {
+  const host = await openContainers(data, () => {});
+  const left = await host.recover(() => {});
+  await Promise.all(left.map((container) => container.remove()));
+  await host.close();
 }
 
 /** What `config` of an image says of how it is run. */
@@ -103,7 +124,7 @@ export class ContainerNode {
 
   /** Folders of containers that are there. */
   left(): string[] {
-    return readdirSync(this.host.folder).filter((name) => !name.startsWith('.'));
+    return containersIn(this.host.folder);
   }
 
   async close(): Promise<void> {

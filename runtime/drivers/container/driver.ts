@@ -158,9 +158,11 @@ export class ContainerDriver implements Driver {
   /** Folders of its layers, the topmost first. */
   async #unpacked({ layers }: StoredImage): Promise<string[]> {
     const folders: string[] = [];
+    const { blobs, layers: store } = this.#options;
     for (const { digest, diffId } of layers) {
-      const { path } = await this.#options.blobs.open(digest);
-      folders.unshift((await this.#options.layers.unpack(path, diffId)).path);
+      // To open a blob is to read all of it.
+      const layer = (await store.find(diffId)) ?? (await store.unpack((await blobs.open(digest)).path, diffId));
+      folders.unshift(layer.path);
     }
     return folders;
   }
