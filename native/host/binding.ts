@@ -12,7 +12,7 @@ export interface NativeHost {
   setCloexec(fd: number, on: boolean): Promise<void>;
   peerCredentials(fd: number): Promise<{ pid: number; uid: number; gid: number }>;
   socketError(fd: number): Promise<number>;
-  waitFor(fd: number, events: number, timeoutMs: number): NativeWait;
+  waitFor(fd: number, events: number, timeoutMs: number, ref: boolean): NativeWait;
   socketPair(): Promise<[number, number]>;
   Channel: new (
     fd: number,
@@ -31,6 +31,8 @@ export interface NativeHost {
   pidfdExit(fd: number): Promise<NativeExit | null | undefined>;
   setChildSubreaper(on: boolean): Promise<void>;
   setParentDeathSignal(signal: number): Promise<void>;
+  oomEvents(folder: string): Promise<number>;
+  drainEvents(fd: number): Promise<void>;
 }
 
 export interface NativeExit {

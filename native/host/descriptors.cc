@@ -67,6 +67,7 @@ Napi::Value socket_error(const Napi::CallbackInfo& info) {
 /// Waits once for events of a descriptor. Settles when libuv has let go of it, so that it may be closed then.
 class Wait {
  public:
+  /// waitFor(fd, events, timeoutMs, ref)
   /// @returns { done: Promise<events; 0 when the time has passed or the wait was cancelled>, cancel() }
   static Napi::Value start(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
@@ -77,7 +78,8 @@ class Wait {
     made.Set("cancel", Napi::Function::New(env, [alive = wait->alive_](const Napi::CallbackInfo&) {
       if (*alive != nullptr) (*alive)->finish(0, 0);
     }));
-    wait->open(int_of(info, 0), int_of(info, 1), info[2].As<Napi::Number>().DoubleValue());
+    wait->open(int_of(info, 0), int_of(info, 1), info[2].As<Napi::Number>().DoubleValue(),
+               info[3].As<Napi::Boolean>().Value());
     return made;
   }
 
@@ -85,7 +87,7 @@ class Wait {
   explicit Wait(Napi::Env env)
       : env_(env), deferred_(Napi::Promise::Deferred::New(env)), context_(env, "skerry-host") {}
 
-  void open(int fd, int events, double timeout_ms) {
+  void open(int fd, int events, double timeout_ms, bool ref) {
     poll_.data = this;
     timer_.data = this;
     const int status = uv_poll_init(loop_of(env_), &poll_, fd);
@@ -96,6 +98,10 @@ class Wait {
       return;
     }
     uv_timer_init(loop_of(env_), &timer_);
+    if (!ref) {
+      uv_unref(reinterpret_cast<uv_handle_t*>(&poll_));
+      uv_unref(reinterpret_cast<uv_handle_t*>(&timer_));
+    }
     wanted_ = events;
     uv_poll_start(&poll_, events, [](uv_poll_t* poll, int error, int seen) {
       auto* wait = static_cast<Wait*>(poll->data);

@@ -40,6 +40,7 @@ export const events = { readable: 1, writable: 2, hungUp: 4 } as const;
 
 /**
  * Waits once until one of `wanted` holds; no thread waits. One wait at a time for each descriptor.
+ * @param options.ref whether the wait keeps the process alive
  * @returns the events, or 0 after `timeoutMs` milliseconds (Infinity: never) and when `signal` is aborted. The descriptor
  * may be closed once this has settled, not before.
  * @throws HostError EBADF, EEXIST (there is a wait already), EPERM (it is a plain file)
@@ -47,11 +48,11 @@ export const events = { readable: 1, writable: 2, hungUp: 4 } as const;
 export async function waitFor(
   fd: number,
   wanted: number,
-  options: { timeoutMs?: number; signal?: AbortSignal | undefined } = {},
+  options: { timeoutMs?: number; signal?: AbortSignal | undefined; ref?: boolean } = {},
 ): Promise<number> {
-  const { timeoutMs = Number.POSITIVE_INFINITY, signal } = options;
+  const { timeoutMs = Number.POSITIVE_INFINITY, signal, ref = true } = options;
   if (signal?.aborted) return 0;
-  const { done, cancel } = native().waitFor(fd, wanted, timeoutMs);
+  const { done, cancel } = native().waitFor(fd, wanted, timeoutMs, ref);
   signal?.addEventListener('abort', cancel, { once: true });
   try {
     return await done;

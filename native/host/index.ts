@@ -4,6 +4,10 @@
  * where the addon was not built. Descriptors that are given back are the caller's to close, and closed on exec.
  */
 export { hostAvailable } from './binding.ts';
+export { Cgroups } from './cgroups/cgroups.ts';
+export type { Cgroup, CgroupUsage, Pressure, PressureFigures } from './cgroups/group.ts';
+export { type CgroupLayout, layout as cgroupLayout } from './cgroups/layout.ts';
+export type { CgroupLimits, Unapplied } from './cgroups/limits.ts';
 export { Channel, type ChannelHandlers, MAX_MESSAGE_BYTES, MAX_MESSAGE_FDS, socketPair } from './channel.ts';
 export { type Credentials, closeFd, dupFd, events, peerCredentials, setCloexec, waitFor } from './descriptors.ts';
 export { HostError } from './host-error.ts';
