@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import * as z from 'zod';
+import type { Cgroup, Cgroups } from '../../native/host/index.ts';
 import type { Exit } from '../../runtime/driver.ts';
 import type {
   ContainerHost,
@@ -18,7 +19,6 @@ import type {
   StartContainer,
 } from '../../runtime/drivers/container/host.ts';
 import { CAPABILITIES, containerConfig } from './container-config.ts';
-import type { ContainerGroup, ControlGroups } from './control-groups.ts';
 import { hostErrors } from './errors.ts';
 import { containerIds, LAYER_IDS, MOST_CONTAINERS } from './ids.ts';
 import { NetworkNamespace } from './network-namespaces.ts';
@@ -42,7 +42,7 @@ export interface ContainersOptions {
   /** Name and version of the runtime. */
   readonly runtime: string;
   readonly seccomp: SeccompProfile;
-  readonly groups: ControlGroups;
+  readonly groups: Cgroups;
   readonly log: (message: string, error?: unknown) => void;
 }
 
@@ -66,7 +66,8 @@ export class Containers implements ContainerHost {
 
   /** What runs them, and in which version of control groups. */
   get provider(): string {
-    return `${this.#options.runtime}, cgroup v${this.#options.groups.version}`;
+    const { runtime, groups } = this.#options;
+    return `${runtime}, cgroup ${groups.layout.mode}`;
   }
 
   get folder(): string {
@@ -131,7 +132,7 @@ class Container implements HostedContainer {
   readonly exited: Promise<Exit>;
   readonly #folder: string;
   readonly #options: ContainersOptions;
-  readonly #group: ContainerGroup;
+  readonly #group: Cgroup;
   readonly #onRemoved: () => void;
   #tellExit!: (exit: Exit) => void;
   #network: NetworkNamespace | null = null;
@@ -146,7 +147,7 @@ class Container implements HostedContainer {
     this.#options = options;
     this.#onRemoved = onRemoved;
     this.#folder = join(options.folder, id);
-    this.#group = options.groups.group(id);
+    this.#group = options.groups.get(id);
     this.exited = new Promise((resolve) => {
       this.#tellExit = resolve;
     });
@@ -197,8 +198,9 @@ class Container implements HostedContainer {
     return this.#group.thaw();
   }
 
-  usage(): Promise<ContainerUsage> {
-    return this.#group.usage();
+  async usage(): Promise<ContainerUsage> {
+    const { cpuUs, memoryBytes, pids } = await this.#group.usage();
+    return { cpuMs: (cpuUs ?? 0) / 1000, memoryBytes: memoryBytes ?? 0, processes: pids ?? 0 };
   }
 
   remove(): Promise<void> {
@@ -246,7 +248,7 @@ class Container implements HostedContainer {
     const { base, count } = containerIds(this.slot);
     const launcher = [
       '--mount-namespace',
-      ...groups.unmounts.flatMap((path) => ['--unmount', path]),
+      ...unmounts(groups),
       ...['--root', join(folder, 'rootfs'), '--upper', String(writableBytes)],
       ...['--idmap', `${LAYER_IDS.base}:${base}:${count}`],
       ...layers.flatMap((layer) => ['--lower', layer]),
@@ -290,7 +292,7 @@ class Container implements HostedContainer {
       if (text === '') return;
       this.#unwatch();
       await this.#follower?.close();
-      const kills = await this.#group.outOfMemoryKills().catch(() => 0);
+      const kills = (await this.#group.oomKills().catch(() => null)) ?? 0;
       this.#tellExit(exitOf(Number(text), kills > 0));
     };
     const watcher = watch(exits, () => void look());
@@ -311,6 +313,11 @@ class Container implements HostedContainer {
     this.#tellExit({ code: null, signal: 'SIGKILL', reason: 'stopped', message: 'it was removed' });
     this.#onRemoved();
   }
+}
+
+/** crun takes an empty version 2 beside version 1 for the real one. */
+function unmounts({ layout: { mode, v2 } }: Cgroups): string[] {
+  return mode === 'hybrid' && v2?.controllers.length === 0 ? ['--unmount', v2.mount] : [];
 }
 
 /** Throws for what is no signal. */

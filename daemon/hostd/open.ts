@@ -6,9 +6,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { projectRoot } from '../../errors/project-root.ts';
-import { hostAvailable } from '../../native/host/index.ts';
+import { Cgroups, hostAvailable } from '../../native/host/index.ts';
 import { Containers } from './containers.ts';
-import { controlGroups, findHierarchies } from './control-groups.ts';
 import { SeccompProfile } from './seccomp.ts';
 
 const run = promisify(execFile);
@@ -46,7 +45,7 @@ export async function openContainers(
   }
   const name = createHash('sha256').update(dataFolder).digest('hex').slice(0, 12);
   try {
-    const groups = controlGroups(await findHierarchies());
+    const groups = await Cgroups.open();
     const seccomp = SeccompProfile.parse(JSON.parse(await readFile(SECCOMP_PROFILE, 'utf8')));
     const runtime =
       (await run(PROGRAMS.crun, ['--version'])).stdout.split('\n')[0]?.replace(' version ', ' ') ?? 'crun';
