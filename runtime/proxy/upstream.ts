@@ -62,10 +62,13 @@ export class Upstream {
     return forward.over.finally(() => this.#underway.delete(forward));
   }
 
-  /** Ends what is under way, and all connections. */
-  async close(): Promise<void> {
+  /** Ends what is under way, and all connections. `why`: the process broke off by itself. */
+  async close(why: string | null = null): Promise<void> {
     this.#closed = true;
-    for (const forward of this.#underway) forward.fail(proxyErrors.UPSTREAM_STOPPED(this.#options.name));
+    const { name } = this.#options;
+    for (const forward of this.#underway) {
+      forward.fail(why === null ? proxyErrors.UPSTREAM_STOPPED(name) : proxyErrors.UPSTREAM_BROKE_OFF(name, why));
+    }
     await this.#pool.destroy();
   }
 

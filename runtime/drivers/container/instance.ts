@@ -62,7 +62,7 @@ export class ContainerInstance implements Instance {
     this.#polling = setInterval(() => void this.#poll(), USAGE_EVERY_MS).unref();
     this.exited = container.exited.then(async (exit) => {
       clearInterval(this.#polling);
-      await upstream.close();
+      await upstream.close(this.#stopped ? null : exit.message);
       // It may have ended by itself: nothing of it stays.
       if (!this.#stopped) await container.remove();
       return this.#stopped ? { ...exit, reason: 'stopped' } : exit;
