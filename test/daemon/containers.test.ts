@@ -120,7 +120,7 @@ test('a container that dies is told where the user looks, and started again', as
     const answer = async () => ask(node.url, { path: '/web/' });
     let told = await answer();
     // One that was under way is 502; those that come while it is not there are told what it ended with.
-    for (let i = 0; i < 100 && !/status 7/.test(told.body.toString()); i++) {
+    for (let i = 0; i < 100 && !(told.status === 503 && /status 7/.test(told.body.toString())); i++) {
       await new Promise((resolve) => setTimeout(resolve, 50));
       told = await answer();
     }
