@@ -243,6 +243,7 @@ inline std::string string_of(const Napi::CallbackInfo& info, size_t index) {
 
 void init_descriptors(Napi::Env env, Napi::Object exports);
 void init_channel(Napi::Env env, Napi::Object exports);
+void init_kvm(Napi::Env env, Napi::Object exports);
 void init_namespaces(Napi::Env env, Napi::Object exports);
 void init_oom_events(Napi::Env env, Napi::Object exports);
 void init_pidfd(Napi::Env env, Napi::Object exports);

@@ -79,7 +79,10 @@ for (const { name, layout } of versions) {
     for (const frozen of [false, true]) {
       await withGroup(layout, { pids: 64 }, async (group) => {
         // Of processes that ignore every signal that they can.
-        const child = await start(group, "trap '' TERM INT HUP; f() { sleep 0.01; f & f & }; (f) & while :; do :; done");
+        const child = await start(
+          group,
+          "trap '' TERM INT HUP; f() { sleep 0.01; f & f & }; (f) & while :; do :; done",
+        );
         child.stdin!.on('error', () => {});
         await sleep(150);
         if (frozen) await group.freeze();
