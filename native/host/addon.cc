@@ -5,6 +5,7 @@ namespace {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   skerry::init_descriptors(env, exports);
   skerry::init_channel(env, exports);
+  skerry::init_kvm(env, exports);
   skerry::init_namespaces(env, exports);
   skerry::init_oom_events(env, exports);
   skerry::init_pidfd(env, exports);

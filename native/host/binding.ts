@@ -33,6 +33,8 @@ export interface NativeHost {
   setParentDeathSignal(signal: number): Promise<void>;
   oomEvents(folder: string): Promise<number>;
   drainEvents(fd: number): Promise<void>;
+  kvmProbe(): Promise<{ apiVersion: number; extensions: Record<string, number>; makesMachines: boolean }>;
+  kvmCalibrate(): Promise<{ nativeNs: number; guestNs: number; cutOff: boolean }>;
 }
 
 export interface NativeExit {

@@ -112,7 +112,13 @@ class Channel : public Napi::ObjectWrap<Channel> {
     if (bytes.ByteLength() > MOST_BYTES) return refuse(EMSGSIZE);
     if (list.Length() > MOST_FDS) return refuse(E2BIG);
     std::vector<int> fds;
-    for (uint32_t i = 0; i < list.Length(); i++) fds.push_back(list.Get(i).As<Napi::Number>().Int32Value());
+    for (uint32_t i = 0; i < list.Length(); i++) {
+      const Napi::Value each = list.Get(i);
+      // A hole or NaN would count as 0, and send the peer our stdin.
+      if (!each.IsNumber() || each.As<Napi::Number>().DoubleValue() != each.As<Napi::Number>().Int32Value())
+        return refuse(EBADF);
+      fds.push_back(each.As<Napi::Number>().Int32Value());
+    }
     int error = EAGAIN;
     if (queue_.empty()) error = send_message(fd_.get(), bytes.Data(), bytes.ByteLength(), fds);
     if (error == 0) {

@@ -11,6 +11,7 @@ export type { CgroupLimits, Unapplied } from './cgroups/limits.ts';
 export { Channel, type ChannelHandlers, MAX_MESSAGE_BYTES, MAX_MESSAGE_FDS, socketPair } from './channel.ts';
 export { type Credentials, closeFd, dupFd, events, peerCredentials, setCloexec, waitFor } from './descriptors.ts';
 export { HostError } from './host-error.ts';
+export { calibrateKvm, type KvmCalibration, type KvmProbe, probeKvm } from './kvm.ts';
 export {
   bindUdpInside,
   connectInside,

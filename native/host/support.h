@@ -235,7 +235,13 @@ Napi::Promise at_once(Napi::Env env, Work work) {
 
 inline Napi::Value fd_to_js(Napi::Env env, Fd&& fd) { return Napi::Number::New(env, fd.release()); }
 
-inline int int_of(const Napi::CallbackInfo& info, size_t index) { return info[index].As<Napi::Number>().Int32Value(); }
+/// A whole number, or nothing happens: what JavaScript makes of NaN would be descriptor 0.
+inline int int_of(const Napi::CallbackInfo& info, size_t index) {
+  const Napi::Number number = info[index].As<Napi::Number>();
+  const int value = number.Int32Value();
+  if (number.DoubleValue() != value) throw Napi::RangeError::New(info.Env(), "not a whole number");
+  return value;
+}
 
 inline std::string string_of(const Napi::CallbackInfo& info, size_t index) {
   return info[index].As<Napi::String>().Utf8Value();
@@ -243,6 +249,7 @@ inline std::string string_of(const Napi::CallbackInfo& info, size_t index) {
 
 void init_descriptors(Napi::Env env, Napi::Object exports);
 void init_channel(Napi::Env env, Napi::Object exports);
+void init_kvm(Napi::Env env, Napi::Object exports);
 void init_namespaces(Napi::Env env, Napi::Object exports);
 void init_oom_events(Napi::Env env, Napi::Object exports);
 void init_pidfd(Napi::Env env, Napi::Object exports);

@@ -137,6 +137,7 @@ test('what cannot be sent is refused with a code and what to do, and the channel
   assert.is((await refused(a.channel.send(Buffer.alloc(65_537)))).code, 'EMSGSIZE');
   assert.is((await refused(a.channel.send(Buffer.alloc(0)))).code, 'EINVAL');
   assert.is((await refused(a.channel.send(Buffer.from('x'), new Array(17).fill(0)))).code, 'E2BIG');
+  assert.is((await refused(a.channel.send(Buffer.from('x'), [Number.NaN]))).code, 'EBADF');
   const error = await refused(a.channel.send(Buffer.from('x'), [999_999]));
   assert.is(error.code, 'EBADF');
   assert.is(error.syscall, 'sendmsg');
