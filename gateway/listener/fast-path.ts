@@ -7,10 +7,13 @@ import { FastExchange, type FastLink } from './fast-exchange.ts';
 import type { Front } from './front.ts';
 import { type Handlers, hand } from './handlers.ts';
 import { setServed } from './http1.ts';
+import { closeLingering } from './http1-exchange.ts';
 import { authorityFault, readClientHead, targetFault } from './request-head.ts';
 import { readSimpleRequest } from './simple-request.ts';
 import { StallWatch, type Watched } from './stall-watch.ts';
 
+/** Of the last answer. */
+const CLOSE = 'Connection: close\r\n\r\n';
 /** What a client may send ahead while it is being answered, in bytes, before it has to wait. */
 const EARLY_BYTES = 16 * 1024;
 
@@ -18,7 +21,6 @@ class FastConnection implements Watched, FastLink {
   place = -1;
   readonly socket: Socket;
   readonly front: Front;
-  readonly headEnd: string;
   readonly #path: FastPath;
   /** Requests so far. */
   #served = 0;
@@ -36,10 +38,13 @@ class FastConnection implements Watched, FastLink {
   constructor(socket: Socket, path: FastPath) {
     this.socket = socket;
     this.front = path.front;
-    this.headEnd = path.headEnd;
     this.#path = path;
     socket.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose);
     socket.on('error', this.#onError).on('drain', this.#onDrain);
+  }
+
+  get headEnd(): string {
+    return this.front.closing ? CLOSE : this.#path.headEnd;
   }
 
   overdue(now: number): boolean {
@@ -103,6 +108,8 @@ class FastConnection implements Watched, FastLink {
     this.#exchange?.reply.closed();
     this.#exchange = null;
     this.#idleSince = performance.now();
+    // As its answer may have said.
+    if (this.front.closing) return closeLingering(this.socket, this.front.limits.lingerMs);
     if (this.#early === null) return;
     // Not from within the answer.
     process.nextTick(() => {
@@ -120,9 +127,11 @@ class FastConnection implements Watched, FastLink {
     socket.off('error', this.#onError).off('drain', this.#onDrain);
     this.#path.leave(this);
     setServed(socket, this.#served);
+    // Not flowing, nor about to: Node pauses a connection that asks for much at once, and must be heard.
+    socket.pause();
+    socket.unshift(chunk);
     this.#path.http1(socket);
-    // To the listener that Node's HTTP/1.1 has just put there: through the socket's buffer it takes a turn more.
-    socket.emit('data', chunk);
+    process.nextTick(() => socket.resume());
   }
 
   /** A client that closes its side has left, as with Node's parser. */

@@ -6,8 +6,10 @@ export interface Front {
   readonly scheme: 'http' | 'https';
   readonly limits: ListenerLimits;
   readonly watch: StallWatch;
+  /** The listener takes no new connections: those that are open are told to go after their answer. */
+  closing: boolean;
 }
 
 export function makeFront(scheme: Front['scheme'], limits: ListenerLimits = LISTENER_LIMITS): Front {
-  return { scheme, limits, watch: new StallWatch(limits.stallMs) };
+  return { scheme, limits, watch: new StallWatch(limits.stallMs), closing: false };
 }

@@ -162,6 +162,7 @@ class Http1Reply extends Reply {
 
   /** With its reason: Node would keep that of a head which it has refused. */
   #writeHead(status: number, headers: FlatHeaders): void {
+    if (this.#exchange.front.closing) this.closeAfter();
     this.#response.writeHead(status, STATUS_CODES[status] ?? '', headers as unknown as string[]);
   }
 

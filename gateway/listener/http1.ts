@@ -38,7 +38,8 @@ function answerRaw(socket: Socket, error: SkerryError, lingerMs: number): void {
   const id = nextRequestId();
   const body = problemBody(error, id);
   const headers = problemHeaders(error, id);
-  let head = `HTTP/1.1 ${error.status} ${REASONS[error.status] ?? 'Error'}\r\nconnection: close\r\n`;
+  const date = new Date().toUTCString();
+  let head = `HTTP/1.1 ${error.status} ${REASONS[error.status] ?? 'Error'}\r\ndate: ${date}\r\nconnection: close\r\n`;
   for (let i = 0; i < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;
   socket.write(`${head}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
   closeLingering(socket, lingerMs);
@@ -77,7 +78,9 @@ export function serveHttp1(server: Server, handlers: Handlers, front: Front): vo
     const count = (socket[served] ?? 0) + 1;
     socket[served] = count;
     const exchange = new Http1Exchange(request, response, front);
-    if (exchange.fault || count >= limits.requestsPerConnection) exchange.reply.closeAfter();
+    // Node's parser lets go of what stands behind a request that offers another protocol.
+    const last = count >= limits.requestsPerConnection || request.headers.upgrade !== undefined;
+    if (exchange.fault || last) exchange.reply.closeAfter();
     hand(exchange, exchange.fault, handlers);
   };
   server.on('request', serve);

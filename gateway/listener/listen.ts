@@ -111,6 +111,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     url: urlOf(front.scheme, server.address() as AddressInfo),
     setCertificate: (next) => tls?.setSecureContext(tlsOptions(next)),
     async close(graceMs) {
+      front.closing = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       const closeIdle = () => {
         server.closeIdleConnections();

@@ -42,7 +42,8 @@ export function bodyForbidden(status: number): boolean {
  * no head of a final answer. `trailers`: as far as the gateway knows, some may follow the body.
  */
 export function replyHead(status: number, from: FlatHeaders, requestId: string, trailers: boolean): ReplyHead {
-  if (!(status >= 200 && status <= 999)) throw new RangeError(`${status} is no status of a final answer`);
+  // RFC 9110, 15.
+  if (!(status >= 200 && status <= 599)) throw new RangeError(`${status} is no status of a final answer`);
   checkSize(from);
   let headers: string[] = [];
   let named: Set<string> | null = null;

@@ -113,11 +113,14 @@ export function clientTrailers(raw: readonly string[]): FlatHeaders | null {
 }
 
 /** Host and port as RFC 3986 (3.2) writes them, without user information (RFC 9110, 4.2.4). */
-const AUTHORITY = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::\d{0,5})?$/;
+const AUTHORITY = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::(\d{0,5}))?$/;
+const MAX_PORT = 65_535;
 
 /** Why an authority cannot be served, or null. */
 export function authorityFault(authority: string): SkerryError | null {
-  return AUTHORITY.test(authority) ? null : gatewayErrors.BAD_REQUEST('its host is not a host name or address');
+  const match = AUTHORITY.exec(authority);
+  if (!match) return gatewayErrors.BAD_REQUEST('its host is not a host name or address');
+  return Number(match[1] ?? 0) <= MAX_PORT ? null : gatewayErrors.BAD_REQUEST('the port of its host is none');
 }
 
 /** What is not ASCII has no place in a path (RFC 3986, 3.3), and a fragment is not sent (RFC 9112, 3.2). */

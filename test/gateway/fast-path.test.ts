@@ -93,6 +93,23 @@ for (const [what, first, rest, answers] of early) {
   });
 }
 
+test('a client that asks for very much at once is answered all of it, in order', () =>
+  onConnection(echo, async (connection) => {
+    const count = 3000;
+    const written = connection.write(Array.from({ length: count }, (_, i) => get(`/${i}`)).join(''));
+    for (let i = 0; i < count; i++) assert.is(await bodyOf(connection), `/${i}`);
+    await written;
+  }));
+
+test('what stands behind a request that offers another protocol is not waited for: its connection closes', () =>
+  onConnection(echo, async (connection) => {
+    await connection.write(`GET /1 HTTP/1.1\r\nhost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n${get('/2')}`);
+    const first = await connection.response();
+    assert.is(first.body.toString(), '/1');
+    assert.is(header(first, 'connection'), 'close');
+    assert.is(await connection.closed, 'ended');
+  }));
+
 test('a client that leaves, or closes its side, before it was answered ends the work', async () => {
   for (const leave of ['destroy', 'end'] as const) {
     const { serve, held } = holding();
@@ -180,7 +197,10 @@ test('a listener that closes waits for answers, and closes what is idle', async 
   await idle.closed;
   assert.is(exchange.aborted, false);
   echo(exchange);
-  assert.is(await bodyOf(busy), '/held');
+  const last = await busy.response();
+  assert.is(last.body.toString(), '/held');
+  assert.is(header(last, 'connection'), 'close');
+  assert.is(await busy.closed, 'ended');
   await closed;
   idle.destroy();
   busy.destroy();

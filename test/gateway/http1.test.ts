@@ -22,6 +22,7 @@ async function withListener(work: (url: string) => Promise<void>, serve: Serve =
 }
 
 function assertProblem(response: RawResponse, status: number, code: string): void {
+  assert.ok(Math.abs(Date.parse(header(response, 'date') ?? '') - Date.now()) < 60_000, 'it has a date');
   assert.is(response.status, status);
   assert.is(header(response, 'content-type'), 'application/problem+json');
   const body = JSON.parse(response.body.toString());
@@ -44,6 +45,7 @@ const refusals: [string, string, number, string][] = [
     400,
     'BAD_REQUEST',
   ],
+  ['a host with a port that is none', 'GET / HTTP/1.1\r\nhost: a:65536\r\n\r\n', 400, 'BAD_REQUEST'],
   ['a list of Content-Lengths', 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1, 1\r\n\r\na', 400, 'BAD_REQUEST'],
   ['a signed Content-Length', 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: +1\r\n\r\na', 400, 'BAD_REQUEST'],
   [

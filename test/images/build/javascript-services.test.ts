@@ -225,6 +225,14 @@ function services(name: string, openEngine: (options: EngineOptions) => Promise<
     }
   });
 
+  test('a URL of another protocol than HTTP is refused, and says so', async () => {
+    const fn = await load(egressClient({ allow: [] }));
+    for (const url of ['ftp://example.test/', 'data:text/plain,a', 'file:///etc/passwd']) {
+      const { text } = await ask(fn, to('fetch', url));
+      assert.match(text, /^true TypeError: (?:ftp|data|file): is not a protocol that can be fetched/);
+    }
+  });
+
   test('a fetch that fails says of which kind that was: TLS, a private address, too many at once', async () => {
     const host = await serve((_request, response) => response.end('1'));
     const port = host.split(':')[1];

@@ -17,7 +17,9 @@ function check(resource, init) {
     throw new TypeError(`${JSON.stringify(String(method))} is not a method that can be sent`);
   }
   if (resource instanceof Request) return;
-  const { username, password, host } = new URL(resource);
+  const { username, password, host, protocol } = new URL(resource);
+  if (protocol !== 'http:' && protocol !== 'https:')
+    throw new TypeError(`${protocol} is not a protocol that can be fetched`);
   if (username === '' && password === '') return;
   throw new TypeError(`the URL for ${host} has a user name or password: send them in an Authorization header`);
 }
