@@ -10,7 +10,7 @@ const source = `addEventListener('fetch', (event) =>
 `;
 
 /** The world of functions without the services. */
-const world = worldText.replace(/^ {2}import wasi:(config|keyvalue|logging)\/.*;\n/gm, '');
+const world = worldText.replace(/^ {2}import (?:wasi:(?:config|keyvalue|logging)\/.*|outbound);\n/gm, '');
 
 /** The path of the component, 13 MB; made once, by componentize-js as it comes. */
 export function plainJavaScript(): Promise<string> {
