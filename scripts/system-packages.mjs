@@ -1,6 +1,7 @@
 // Packages of the system that parts of Skerry stand on, each known by a file that it brings. As root on Debian they are
 // installed; elsewhere it is said what to install.
 import { existsSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
 import { run, say } from './setup.mjs';
 
 /** What containers need. */
@@ -37,4 +38,10 @@ export function installSystemPackages(packages, purpose) {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   run('apt-get', ['update', '-qq'], { env });
   run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...missing], { env });
+}
+
+// `npm run build`: what the native parts are built with, and what containers need beside them.
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  installSystemPackages(COMPILER_PACKAGES, 'the host layer');
+  installSystemPackages(CONTAINER_PACKAGES, 'containers');
 }
