@@ -1,8 +1,9 @@
 // Packages of the system that parts of Skerry stand on, each known by a file that it brings. As root on Debian they are
 // installed; elsewhere it is said what to install.
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
-import { run, say } from './setup.mjs';
+import { say } from './setup.mjs';
 
 /** What containers need. */
 export const CONTAINER_PACKAGES = {
@@ -35,9 +36,12 @@ export function installSystemPackages(packages, purpose) {
     );
   }
   say(`installing ${missing.join(', ')}, for ${purpose}`);
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  run('apt-get', ['update', '-qq'], { env });
-  run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...missing], { env });
+  const options = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }, stdio: ['ignore', 2, 2] };
+  const apt = (...args) => spawnSync('apt-get', args, options).status === 0;
+  apt('update', '-qq');
+  if (apt('install', '-y', '-qq', '--no-install-recommends', ...missing)) return;
+  // What stands on them says so itself, and the rest goes on.
+  say(`${missing.join(', ')} could not be installed; ${purpose} may be left out`);
 }
 
 // `npm run build`: what the native parts are built with, and what containers need beside them.
