@@ -21,11 +21,11 @@ export async function sweepStore(
     readable = false;
   };
   const kept = desired.artifacts(unreadable);
-  images.list(unreadable);
+  const listed = images.list(unreadable);
   // A revision or an image that cannot be read may be made from any of them.
   if (!readable) return;
   const before = Date.now() - MIN_AGE_MS;
-  for (const { name, image } of images.list(unreadable)) {
+  for (const { name, image } of listed) {
     // A record by digest alone is there for what is deployed of it.
     const wanted = name !== image.manifest.digest || kept.has(name) || image.importedMs >= before;
     if (!wanted) await images.delete(name);

@@ -257,14 +257,7 @@ class Container implements HostedContainer {
     const conmon = [
       ...['--cid', this.id, '--cuuid', this.id, '--runtime', programs.crun],
       ...this.#crunOptions().flatMap((option) => ['--runtime-arg', option]),
-      ...[
-        '--bundle',
-        folder,
-        '--container-pidfile',
-        join(folder, 'pid'),
-        '--conmon-pidfile',
-        join(folder, 'conmon.pid'),
-      ],
+      ...['--bundle', folder, '--container-pidfile', join(folder, 'pid')],
       ...['--log-path', `k8s-file:${join(folder, 'log')}`, '--log-size-max', String(OUTPUT_BYTES)],
       ...['--exit-dir', join(folder, 'exits'), '--socket-dir-path', join(folder, 'sockets')],
     ];

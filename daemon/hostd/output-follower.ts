@@ -1,6 +1,6 @@
 /** What a container's processes wrote, from conmon's log file: `TIME stdout|stderr P|F TEXT` a line (CRI format). */
 import { type FSWatcher, watch } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import type { ContainerOutput } from '../../runtime/drivers/container/host.ts';
 
 const LINE = /^\S+ (stdout|stderr) ([PF]) /;
@@ -70,16 +70,10 @@ export class OutputFollower {
 
   /** conmon puts an empty file in the place of one that has become too large. */
   async #begunAnew(): Promise<boolean> {
-    const fresh = await open(this.#path, 'r');
-    const { ino } = await fresh.stat();
-    if (ino === this.#inode) {
-      await fresh.close();
-      return false;
-    }
-    await this.#file?.close();
-    this.#file = fresh;
-    this.#inode = ino;
-    this.#at = 0;
+    if ((await stat(this.#path)).ino === this.#inode) return false;
+    const before = this.#file;
+    this.#file = await this.#open();
+    await before?.close();
     return true;
   }
 

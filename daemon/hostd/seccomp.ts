@@ -14,7 +14,6 @@ const Argument = z.object({
 const Condition = z.object({
   arches: z.array(z.string()).optional(),
   caps: z.array(z.string()).optional(),
-  minKernel: z.string().optional(),
 });
 
 const Rule = z.object({

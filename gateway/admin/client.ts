@@ -174,12 +174,7 @@ export class AdminClient {
   async build(request: schemas.BuildRequest, progress: (step: string) => void): Promise<Built> {
     const doing = 'a build';
     const answer = await this.#send({ method: 'POST', path: '/v1/builds', doing, ...jsonBody(request) });
-    for await (const event of this.#ndjson(answer, schemas.BuildEvent, doing)) {
-      if (event.event === 'progress') progress(event.step);
-      else if (event.event === 'failed') throw problemError(event.problem);
-      else return event;
-    }
-    throw clientErrors.CONNECTION_LOST(this.where, doing);
+    return this.#outcome(this.#ndjson(answer, schemas.BuildEvent, doing), progress, doing);
   }
 
   /** Brings an image onto the node: what the reference names, or `archive`. Throws what the node refuses it with. */
@@ -188,12 +183,7 @@ export class AdminClient {
     const path = `/v1/images?reference=${encodeURIComponent(reference)}`;
     const headers = archive ? { 'content-type': 'application/x-tar' } : {};
     const answer = await this.#send({ method: 'POST', path, doing, headers, ...(archive ? { body: archive } : {}) });
-    for await (const event of this.#ndjson(answer, schemas.ImageEvent, doing)) {
-      if (event.event === 'progress') progress(event.step);
-      else if (event.event === 'failed') throw problemError(event.problem);
-      else return event;
-    }
-    throw clientErrors.CONNECTION_LOST(this.where, doing);
+    return this.#outcome(this.#ndjson(answer, schemas.ImageEvent, doing), progress, doing);
   }
 
   /** The source map (ECMA-426) that a revision was built with, as JSON; throws NOT_FOUND when it has none. */
@@ -288,6 +278,20 @@ export class AdminClient {
     const issue = result.error.issues[0];
     const at = issue?.path.join('.') || 'it';
     throw clientErrors.API_MISMATCH(this.where, `the answer to ${doing} is another one (${at}: ${issue?.message})`);
+  }
+
+  /** What a work that tells its steps comes to; throws what it failed with. */
+  async #outcome<T extends schemas.BuildEvent | schemas.ImageEvent>(
+    events: AsyncIterable<T>,
+    progress: (step: string) => void,
+    doing: string,
+  ): Promise<Extract<T, { event: 'done' }>> {
+    for await (const event of events) {
+      if (event.event === 'progress') progress(event.step);
+      else if (event.event === 'failed') throw problemError(event.problem);
+      else return event as Extract<T, { event: 'done' }>;
+    }
+    throw clientErrors.CONNECTION_LOST(this.where, doing);
   }
 
   async *#ndjson<T>(answer: IncomingMessage, schema: z.ZodType<T>, doing: string): AsyncGenerator<T, void, undefined> {

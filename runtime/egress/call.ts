@@ -1,4 +1,5 @@
 import type { Dispatcher } from 'undici';
+import { MAX_TIMER_MS } from '../timers.ts';
 import type { EgressCall, EgressErrorKind, EgressReply, EgressRequest } from './egress.ts';
 import { asEgressFailure, EgressFailure } from './failure.ts';
 import { EGRESS_TIMEOUTS } from './limits.ts';
@@ -16,9 +17,6 @@ export interface CallBudget {
   /** The call is over, however it ended; told once. */
   over(call: Call): void;
 }
-
-/** Node's timers take no longer delay than this, in milliseconds. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** One request from `send` to its end: its clocks, and undici's events turned into the reply's. */
 export class Call implements EgressCall, Dispatcher.DispatchHandler {

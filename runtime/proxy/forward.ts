@@ -3,11 +3,9 @@ import type { Dispatcher } from 'undici';
 import { BodyStream } from '../body-stream.ts';
 import { endToEnd, flatten, type RawFields } from '../egress/response-fields.ts';
 import type { Exchange, FlatHeaders } from '../exchange.ts';
+import { MAX_TIMER_MS } from '../timers.ts';
 import { proxyErrors } from './errors.ts';
 import { PROXY_LIMITS } from './limits.ts';
-
-/** Node's timers take no longer delay than this, in milliseconds. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** The length that an answer declares, in bytes; null when it does not, or not in one way. */
 function declaredLength(headers: FlatHeaders): number | null {

@@ -1,4 +1,5 @@
 import type { SkerryError } from '../../errors/skerry-error.ts';
+import { MAX_TIMER_MS } from '../timers.ts';
 import { schedulerErrors } from './errors.ts';
 
 /** What waits for a place: exactly one of `run` and `refuse` is called, once. */
@@ -10,9 +11,6 @@ export interface Waiter {
   run(): void;
   refuse(error: SkerryError): void;
 }
-
-/** Node's timers take no longer delay than this, in milliseconds. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Admission to one revision: at most `concurrency` requests at once, at most `limit` more waiting in order of arrival,
