@@ -17,7 +17,6 @@ import {
 } from '../gateway/listener/certificate.ts';
 import { type Listener, listen } from '../gateway/listener/listen.ts';
 import { answerOwn } from '../gateway/own-paths.ts';
-import { openLayerStore } from '../images/layers/index.ts';
 import { ImageCatalog } from '../images/oci/index.ts';
 import { type ContentStore, openContentStore } from '../images/store/index.ts';
 import type { Driver } from '../runtime/driver.ts';
@@ -41,7 +40,6 @@ import { parseAddress } from './config-schema.ts';
 import { type DataFolder, openDataFolder } from './data-folder.ts';
 import { examine, type Missing } from './doctor.ts';
 import { daemonErrors } from './errors.ts';
-import { LAYER_IDS } from './hostd/ids.ts';
 import { NoContainers, openContainers } from './hostd/open.ts';
 import { ImageService } from './image-service.ts';
 import type { Logger } from './log.ts';
@@ -206,11 +204,10 @@ export async function openDrivers(
   let sweep: OpenDrivers['sweepLayers'] = async () => {};
   try {
     const host = await openContainers(folder.path, (message, error) => log.warn({ err: error }, message));
-    const layers = await openLayerStore(join(folder.path, 'layers'), { range: LAYER_IDS });
-    const containers = new ContainerDriver({ host, blobs, layers, logs, secrets, provider: host.provider });
+    const containers = new ContainerDriver({ host, blobs, logs, secrets });
     undo.add(() => containers.close());
     drivers.set(containers.isolation, containers);
-    sweep = (images) => sweepLayers(layers, images, containers.layersInUse());
+    sweep = (images) => sweepLayers(host.layers, images, containers.layersInUse());
   } catch (error) {
     if (!(error instanceof NoContainers)) throw error;
     missing.set('container', { why: error.message, advice: error.advice });

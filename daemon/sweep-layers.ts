@@ -1,5 +1,5 @@
-import type { LayerStore } from '../images/layers/index.ts';
 import type { ImageCatalog } from '../images/oci/index.ts';
+import type { HostLayers } from '../runtime/drivers/container/host.ts';
 
 /**
  * Removes unpacked layers that no image has and no container uses. An image is named in the catalog before its layers are
@@ -7,7 +7,7 @@ import type { ImageCatalog } from '../images/oci/index.ts';
  * @param inUse diff ids of the layers under containers that there are
  */
 export async function sweepLayers(
-  layers: Pick<LayerStore, 'list' | 'delete'>,
+  layers: Pick<HostLayers, 'list' | 'delete'>,
   images: Pick<ImageCatalog, 'diffIds'>,
   inUse: ReadonlySet<string>,
 ): Promise<void> {
@@ -18,5 +18,5 @@ export async function sweepLayers(
   });
   // An image that cannot be read may have any of them.
   if (!readable) return;
-  for (const { diffId } of listed) if (!kept.has(diffId) && !inUse.has(diffId)) await layers.delete(diffId);
+  for (const diffId of listed) if (!kept.has(diffId) && !inUse.has(diffId)) await layers.delete(diffId);
 }

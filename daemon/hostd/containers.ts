@@ -20,6 +20,7 @@ import type {
 } from '../../runtime/drivers/container/host.ts';
 import { CAPABILITIES, containerConfig } from './container-config.ts';
 import { hostErrors } from './errors.ts';
+import type { StoredLayers } from './host-layers.ts';
 import { containerIds, LAYER_IDS, MOST_CONTAINERS } from './ids.ts';
 import { NetworkNamespace } from './network-namespaces.ts';
 import { OutputFollower } from './output-follower.ts';
@@ -43,6 +44,7 @@ export interface ContainersOptions {
   readonly runtime: string;
   readonly seccomp: SeccompProfile;
   readonly groups: Cgroups;
+  readonly layers: StoredLayers;
   readonly log: (message: string, error?: unknown) => void;
 }
 
@@ -64,6 +66,10 @@ export class Containers implements ContainerHost {
     this.#options = options;
   }
 
+  get layers(): StoredLayers {
+    return this.#options.layers;
+  }
+
   /** What runs them, and in which version of control groups. */
   get provider(): string {
     const { runtime, groups } = this.#options;
@@ -74,13 +80,15 @@ export class Containers implements ContainerHost {
     return this.#options.folder;
   }
 
-  async start(request: StartContainer, output: (piece: ContainerOutput) => void): Promise<HostedContainer> {
+  async start(request: StartContainer): Promise<HostedContainer> {
     const { id, labels, spec } = request;
+    const layers = await this.layers.folders(request.layers);
+    if (this.#containers.has(id)) throw hostErrors.CONTAINER_EXISTS(id);
     const slot = this.#freeSlot();
     const container = new Container(id, { slot, labels }, this.#options, () => this.#containers.delete(id));
     this.#containers.set(id, container);
     try {
-      await container.start(request, output);
+      await container.start(request, layers);
     } catch (error) {
       await container.remove();
       if (error instanceof Error && /executable file .* not found|No such file or directory/.test(error.message)) {
@@ -91,16 +99,16 @@ export class Containers implements ContainerHost {
     return container;
   }
 
-  async recover(output: (labels: ContainerLabels, piece: ContainerOutput) => void): Promise<HostedContainer[]> {
+  async recover(): Promise<HostedContainer[]> {
     const { folder, log } = this.#options;
     const names = await readdir(folder).catch(() => []);
     const found: HostedContainer[] = [];
-    for (const id of names.filter((name) => name !== CRUN_STATE)) {
+    for (const id of names.filter((name) => name !== CRUN_STATE && !this.#containers.has(name))) {
       try {
         const state = State.parse(JSON.parse(await readFile(join(folder, id, 'state.json'), 'utf8')));
         const container = new Container(id, state, this.#options, () => this.#containers.delete(id));
         this.#containers.set(id, container);
-        if (await container.adopt((piece) => output(state.labels, piece))) found.push(container);
+        if (await container.adopt()) found.push(container);
         else await container.remove();
       } catch (error) {
         log(`the container ${id} of an earlier run is removed`, error);
@@ -137,6 +145,9 @@ class Container implements HostedContainer {
   #tellExit!: (exit: Exit) => void;
   #network: NetworkNamespace | null = null;
   #follower: OutputFollower | null = null;
+  /** Resolves when somebody has asked for its output, or it is removed. */
+  readonly #followed: Promise<void>;
+  #tellFollowed!: () => void;
   #unwatch = () => {};
   #removing: Promise<void> | null = null;
 
@@ -151,21 +162,24 @@ class Container implements HostedContainer {
     this.exited = new Promise((resolve) => {
       this.#tellExit = resolve;
     });
+    this.#followed = new Promise((resolve) => {
+      this.#tellFollowed = resolve;
+    });
   }
 
-  async start(request: StartContainer, output: (piece: ContainerOutput) => void): Promise<void> {
+  /** @param layers their folders, the topmost first */
+  async start(request: StartContainer, layers: readonly string[]): Promise<void> {
     const { programs } = this.#options;
     await this.#makeFolder(request);
     this.#network = await NetworkNamespace.make();
     await this.#writeConfig(request, `/proc/${process.pid}/fd/${this.#network.fd}`);
-    await this.#create(request);
+    await this.#create(request.writableBytes, layers);
     this.#watchExit();
-    this.#follower = new OutputFollower(join(this.#folder, 'log'), output);
     await run(programs.crun, [...this.#crunOptions(), 'start', this.id]);
   }
 
   /** Takes over a container that an earlier run of the node started; false when there is nothing of it to take over. */
-  async adopt(output: (piece: ContainerOutput) => void): Promise<boolean> {
+  async adopt(): Promise<boolean> {
     const pid = Number(await readFile(join(this.#folder, 'pid'), 'utf8').catch(() => ''));
     const { stdout } = await run(this.#options.programs.crun, [...this.#crunOptions(), 'state', this.id]).catch(() => ({
       stdout: '{}',
@@ -174,8 +188,12 @@ class Container implements HostedContainer {
     if (state.status !== 'running' || state.pid !== pid) return false;
     this.#network = await NetworkNamespace.of(pid);
     this.#watchExit();
-    this.#follower = new OutputFollower(join(this.#folder, 'log'), output);
     return true;
+  }
+
+  follow(output: (piece: ContainerOutput) => Promise<void> | void): void {
+    this.#follower ??= new OutputFollower(join(this.#folder, 'log'), output);
+    this.#tellFollowed();
   }
 
   connect(port: number, timeoutMs: number): Promise<Socket> {
@@ -242,7 +260,7 @@ class Container implements HostedContainer {
   }
 
   /** conmon stays with the container, in a mount namespace that ends with the two of them. */
-  async #create({ layers, writableBytes }: StartContainer): Promise<void> {
+  async #create(writableBytes: number, layers: readonly string[]): Promise<void> {
     const { programs, groups } = this.#options;
     const folder = this.#folder;
     const { base, count } = containerIds(this.slot);
@@ -284,6 +302,7 @@ class Container implements HostedContainer {
       // It is written in one piece, but made before.
       if (text === '') return;
       this.#unwatch();
+      await this.#followed;
       await this.#follower?.close();
       const kills = (await this.#group.oomKills().catch(() => null)) ?? 0;
       this.#tellExit(exitOf(Number(text), kills > 0));
@@ -301,6 +320,7 @@ class Container implements HostedContainer {
     await this.#group.remove().catch((error: unknown) => log(`removing the group of ${this.id}`, error));
     this.#unwatch();
     await this.#follower?.close().catch(() => {});
+    this.#tellFollowed();
     await this.#network?.close();
     await rm(this.#folder, { recursive: true, force: true });
     this.#tellExit({ code: null, signal: 'SIGKILL', reason: 'stopped', message: 'it was removed' });

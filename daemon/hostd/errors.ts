@@ -12,6 +12,17 @@ export const hostErrors = defineErrors({
     what: (command: string) => `the image has no program ${command} that can be run`,
     fix: "correct the image's entrypoint, or give a command",
   },
+  CONTAINER_EXISTS: {
+    status: 409,
+    what: (id: string) => `there is a container ${id} already`,
+    fix: 'stop it first',
+  },
+  LAYER_NOT_HERE: {
+    status: 503,
+    what: (diffId: string) => `the layer ${diffId} is not unpacked`,
+    fix: 'deploy the image again',
+    retryAfter: 5,
+  },
   TOO_MANY_CONTAINERS: {
     status: 503,
     what: (most: number) => `the node runs ${most} containers already`,

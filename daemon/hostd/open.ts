@@ -6,8 +6,11 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { projectRoot } from '../../errors/project-root.ts';
+import { openLayerStore } from '../../images/layers/index.ts';
 import { Cgroups, hostAvailable } from '../../native/host/index.ts';
 import { Containers } from './containers.ts';
+import { StoredLayers } from './host-layers.ts';
+import { LAYER_IDS } from './ids.ts';
 import { SeccompProfile } from './seccomp.ts';
 
 const run = promisify(execFile);
@@ -50,7 +53,8 @@ export async function openContainers(
     const runtime =
       (await run(PROGRAMS.crun, ['--version'])).stdout.split('\n')[0]?.replace(' version ', ' ') ?? 'crun';
     const folder = join('/run/skerry', name);
-    return new Containers({ folder, programs: { ...PROGRAMS, launcher }, runtime, seccomp, groups, log });
+    const layers = new StoredLayers(await openLayerStore(join(dataFolder, 'layers'), { range: LAYER_IDS }));
+    return new Containers({ folder, programs: { ...PROGRAMS, launcher }, runtime, seccomp, groups, layers, log });
   } catch (error) {
     throw new NoContainers((error as Error).message, ['build the native parts with `npm run build`']);
   }

@@ -18,7 +18,7 @@ export function parseLine(line: Buffer): ContainerOutput | null {
 /** Follows the file as it grows, and where conmon begins it anew. */
 export class OutputFollower {
   readonly #path: string;
-  readonly #output: (piece: ContainerOutput) => void;
+  readonly #output: (piece: ContainerOutput) => Promise<void> | void;
   readonly #watcher: FSWatcher;
   #file: FileHandle | null = null;
   #inode = 0;
@@ -27,7 +27,8 @@ export class OutputFollower {
   #reading: Promise<void> = Promise.resolve();
   #closed = false;
 
-  constructor(path: string, output: (piece: ContainerOutput) => void) {
+  /** No more is read until what `output` returns has resolved. */
+  constructor(path: string, output: (piece: ContainerOutput) => Promise<void> | void) {
     this.#path = path;
     this.#output = output;
     this.#watcher = watch(path, () => this.#wake());
@@ -56,7 +57,7 @@ export class OutputFollower {
       const { bytesRead } = await this.#file.read(buffer, 0, buffer.length, this.#at);
       if (bytesRead > 0) {
         this.#at += bytesRead;
-        this.#take(buffer.subarray(0, bytesRead));
+        await this.#take(buffer.subarray(0, bytesRead));
       } else if (!(await this.#begunAnew())) return;
     }
   }
@@ -77,11 +78,11 @@ export class OutputFollower {
     return true;
   }
 
-  #take(bytes: Buffer): void {
+  async #take(bytes: Buffer): Promise<void> {
     let rest = Buffer.concat([this.#rest, bytes]);
     for (let end = rest.indexOf(NEWLINE); end >= 0; end = rest.indexOf(NEWLINE)) {
       const piece = parseLine(rest.subarray(0, end));
-      if (piece) this.#output(piece);
+      if (piece) await this.#output(piece);
       rest = rest.subarray(end + 1);
     }
     this.#rest = rest;

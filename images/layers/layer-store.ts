@@ -37,9 +37,10 @@ export interface LayerStore {
    * Unpacks the layer, unless it is there. Resolves when it would survive a power cut. Several callers at once share one
    * unpacking, which goes on until the `signal` of each of them has aborted; each gets the reason of its own. Nothing is
    * kept when it throws the errors of `errors.ts`.
-   * @param blob path of the layer as it came, with a digest that was checked
+   * @param blob path of the layer as it came, with a digest that was checked; or a descriptor of it, at its beginning, that
+   * stays open until this has settled
    */
-  unpack(blob: string, diffId: string, signal?: AbortSignal): Promise<UnpackedLayer>;
+  unpack(blob: string | number, diffId: string, signal?: AbortSignal): Promise<UnpackedLayer>;
   /** Null when the layer is not there. */
   find(diffId: string): Promise<UnpackedLayer | null>;
   list(): Promise<UnpackedLayer[]>;
@@ -99,7 +100,7 @@ class FolderLayerStore implements LayerStore {
     });
   }
 
-  async unpack(blob: string, diffId: string, signal = new AbortController().signal): Promise<UnpackedLayer> {
+  async unpack(blob: string | number, diffId: string, signal = new AbortController().signal): Promise<UnpackedLayer> {
     signal.throwIfAborted();
     let shared = this.#unpacking.get(diffId);
     for (; shared?.stop.signal.aborted; shared = this.#unpacking.get(diffId)) await shared.layer.catch(() => {});
@@ -112,7 +113,7 @@ class FolderLayerStore implements LayerStore {
     return wait(shared, signal);
   }
 
-  async #unpackOnce(blob: string, diffId: string, signal: AbortSignal): Promise<UnpackedLayer> {
+  async #unpackOnce(blob: string | number, diffId: string, signal: AbortSignal): Promise<UnpackedLayer> {
     const found = await this.find(diffId);
     if (found) return found;
     const incoming = this.#newIncoming();

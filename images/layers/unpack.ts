@@ -19,8 +19,8 @@ export interface UnpackLimits {
 }
 
 export interface UnpackRequest {
-  /** The layer as it came: a tar archive, plain or compressed by gzip or zstd. */
-  readonly blob: string;
+  /** The layer as it came, by its path or a descriptor: a tar archive, plain or compressed by gzip or zstd. */
+  readonly blob: string | number;
   /** What the uncompressed archive's digest must be. */
   readonly diffId: string;
   /** Empty, and owned by the root of the id range. */
@@ -67,8 +67,15 @@ export async function unpack(request: UnpackRequest, start: StartAsNamespaceRoot
   const deadline = AbortSignal.timeout(limits.timeoutMs);
   const files: FileHandle[] = [];
   try {
-    files.push(await open(request.blob), await openProgram());
-    const report = await run(request, start, files, AbortSignal.any([signal, deadline]));
+    const binary = await openProgram();
+    files.push(binary);
+    let { blob } = request;
+    if (typeof blob === 'string') {
+      const file = await open(blob);
+      files.push(file);
+      blob = file.fd;
+    }
+    const report = await run(request, start, [blob, binary.fd], AbortSignal.any([signal, deadline]));
     if (report.ok) return report;
     throw explain(report, request);
   } catch (error) {
@@ -91,7 +98,7 @@ async function openProgram(): Promise<FileHandle> {
 async function run(
   { diffId, folder, range, limits }: UnpackRequest,
   start: StartAsNamespaceRoot,
-  [blob, binary]: FileHandle[],
+  [blob, binary]: readonly [number, number],
   signal: AbortSignal,
 ): Promise<Report> {
   const args = ['--diff-id', diffId, '--ids', String(range.count)];
@@ -105,7 +112,7 @@ async function run(
   const child = await start('/proc/self/fd/3', args, range, {
     cwd: folder,
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
-    stdio: [blob!.fd, 'pipe', 'pipe', binary!.fd],
+    stdio: [blob, 'pipe', 'pipe', binary],
   }).catch((error) => {
     throw layerErrors.UNPACK_FAILED(diffId, error.message).because(error);
   });

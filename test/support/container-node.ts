@@ -3,9 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Containers } from '../../daemon/hostd/containers.ts';
-import { LAYER_IDS } from '../../daemon/hostd/ids.ts';
 import { NoContainers, openContainers } from '../../daemon/hostd/open.ts';
-import { openLayerStore } from '../../images/layers/index.ts';
 import { importImage, openImageSource } from '../../images/oci/index.ts';
 import { type ContentStore, openContentStore } from '../../images/store/index.ts';
 import type { Instance } from '../../runtime/driver.ts';
@@ -43,7 +41,7 @@ export async function containersOf(data: string): Promise<string[]> {
 /** Ends what a node that was killed has left. */
 export async function removeContainers(data: string): Promise<void> {
   const host = await openContainers(data, () => {});
-  const left = await host.recover(() => {});
+  const left = await host.recover();
   await Promise.all(left.map((container) => container.remove()));
   await host.close();
 }
@@ -86,10 +84,9 @@ export class ContainerNode {
   static async open(folder = mkdtempSync(join(tmpdir(), 'skerry-containers-'))): Promise<ContainerNode> {
     const host = await openContainers(folder, () => {});
     const blobs = await openContentStore(join(folder, 'content'));
-    const layers = await openLayerStore(join(folder, 'layers'), { range: LAYER_IDS });
     const logs = new WorkloadLogs(join(folder, 'logs'), () => {});
     const secrets = { valuesFor: () => ({}) };
-    const driver = new ContainerDriver({ host, blobs, layers, logs, secrets, provider: 'for tests' });
+    const driver = new ContainerDriver({ host, blobs, logs, secrets });
     return new ContainerNode(folder, host, driver, logs, blobs);
   }
 

@@ -1,6 +1,5 @@
 /** The driver of containers: an OCI image as a group of processes of its own, behind its loopback. */
-
-import type { LayerStore } from '../../../images/layers/index.ts';
+import { open } from 'node:fs/promises';
 import { isManifestType, readStoredImage, type StoredImage } from '../../../images/oci/index.ts';
 import type { ContentStore } from '../../../images/store/index.ts';
 import type { Driver, Exit, Instance, Probe, Progress } from '../../driver.ts';
@@ -9,18 +8,15 @@ import { Upstream } from '../../proxy/upstream.ts';
 import type { SecretStore } from '../../secrets/secret-store.ts';
 import type { Limits, Revision } from '../../workload/revision.ts';
 import { containerErrors } from './errors.ts';
-import type { ContainerHost, ContainerLabels, ContainerOutput, HostedContainer } from './host.ts';
-import { imageUser } from './image-user.ts';
+import type { ContainerHost, ContainerOutput, HostedContainer } from './host.ts';
+import { type ImageUser, imageUser } from './image-user.ts';
 import { CONNECT_MS, ContainerInstance } from './instance.ts';
 
 export interface ContainerDriverOptions {
   readonly host: ContainerHost;
   readonly blobs: ContentStore;
-  readonly layers: LayerStore;
   readonly logs: WorkloadLogs;
   readonly secrets: Pick<SecretStore, 'valuesFor'>;
-  /** What runs containers here, as `skerry doctor` tells it. */
-  readonly provider: string;
 }
 
 const DEFAULT_PORT = 8080;
@@ -35,12 +31,22 @@ const LAST_WORDS = 300;
 
 const PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
+/** All of an image that its containers are made from. */
+interface Prepared {
+  readonly image: StoredImage;
+  /** Diff ids, the topmost first; all unpacked. */
+  readonly layers: readonly string[];
+  readonly user: ImageUser;
+}
+
 export class ContainerDriver implements Driver {
   readonly isolation = 'container';
   readonly replicated = true;
   readonly #options: ContainerDriverOptions;
   /** Diff ids of the layers under each container that there is. */
   readonly #layersOf = new Map<HostedContainer, readonly string[]>();
+  /** By artifact: revisions of the same image share it. */
+  readonly #prepared = new Map<string, Promise<Prepared>>();
   #serial = 0;
 
   constructor(options: ContainerDriverOptions) {
@@ -51,7 +57,7 @@ export class ContainerDriver implements Driver {
     return {
       isolation: 'container',
       available: true,
-      provider: this.#options.provider,
+      provider: this.#options.host.provider,
       quality: 'namespaces, control groups, a filter on system calls, root inside is nobody outside',
       advice: [],
     };
@@ -61,30 +67,30 @@ export class ContainerDriver implements Driver {
     const image = await this.#image(revision, label);
     if (image.config.argv.length === 0) throw containerErrors.IMAGE_NO_COMMAND(label);
     progress('unpacking the image');
-    const layers = await this.#unpacked(image);
-    await imageUser(label, image.config.user, layers);
+    await this.#unpacked(image, label);
   }
 
   async prepare(revision: Revision): Promise<void> {
-    await this.#unpacked(await this.#image(revision, revision.workload));
+    await this.#prepare(revision);
   }
 
   /** Layers are shared: those that no image has any more are swept with the images. */
-  async release(): Promise<void> {}
+  async release({ artifact }: Revision): Promise<void> {
+    this.#prepared.delete(artifact.digest);
+  }
 
   async start(revision: Revision, limits: Limits): Promise<Instance> {
     const began = performance.now();
     const { workload, id: revisionId } = revision;
-    const image = await this.#image(revision, workload);
-    const layers = await this.#unpacked(image);
+    const { image, layers, user } = await this.#prepare(revision);
     const log = this.#options.logs.of(workload);
     let last = '';
     const output = ({ stream, data }: ContainerOutput) => {
       log.piece(revisionId, '', stream, data);
       last = (last + Buffer.from(data).toString('utf8')).slice(-LAST_WORDS);
     };
-    const container = await this.#options.host.start(
-      {
+    const container = await this.#options.host
+      .start({
         id: `${workload}-${revisionId}-${process.pid.toString(36)}-${(++this.#serial).toString(36)}`,
         labels: { workload, revision: revisionId },
         layers,
@@ -94,7 +100,7 @@ export class ContainerDriver implements Driver {
           command: image.config.argv,
           env: this.#environment(revision, image),
           directory: image.config.workingDir,
-          user: await imageUser(workload, image.config.user, layers),
+          user,
           memoryBytes: limits.memoryBytes,
           cpuMillicores: limits.cpuMillicores,
           cpuWeight: 20 * (1 + revision.priority),
@@ -103,13 +109,14 @@ export class ContainerDriver implements Driver {
           binds: [],
           writableRoot: revision.writableBytes !== undefined,
         },
-      },
-      output,
-    );
-    this.#layersOf.set(
-      container,
-      image.layers.map(({ diffId }) => diffId),
-    );
+      })
+      .catch((error: unknown) => {
+        // A layer may have gone since.
+        this.#prepared.delete(revision.artifact.digest);
+        throw error;
+      });
+    container.follow(output);
+    this.#layersOf.set(container, layers);
     void container.exited.then(() => this.#layersOf.delete(container));
     try {
       const port = portOf(revision, image);
@@ -130,10 +137,11 @@ export class ContainerDriver implements Driver {
 
   /** What an earlier run of the node left is removed: its revisions are started anew. */
   async recover(): Promise<Instance[]> {
-    const found = await this.#options.host.recover((labels: ContainerLabels, { stream, data }) =>
-      this.#options.logs.of(labels.workload).piece(labels.revision, '', stream, data),
-    );
-    await Promise.all(found.map((container) => container.remove()));
+    for (const container of await this.#options.host.recover()) {
+      const { workload, revision } = container.labels;
+      container.follow(({ stream, data }) => this.#options.logs.of(workload).piece(revision, '', stream, data));
+      await container.remove();
+    }
     return [];
   }
 
@@ -155,16 +163,35 @@ export class ContainerDriver implements Driver {
     return readStoredImage(this.#options.blobs, artifact.digest, label);
   }
 
-  /** Folders of its layers, the topmost first. */
-  async #unpacked({ layers }: StoredImage): Promise<string[]> {
-    const folders: string[] = [];
-    const { blobs, layers: store } = this.#options;
-    for (const { digest, diffId } of layers) {
+  #prepare(revision: Revision): Promise<Prepared> {
+    const { digest } = revision.artifact;
+    const found = this.#prepared.get(digest);
+    if (found) return found;
+    const preparing = this.#image(revision, revision.workload).then((image) =>
+      this.#unpacked(image, revision.workload),
+    );
+    this.#prepared.set(digest, preparing);
+    preparing.catch(() => this.#prepared.delete(digest));
+    return preparing;
+  }
+
+  async #unpacked(image: StoredImage, label: string): Promise<Prepared> {
+    const { blobs, host } = this.#options;
+    const diffIds: string[] = [];
+    for (const { digest, diffId } of image.layers) {
       // To open a blob is to read all of it.
-      const layer = (await store.find(diffId)) ?? (await store.unpack((await blobs.open(digest)).path, diffId));
-      folders.unshift(layer.path);
+      if (!(await host.layers.has(diffId))) {
+        const blob = await open((await blobs.open(digest)).path);
+        try {
+          await host.layers.unpack(diffId, blob.fd);
+        } finally {
+          await blob.close();
+        }
+      }
+      diffIds.unshift(diffId);
     }
-    return folders;
+    const user = imageUser(label, image.config.user, await host.layers.accounts(diffIds));
+    return { image, layers: diffIds, user };
   }
 
   /** The image's own, then what the revision says, then secrets. Throws SECRET_MISSING, SECRET_UNREADABLE. */

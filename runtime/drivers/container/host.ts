@@ -36,7 +36,7 @@ export interface StartContainer {
   /** Unique on the node: lower case letters, digits and `-`, at most 64. */
   readonly id: string;
   readonly labels: ContainerLabels;
-  /** Folders of unpacked layers, the topmost first. */
+  /** Diff ids of unpacked layers, the topmost first. */
   readonly layers: readonly string[];
   /** What may be written over them, in bytes, in memory. */
   readonly writableBytes: number;
@@ -59,8 +59,10 @@ export interface ContainerOutput {
 export interface HostedContainer {
   readonly id: string;
   readonly labels: ContainerLabels;
-  /** Resolves when its first process has ended, whoever ended it. */
+  /** Resolves when its first process has ended, whoever ended it, and all that it wrote was told. */
   readonly exited: Promise<Exit>;
+  /** What it has written since its start, and writes, comes to `output`; to be called once. */
+  follow(output: (piece: ContainerOutput) => void): void;
   /** A connection to its loopback; rejects with the system's error. */
   connect(port: number, timeoutMs: number): Promise<Socket>;
   /**
@@ -75,10 +77,31 @@ export interface HostedContainer {
   remove(): Promise<void>;
 }
 
+/** The files of an image that say who its users are; empty where it has none. */
+export interface ImageAccounts {
+  readonly passwd: string;
+  readonly group: string;
+}
+
+/** Unpacked layers of images, by diff id. */
+export interface HostLayers {
+  has(diffId: string): Promise<boolean>;
+  /** @param blob a descriptor of the layer as it came, at its beginning; the caller closes it. Throws the errors of `images/layers`. */
+  unpack(diffId: string, blob: number): Promise<void>;
+  list(): Promise<string[]>;
+  /** False when it was not there. */
+  delete(diffId: string): Promise<boolean>;
+  /** @param layers diff ids, the topmost first */
+  accounts(layers: readonly string[]): Promise<ImageAccounts>;
+}
+
 export interface ContainerHost {
-  /** Resolves when its process runs; what it writes from then on comes to `output`. Throws the errors of the host. */
-  start(request: StartContainer, output: (piece: ContainerOutput) => void): Promise<HostedContainer>;
-  /** Those that another run of the node left, running or not. */
-  recover(output: (labels: ContainerLabels, piece: ContainerOutput) => void): Promise<HostedContainer[]>;
+  /** What runs them, as `skerry doctor` tells it. */
+  readonly provider: string;
+  readonly layers: HostLayers;
+  /** Resolves when its process runs. Throws the errors of the host. */
+  start(request: StartContainer): Promise<HostedContainer>;
+  /** Those that another run of the node left and that run. What has ended is removed. */
+  recover(): Promise<HostedContainer[]>;
   close(): Promise<void>;
 }

@@ -1,7 +1,6 @@
 /** Whom an image's processes run as: `USER[:GROUP]` looked up in the image's own files. */
-import { lstat, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { containerErrors } from './errors.ts';
+import type { ImageAccounts } from './host.ts';
 
 export interface ImageUser {
   readonly uid: number;
@@ -9,26 +8,8 @@ export interface ImageUser {
   readonly groups: readonly number[];
 }
 
-/** Of /etc/passwd and /etc/group, in bytes: more is not looked at. */
-const MAX_BYTES = 1024 * 1024;
 /** Ids that a container has. */
 const MOST_ID = 65_535;
-
-/**
- * A file of an image by its unpacked layers, the topmost first; empty when it has none. Only a plain file in plain folders:
- * a link could lead to the host's.
- */
-async function fileOf(layers: readonly string[], folder: string, name: string): Promise<string> {
-  for (const layer of layers) {
-    const parent = await lstat(join(layer, folder)).catch(() => null);
-    if (!parent) continue;
-    const found = parent.isDirectory() ? await lstat(join(layer, folder, name)).catch(() => null) : null;
-    if (found?.isFile() && found.size <= MAX_BYTES) return readFile(join(layer, folder, name), 'utf8');
-    // A whiteout, a link, or a folder that hides those below.
-    if (found || !parent.isDirectory()) return '';
-  }
-  return '';
-}
 
 const fields = (text: string) => text.split('\n').map((line) => line.split(':'));
 
@@ -39,12 +20,12 @@ function idOf(text: string | undefined): number | null {
   return id <= MOST_ID ? id : null;
 }
 
-/** Throws IMAGE_USER_UNKNOWN. `layers`: the topmost first. */
-export async function imageUser(name: string, user: string, layers: readonly string[]): Promise<ImageUser> {
+/** Throws IMAGE_USER_UNKNOWN. */
+export function imageUser(name: string, user: string, accounts: ImageAccounts): ImageUser {
   const [who = '', group] = (user === '' ? '0' : user).split(':', 2);
   const unknown = () => containerErrors.IMAGE_USER_UNKNOWN(name, user);
-  const passwd = fields(await fileOf(layers, 'etc', 'passwd'));
-  const groups = fields(await fileOf(layers, 'etc', 'group'));
+  const passwd = fields(accounts.passwd);
+  const groups = fields(accounts.group);
   const number = idOf(who);
   const entry = passwd.find(([login, , uid]) => (number === null ? login === who : idOf(uid) === number));
   const uid = number ?? idOf(entry?.[2]);
