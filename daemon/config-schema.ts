@@ -51,6 +51,11 @@ export const NodeConfig = z.strictObject({
 export type NodeConfig = z.infer<typeof NodeConfig>;
 export type ConfigKey = keyof NodeConfig;
 
+/** Files that the node reads; whoever starts it may read them, the user it runs as need not. */
+export const FILE_SETTINGS = ['tls-cert', 'tls-key'] as const satisfies readonly ConfigKey[];
+/** Addresses that the node listens at. */
+export const ADDRESS_SETTINGS = ['listen', 'registry', 'admin'] as const satisfies readonly ConfigKey[];
+
 export interface ConfigFlag {
   readonly key: ConfigKey;
   /** As in `--listen <H:P>`. */

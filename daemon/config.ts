@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { parse as parseToml, TomlError } from 'smol-toml';
-import { CONFIG_FLAGS, type ConfigKey, NodeConfig } from './config-schema.ts';
+import { CONFIG_FLAGS, type ConfigKey, FILE_SETTINGS, NodeConfig } from './config-schema.ts';
 import { daemonErrors } from './errors.ts';
 
 export interface Settings extends NodeConfig {
@@ -104,5 +104,16 @@ export async function readSettings(argv: readonly string[], env: NodeJS.ProcessE
   const { 'tls-cert': cert, 'tls-key': key } = checked.data;
   if (cert !== undefined && key === undefined) throw daemonErrors.TLS_INCOMPLETE('tls-cert', 'tls-key');
   if (key !== undefined && cert === undefined) throw daemonErrors.TLS_INCOMPLETE('tls-key', 'tls-cert');
-  return { ...checked.data, data: resolve(checked.data.data), adminToken: env.SKERRY_ADMIN_TOKEN || undefined };
+  // The node may stand in another folder.
+  const paths: Partial<Record<(typeof FILE_SETTINGS)[number], string>> = {};
+  for (const name of FILE_SETTINGS) {
+    const path = checked.data[name];
+    if (path !== undefined) paths[name] = resolve(path);
+  }
+  return {
+    ...checked.data,
+    ...paths,
+    data: resolve(checked.data.data),
+    adminToken: env.SKERRY_ADMIN_TOKEN || undefined,
+  };
 }

@@ -39,6 +39,17 @@ export const daemonErrors = defineErrors({
       `the data folder ${folder} belongs to user ${owner}, and the node runs as user ${user}`,
     fix: 'start the node as the owner, `chown` the folder, or choose another folder with --data',
   },
+  DATA_OTHERS_IN_IT: {
+    status: 500,
+    what: (folder: string, name: string) => `the folder ${folder} holds other things than a node's (${name})`,
+    fix: 'choose an empty folder, or one of a node, with --data: it is given to the user that the node runs as',
+  },
+  NODE_CANNOT_READ: {
+    status: 500,
+    what: (folder: string, user: number, why: string) =>
+      `the node runs as the unprivileged user ${user}, who cannot read ${folder} (${why})`,
+    fix: (folder: string) => `let others read it: chmod -R o+rX '${folder}'`,
+  },
   DATA_NEWER: {
     status: 500,
     what: (folder: string, found: number, known: number) =>

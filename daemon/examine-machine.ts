@@ -11,6 +11,7 @@ import type { Settings } from './config.ts';
 import { examine, type Missing } from './doctor.ts';
 import { probeDataFolder } from './machine.ts';
 import { openDrivers, openStores, Undo } from './node.ts';
+import { ownPrivileges } from './privileges.ts';
 
 /**
  * Opens what a node with these settings would open, but over a folder of its own that is removed again: the data folder
@@ -25,7 +26,7 @@ export async function examineMachine(settings: Settings): Promise<Doctor> {
   let missing: ReadonlyMap<Isolation, Missing> = new Map();
   try {
     const stores = await openStores({ ...settings, data: folder }, log, undo, []);
-    ({ drivers, missing } = await openDrivers(settings, stores, log, undo, []));
+    ({ drivers, missing } = await openDrivers(settings, stores, log, ownPrivileges, undo, []));
   } catch (error) {
     problems.push(asSkerryError(error).what);
   }

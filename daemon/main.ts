@@ -1,54 +1,43 @@
 /**
- * `skerry up`: starts a node in the foreground, and stops it on SIGINT or SIGTERM. `skerry examine`, which the command
- * `doctor` calls where no node runs: prints what a node could run here, or a problem, as JSON.
+ * `skerry up`: starts a node in the foreground, and stops it on SIGINT or SIGTERM; for root as an unprivileged user, with
+ * hostd beside it, which calls this again as `node`. `skerry examine`, which the command `doctor` calls where no node runs:
+ * prints what a node could run here, or a problem, as JSON.
  */
+import { join } from 'node:path';
+import { projectRoot } from '../errors/project-root.ts';
 import { asSkerryError } from '../errors/skerry-error.ts';
-import { problemBody } from '../gateway/problem.ts';
 import { readSettings } from './config.ts';
+import { CHANNEL_FD, whyNotSplit } from './hostd/split.ts';
 import { makeLog } from './log.ts';
-import { startNode } from './node.ts';
-
-/** One Ctrl-C may reach the node twice, from the terminal and from `npm start`; a second one takes longer, in ms. */
-const ONE_KEYSTROKE_MS = 500;
 
 async function up(argv: readonly string[]): Promise<void> {
   const settings = await readSettings(argv, process.env);
   if (!settings) return;
   const log = makeLog(settings['log-level']);
-  const node = await startNode(settings, log);
-  let stoppingSince = 0;
-  const stop = (signal: NodeJS.Signals) => {
-    if (stoppingSince > 0) {
-      if (performance.now() - stoppingSince < ONE_KEYSTROKE_MS) return;
-      log.warn('stopping at once; requests in flight are broken off');
-      process.exit(1);
-    }
-    stoppingSince = performance.now();
-    log.info({ signal }, 'stopping: finishing the requests in flight (once more to stop at once)');
-    node.close().then(
-      () => {
-        log.info('stopped');
-        process.exit(0);
-      },
-      (error: unknown) => {
-        log.error({ err: error }, 'stopping failed');
-        process.exit(1);
-      },
-    );
-  };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
-  const { reloadCertificate } = node;
-  // Without a certificate the signal keeps its usual meaning: the terminal has gone.
-  if (reloadCertificate) process.on('SIGHUP', () => void reloadCertificate());
-  process.on('uncaughtException', (error) => log.error({ err: error }, 'an error that nothing caught'));
-  process.on('unhandledRejection', (error) => log.error({ err: error }, 'a rejection that nothing caught'));
+  const whole = whyNotSplit();
+  if (whole === null) {
+    const { superviseNode } = await import('./hostd/supervisor.ts');
+    process.exit(await superviseNode(settings, join(projectRoot, 'dist', 'daemon.js'), log));
+  }
+  if (process.geteuid?.() === 0) log.warn(`the node runs as root as a whole: ${whole}`);
+  const { ownPrivileges } = await import('./privileges.ts');
+  const { runNode } = await import('./run-node.ts');
+  await runNode(settings, ownPrivileges, log, async (gateway, data) => {
+    process.send?.({ ready: true, gateway, data });
+    process.disconnect?.();
+  });
+}
 
-  // Last: who hears it may send a signal at once.
-  const { engine, workloads, dataFolder } = node.view();
-  log.info({ gateway: node.gatewayUrl, data: dataFolder, engine, workloads }, 'the node is ready');
-  process.send?.({ ready: true, gateway: node.gatewayUrl, data: dataFolder });
-  process.disconnect?.();
+/** The node itself, as hostd starts it. */
+async function node(): Promise<void> {
+  const { HostdClient } = await import('./hostd/client.ts');
+  const hostd = await HostdClient.open(CHANNEL_FD, () => {
+    process.stderr.write('the privileged helper of the node has ended; the node ends too\n');
+    process.exit(1);
+  });
+  const log = makeLog(hostd.settings['log-level']);
+  const { runNode } = await import('./run-node.ts');
+  await runNode(hostd.settings, hostd, log, (gateway) => hostd.ready(gateway));
 }
 
 async function printExamination(argv: readonly string[]): Promise<void> {
@@ -59,11 +48,15 @@ async function printExamination(argv: readonly string[]): Promise<void> {
 
 const [, , command, ...flags] = process.argv;
 try {
-  await (command === 'examine' ? printExamination(flags) : up(flags));
+  if (command === 'examine') await printExamination(flags);
+  else if (command === 'node') await node();
+  else await up(flags);
 } catch (thrown) {
   const error = asSkerryError(thrown);
-  if (command === 'examine') process.stdout.write(problemBody(error, ''));
-  else process.stderr.write(`${error.message.replaceAll('\n', ' ')}\n`);
+  if (command === 'examine') {
+    const { problemBody } = await import('../gateway/problem.ts');
+    process.stdout.write(problemBody(error, ''));
+  } else process.stderr.write(`${error.message.replaceAll('\n', ' ')}\n`);
   if (error.code === 'INTERNAL' && process.env.SKERRY_DEBUG) process.stderr.write(`${(thrown as Error).stack}\n`);
   process.exit(error.exit);
 }

@@ -40,9 +40,10 @@ import { parseAddress } from './config-schema.ts';
 import { type DataFolder, openDataFolder } from './data-folder.ts';
 import { examine, type Missing } from './doctor.ts';
 import { daemonErrors } from './errors.ts';
-import { NoContainers, openContainers } from './hostd/open.ts';
+import { NoContainers } from './hostd/open.ts';
 import { ImageService } from './image-service.ts';
 import type { Logger } from './log.ts';
+import { ownPrivileges, type Privileges } from './privileges.ts';
 import { selectEngine } from './select-engine.ts';
 import { sweepKeyValue } from './sweep-keyvalue.ts';
 import { sweepLayers } from './sweep-layers.ts';
@@ -102,12 +103,16 @@ export class Undo {
 }
 
 /** Starts a node. Throws a SkerryError that says what to do; then nothing is left behind. */
-export async function startNode(settings: Settings, log: Logger): Promise<Node> {
+export async function startNode(
+  settings: Settings,
+  log: Logger,
+  privileges: Privileges = ownPrivileges,
+): Promise<Node> {
   checkAdmin(settings);
   const undo = new Undo();
   const onUndoError = (error: unknown) => log.error({ err: error }, 'stopping a part failed');
   try {
-    const node = await assemble(settings, log, undo);
+    const node = await assemble(settings, log, privileges, undo);
     let closing: Promise<void> | null = null;
     return {
       ...node,
@@ -182,6 +187,7 @@ export async function openDrivers(
   settings: Settings,
   stores: Stores,
   log: Logger,
+  privileges: Privileges,
   undo: Undo,
   notices: string[],
 ): Promise<OpenDrivers> {
@@ -203,7 +209,7 @@ export async function openDrivers(
   const missing = new Map<Isolation, Missing>();
   let sweep: OpenDrivers['sweepLayers'] = async () => {};
   try {
-    const host = await openContainers(folder.path, (message, error) => log.warn({ err: error }, message));
+    const host = await privileges.openContainers(folder.path, (message, error) => log.warn({ err: error }, message));
     const containers = new ContainerDriver({ host, blobs, logs, secrets });
     undo.add(() => containers.close());
     drivers.set(containers.isolation, containers);
@@ -215,13 +221,18 @@ export async function openDrivers(
   return { drivers, missing, engine: engine.version, sweepLayers: sweep };
 }
 
-async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Omit<Node, 'close'>> {
+async function assemble(
+  settings: Settings,
+  log: Logger,
+  privileges: Privileges,
+  undo: Undo,
+): Promise<Omit<Node, 'close'>> {
   const startedAt = new Date().toISOString();
   const graceMs = parseDuration(settings['stop-timeout']) as number;
   const notices: string[] = [];
   const stores = await openStores(settings, log, undo, notices);
   const { folder, desired, blobs, logs, secrets, keyvalue } = stores;
-  const { drivers, missing, engine, sweepLayers } = await openDrivers(settings, stores, log, undo, notices);
+  const { drivers, missing, engine, sweepLayers } = await openDrivers(settings, stores, log, privileges, undo, notices);
   for (const driver of drivers.values()) await driver.recover();
   const keptBytes = () => [...drivers.values()].reduce((sum, driver) => sum + driver.keptBytes(), 0);
   const monitor: Monitor = new Monitor(() => reconciler.current, keptBytes);
@@ -284,29 +295,30 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   };
   const app = makeAdminApp(services, (message, error) => log.error({ err: error }, message));
 
-  const certificate = await certificateOf(settings);
+  const certificate = await certificateOf(settings, privileges);
   reconciler.start();
   // What is kept loads in milliseconds: the first request need not wait for it. What does not, comes while others are served.
   await reconciler.settled(LOADING_MS);
   const handlers = { dispatch: dispatcher.dispatch.bind(dispatcher), own: answerOwn(dispatcher) };
   const where = parseAddress(settings.listen) as { host: string; port: number };
-  gateway = await orListenError(
+  const listening = privileges.bind(where.host, where.port);
+  const front = await orListenError(
     'gateway',
     settings.listen,
-    listen({ ...where, handlers, certificate: certificate?.current }),
+    listening.then((at) => listen({ at, handlers, certificate: certificate?.current })),
   );
-  const closeGateway = gateway.close.bind(gateway);
-  const reload = certificate && followCertificate(certificate, gateway, log, undo);
-  await listenAdmin(settings, app, folder, undo);
+  gateway = front;
+  const reload = certificate && followCertificate(certificate, front, log, undo);
+  await listenAdmin(settings, app, folder, privileges, undo);
   // Last made, first undone: requests in flight end before anything they need does.
-  undo.add(() => closeGateway(graceMs));
+  undo.add(() => front.close(graceMs));
   undo.add(() => {
     dispatcher.stopping = true;
   });
-  await warmUp(gateway.url);
+  await warmUp(front.url);
   sweep();
   sweepKeyValue(keyvalue, desired, stores.damaged).catch((error) => log.warn({ err: error }, 'a sweep failed'));
-  return { gatewayUrl: gateway.url, view, reloadCertificate: reload && (() => reload.reload()) };
+  return { gatewayUrl: front.url, view, reloadCertificate: reload && (() => reload.reload()) };
 }
 
 interface GatewayCertificate {
@@ -314,10 +326,10 @@ interface GatewayCertificate {
   readonly current: Certificate;
 }
 
-async function certificateOf(settings: Settings): Promise<GatewayCertificate | null> {
+async function certificateOf(settings: Settings, privileges: Privileges): Promise<GatewayCertificate | null> {
   const { 'tls-cert': cert, 'tls-key': key } = settings;
   if (cert === undefined || key === undefined) return null;
-  const files = { cert, key };
+  const files = { cert, key, access: privileges.files };
   return { files, current: await readCertificate(files) };
 }
 
@@ -345,6 +357,7 @@ async function listenAdmin(
   settings: Settings,
   app: ReturnType<typeof makeAdminApp>,
   folder: DataFolder,
+  privileges: Privileges,
   undo: Undo,
 ): Promise<void> {
   const socket = join(folder.path, 'skerry.sock');
@@ -352,6 +365,6 @@ async function listenAdmin(
   undo.add(() => Promise.all(listeners.map((listener) => listener.close())));
   if (settings.admin === undefined) return;
   const { host, port } = parseAddress(settings.admin) as { host: string; port: number };
-  const listening = listenTcp(app, host, port, settings.adminToken as string);
+  const listening = privileges.bind(host, port).then((at) => listenTcp(app, at, host, settings.adminToken as string));
   listeners.push(await orListenError('admin API', settings.admin, listening));
 }

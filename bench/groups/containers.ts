@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { chmodSync, createReadStream, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { get } from 'node:http';
+import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CAPABILITIES, containerConfig } from '../../daemon/hostd/container-config.ts';
@@ -170,7 +171,7 @@ class BareCrun {
     for (;;) {
       if (over) throw new Error('crun ended before it answered; BENCH_DEBUG shows why');
       try {
-        const socket = await network.connect(PORT, 1000);
+        const socket = new Socket({ fd: await network.connect(PORT, 1000) });
         await new Promise((resolve) => {
           socket.end('GET / HTTP/1.0\r\n\r\n');
           socket.resume().once('close', resolve);

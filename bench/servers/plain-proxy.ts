@@ -1,6 +1,7 @@
 /** The least that a proxy to a container is: node:http on both sides, connections kept. Arguments: its port, the container's. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { Agent, createServer, request } from 'node:http';
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { NetworkNamespace } from '../../daemon/hostd/network-namespaces.ts';
 
@@ -21,7 +22,7 @@ const network = await NetworkNamespace.of(containerPid());
 class Inside extends Agent {
   override createConnection(_options: unknown, callback?: (error: Error | null, stream: Duplex) => void): undefined {
     network.connect(target, 5000).then(
-      (socket) => callback?.(null, socket),
+      (fd) => callback?.(null, new Socket({ fd })),
       (error: Error) => callback?.(error, undefined as never),
     );
   }

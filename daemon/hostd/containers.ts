@@ -2,7 +2,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { chmodSync, existsSync, watch } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import type { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -196,7 +195,7 @@ class Container implements HostedContainer {
     this.#tellFollowed();
   }
 
-  connect(port: number, timeoutMs: number): Promise<Socket> {
+  connect(port: number, timeoutMs: number): Promise<number> {
     const network = this.#network;
     return network ? network.connect(port, timeoutMs) : Promise.reject(new Error('it has no network yet'));
   }

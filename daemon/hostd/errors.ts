@@ -17,6 +17,23 @@ export const hostErrors = defineErrors({
     what: (id: string) => `there is a container ${id} already`,
     fix: 'stop it first',
   },
+  CONTAINER_GONE: {
+    status: 503,
+    what: (id: string) => `there is no container ${id}`,
+    fix: 'send the request again: another one is started',
+    retryAfter: 1,
+  },
+  HOSTD_CALL_INVALID: {
+    status: 500,
+    what: (call: string, why: string) => `the privileged helper refuses the call ${call}: ${why}`,
+    fix: 'report it: the node asks what it must not',
+  },
+  HOSTD_GONE: {
+    status: 503,
+    what: () => 'the privileged helper of the node has ended',
+    fix: 'start the node again, and report what its log says',
+    retryAfter: 5,
+  },
   LAYER_NOT_HERE: {
     status: 503,
     what: (diffId: string) => `the layer ${diffId} is not unpacked`,

@@ -1,5 +1,4 @@
 /** Networks of containers: a loopback and nothing else, reached from outside by sockets that are made inside. */
-import { Socket } from 'node:net';
 import { closeFd, connectInside, makeNetworkNamespace, openNetworkNamespace } from '../../native/host/index.ts';
 
 const LOOPBACK = '127.0.0.1';
@@ -22,11 +21,10 @@ export class NetworkNamespace {
     return new NetworkNamespace(await openNetworkNamespace(`/proc/${pid}/ns/net`));
   }
 
-  /** A connection to its loopback. Rejects with the system's error as `code`. */
-  async connect(port: number, timeoutMs: number): Promise<Socket> {
+  /** A descriptor of a connection to its loopback. Rejects with the system's error as `code`. */
+  async connect(port: number, timeoutMs: number): Promise<number> {
     if (this.#closed) throw Object.assign(new Error('the network is gone'), { code: 'ENETUNREACH' });
-    const fd = await connectInside(this.fd, LOOPBACK, port, timeoutMs);
-    return new Socket({ fd, readable: true, writable: true });
+    return connectInside(this.fd, LOOPBACK, port, timeoutMs);
   }
 
   /** Idempotent. */

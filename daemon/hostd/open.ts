@@ -5,13 +5,13 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { projectRoot } from '../../errors/project-root.ts';
 import { openLayerStore } from '../../images/layers/index.ts';
 import { Cgroups, hostAvailable } from '../../native/host/index.ts';
 import { Containers } from './containers.ts';
 import { StoredLayers } from './host-layers.ts';
 import { LAYER_IDS } from './ids.ts';
 import { SeccompProfile } from './seccomp.ts';
+import { LAUNCHER } from './split.ts';
 
 const run = promisify(execFile);
 
@@ -40,8 +40,7 @@ export async function openContainers(
   }
   const needed = [...Object.values(PROGRAMS), SECCOMP_PROFILE].filter((path) => !existsSync(path));
   if (needed.length > 0) throw new NoContainers(`${needed.join(', ')} is missing`, [PACKAGES]);
-  const launcher = join(projectRoot, 'native', 'host', 'skerry-launcher');
-  if (!existsSync(launcher) || !hostAvailable().available) {
+  if (!existsSync(LAUNCHER) || !hostAvailable().available) {
     throw new NoContainers('the native parts are not built', [
       'build them with `npm run build`, then start the node again',
     ]);
@@ -54,7 +53,15 @@ export async function openContainers(
       (await run(PROGRAMS.crun, ['--version'])).stdout.split('\n')[0]?.replace(' version ', ' ') ?? 'crun';
     const folder = join('/run/skerry', name);
     const layers = new StoredLayers(await openLayerStore(join(dataFolder, 'layers'), { range: LAYER_IDS }));
-    return new Containers({ folder, programs: { ...PROGRAMS, launcher }, runtime, seccomp, groups, layers, log });
+    return new Containers({
+      folder,
+      programs: { ...PROGRAMS, launcher: LAUNCHER },
+      runtime,
+      seccomp,
+      groups,
+      layers,
+      log,
+    });
   } catch (error) {
     throw new NoContainers((error as Error).message, ['build the native parts with `npm run build`']);
   }

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { createAdaptorServer, type HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { asSkerryError } from '../../errors/skerry-error.ts';
+import type { ListenAt } from '../listener/listen.ts';
 import { type AdminApp, newAdminApp, noSuchPath, problemResponse } from './base-app.ts';
 import { adminGuard } from './guard.ts';
 
@@ -55,7 +56,8 @@ export async function listenUnix(app: AdminApp, path: string): Promise<AdminList
   return closer(server);
 }
 
-export async function listenTcp(app: AdminApp, host: string, port: number, token: string): Promise<AdminListener> {
+/** `host`: what requests must name. */
+export async function listenTcp(app: AdminApp, at: ListenAt, host: string, token: string): Promise<AdminListener> {
   let bound = 0;
   const guarded = newAdminApp();
   guarded.onError((error) => problemResponse(asSkerryError(error)));
@@ -65,7 +67,7 @@ export async function listenTcp(app: AdminApp, host: string, port: number, token
   const server = makeServer(guarded);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ host, port }, () => {
+    server.listen(at, () => {
       bound = (server.address() as AddressInfo).port;
       resolve();
     });

@@ -5,11 +5,29 @@ import { createSecureContext } from 'node:tls';
 import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
 import { gatewayErrors } from '../errors.ts';
 
+/** Reads files that this process itself may not be allowed to read. */
+export interface FileAccess {
+  /** Throws the system's error. */
+  read(path: string): Promise<Buffer>;
+  /** The same as long as the file is the same one and unchanged; null when it is not there. */
+  state(path: string): Promise<string | null>;
+}
+
+export const ownFiles: FileAccess = {
+  read: (path) => readFile(path),
+  async state(path) {
+    const found = await stat(path).catch(() => null);
+    return found && `${found.dev} ${found.ino} ${found.size} ${found.mtimeMs}`;
+  },
+};
+
 export interface CertificateFiles {
   /** PEM: the certificate, then its chain. */
   readonly cert: string;
   /** PEM, without a passphrase. */
   readonly key: string;
+  /** This process's own when left out. */
+  readonly access?: FileAccess;
 }
 
 export interface Certificate {
@@ -21,9 +39,9 @@ export interface Certificate {
   readonly fingerprint: string;
 }
 
-async function read(file: string): Promise<Buffer> {
+async function read(file: string, access: FileAccess): Promise<Buffer> {
   try {
-    return await readFile(file);
+    return await access.read(file);
   } catch (error) {
     throw gatewayErrors.TLS_UNREADABLE(file, (error as NodeJS.ErrnoException).code ?? String(error)).because(error);
   }
@@ -54,8 +72,9 @@ function parseCertificate(file: string, pem: Buffer): X509Certificate {
 
 /** Throws TLS_UNREADABLE, TLS_INVALID, TLS_MISMATCH, TLS_EXPIRED. */
 export async function readCertificate(files: CertificateFiles): Promise<Certificate> {
-  const cert = await read(files.cert);
-  const key = await read(files.key);
+  const { access = ownFiles } = files;
+  const cert = await read(files.cert, access);
+  const key = await read(files.key, access);
   const parsed = parseCertificate(files.cert, cert);
   if (!parsed.checkPrivateKey(parseKey(files.key, key))) throw gatewayErrors.TLS_MISMATCH(files.cert, files.key);
   const expires = Date.parse(parsed.validTo);
@@ -140,8 +159,8 @@ export class CertificateReload {
   }
 
   async #state(): Promise<string> {
-    const { cert, key } = this.#options.files;
-    const states = await Promise.all([cert, key].map((file) => stat(file).catch(() => null)));
-    return states.map((each) => (each ? `${each.dev} ${each.ino} ${each.size} ${each.mtimeMs}` : 'gone')).join();
+    const { cert, key, access = ownFiles } = this.#options.files;
+    const states = await Promise.all([cert, key].map((file) => access.state(file)));
+    return states.map((each) => each ?? 'gone').join();
   }
 }

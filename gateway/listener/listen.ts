@@ -20,16 +20,19 @@ export interface Listener {
   close(graceMs: number): Promise<void>;
 }
 
+/** An address (port 0 takes a free one), or a socket that listens already. */
+export type ListenAt = { readonly host: string; readonly port: number } | { readonly fd: number };
+
 export interface ListenOptions {
-  readonly host: string;
-  /** 0 takes a free one. */
-  readonly port: number;
+  readonly at: ListenAt;
   readonly handlers: Handlers;
   /** With it the listener speaks TLS and nothing else. */
   readonly certificate?: Certificate | undefined;
   readonly limits?: ListenerLimits | undefined;
 }
 
+/** Connections that wait to be accepted. */
+const BACKLOG = 4096;
 /** How often connections that have become idle are looked for while the listener closes, in milliseconds. */
 const CLOSE_SWEEP_MS = 50;
 
@@ -83,7 +86,7 @@ function acceptTls(server: TlsServer, http2: Http2Front, fast: FastPath): () => 
 
 /** Listens; rejects with the system's error when the port is taken or not allowed. */
 export async function listen(options: ListenOptions): Promise<Listener> {
-  const { host, port, handlers, certificate, limits = LISTENER_LIMITS } = options;
+  const { at, handlers, certificate, limits = LISTENER_LIMITS } = options;
   const front = makeFront(certificate ? 'https' : 'http', limits);
   const http2 = new Http2Front(handlers, front);
   const http1 = http1Options(limits);
@@ -102,7 +105,8 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const closeUnknown = tls ? acceptTls(tls, http2, fast) : acceptPlain(server, http2, fast);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ host, port, backlog: 4096 }, () => {
+    // Of a socket that listens Node takes the backlog from its own place only.
+    server.listen({ ...at, backlog: BACKLOG }, BACKLOG as never, () => {
       server.removeListener('error', reject);
       resolve();
     });

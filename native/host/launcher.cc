@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <linux/mount.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -111,6 +112,8 @@ Range range(std::string_view text, const char* option) {
 struct Bind {
   std::string source, target;
   bool writable;
+  /// By the map of --idmap.
+  bool mapped;
 };
 
 struct Options {
@@ -121,6 +124,7 @@ struct Options {
   std::optional<Range> idmap;
   std::optional<uint64_t> upper_bytes;
   std::vector<Bind> binds;
+  std::vector<std::string> hidden;
   std::vector<std::string> cgroups;
   int network_namespace = -1;
   std::optional<Range> user_namespace;
@@ -129,6 +133,7 @@ struct Options {
   std::optional<uint32_t> user, group;
   std::vector<int> kept;
   std::optional<int> nice;
+  bool dies_with_parent = false;
   bool probe = false;
   char** command = nullptr;
 };
@@ -142,6 +147,9 @@ struct Options {
       "    --lower DIR             layers, the topmost first\n"
       "    --upper BYTES           and a writable one in memory of at most this size (else: read-only)\n"
       "  --bind SOURCE:TARGET      mounts a folder elsewhere; --bind-read-only\n"
+      "  --hide DIR                puts an empty folder in memory there\n"
+      "  --show PATH               leaves a folder or file where it is, whatever --hide and --idmap say\n"
+      "  --show-read-only PATH     the same, but not to be written and with ids mapped\n"
       "  --idmap FROM:TO:COUNT     ids of layers and binds on disk are those from TO on\n"
       "  --cgroup DIR              joins a control group\n"
       "  --network-namespace FD    enters a network namespace\n"
@@ -149,6 +157,7 @@ struct Options {
       "  --chroot DIR              sees nothing else\n"
       "  --directory DIR           starts there\n"
       "  --user UID:GID            gives up every other identity, all capabilities, and gaining any\n"
+      "  --die-with-parent         is killed when the process that started it ends\n"
       "  --keep FD                 leaves a descriptor beside 0, 1 and 2 open\n"
       "  --nice N                  lowers the priority\n"
       "  --probe                   prints what the kernel has of it as JSON");
@@ -172,6 +181,10 @@ Options parse(int argc, char** argv) {
       options.mount_namespace = true;
       continue;
     }
+    if (name == "--die-with-parent") {
+      options.dies_with_parent = true;
+      continue;
+    }
     if (i + 1 >= argc) fail("%s: unknown, or its value is missing", argv[i]);
     const char* option = argv[i];
     const std::string value = argv[++i];
@@ -181,9 +194,12 @@ Options parse(int argc, char** argv) {
     else if (name == "--root") options.root = value;
     else if (name == "--upper") options.upper_bytes = number(value, option, UINT64_MAX / 2);
     else if (name == "--idmap") options.idmap = range(value, option);
+    else if (name == "--hide") options.hidden.push_back(value);
+    else if (name == "--show") options.binds.push_back({value, value, true, false});
+    else if (name == "--show-read-only") options.binds.push_back({value, value, false, true});
     else if (name == "--bind" || name == "--bind-read-only") {
       const auto two = parts(value, 2, option);
-      options.binds.push_back({std::string(two[0]), std::string(two[1]), name == "--bind"});
+      options.binds.push_back({std::string(two[0]), std::string(two[1]), name == "--bind", true});
     } else if (name == "--cgroup") options.cgroups.push_back(value);
     else if (name == "--network-namespace") options.network_namespace = static_cast<int>(number(value, option, INT32_MAX));
     else if (name == "--user-namespace") options.user_namespace = range(value, option);
@@ -348,24 +364,56 @@ void mount_root(const Options& options, const std::optional<Fd>& user_namespace)
   check(chdir("/") == 0, "cannot change to", "/");
 }
 
-void mount_bind(const Bind& bind, const std::optional<Fd>& user_namespace) {
-  const Fd tree = open_tree_clone(bind.source);
+Fd open_bind(const Bind& bind, const std::optional<Fd>& user_namespace) {
+  Fd tree = open_tree_clone(bind.source);
   check(tree.ok(), "cannot open", bind.source);
-  if (user_namespace) check(set_attributes(tree, MOUNT_ATTR_IDMAP, user_namespace->get()), "cannot map the ids of", bind.source);
+  if (user_namespace && bind.mapped) check(set_attributes(tree, MOUNT_ATTR_IDMAP, user_namespace->get()), "cannot map the ids of", bind.source);
   check(set_attributes(tree, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | (bind.writable ? 0 : MOUNT_ATTR_RDONLY)), "cannot restrict",
         bind.source);
+  return tree;
+}
+
+/// An empty folder that everybody may look into, and nobody but root may write to.
+void hide(const std::string& path) {
+  const Fd context = file_system("tmpfs");
+  configure(context, "mode", "0755");
+  check(attach(mounted(context, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC), path), "cannot hide", path);
+}
+
+/// Folders down to `path`, and what is mounted on there, where they are missing.
+void make_target(const std::string& path, bool is_folder) {
+  struct stat found;
+  if (stat(path.c_str(), &found) == 0) return;
+  for (size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+    const std::string above = path.substr(0, slash);
+    check(mkdir(above.c_str(), 0755) == 0 || errno == EEXIST, "cannot make", above);
+  }
+  if (is_folder) check(mkdir(path.c_str(), 0755) == 0, "cannot make", path);
+  else check(Fd(open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644)).ok(), "cannot make", path);
+}
+
+void attach_bind(const Bind& bind, const Fd& tree) {
+  struct stat source;
+  check(fstatat(tree.get(), "", &source, AT_EMPTY_PATH) == 0, "cannot look at", bind.source);
+  make_target(bind.target, S_ISDIR(source.st_mode));
   check(attach(tree, bind.target), "cannot attach", bind.target);
 }
 
 void mounts(const Options& options) {
-  if (!options.mount_namespace && options.root.empty() && options.binds.empty() && options.unmounts.empty()) return;
+  if (!options.mount_namespace && options.root.empty() && options.binds.empty() && options.hidden.empty() &&
+      options.unmounts.empty()) {
+    return;
+  }
   check(unshare(CLONE_NEWNS) == 0, "cannot make a mount namespace");
   check(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0, "cannot make mounts private");
   for (const std::string& path : options.unmounts) check(umount2(path.c_str(), MNT_DETACH) == 0, "cannot unmount", path);
   std::optional<Fd> user_namespace;
   if (options.idmap) user_namespace.emplace(user_namespace_of(*options.idmap));
   if (!options.root.empty()) mount_root(options, user_namespace);
-  for (const Bind& bind : options.binds) mount_bind(bind, user_namespace);
+  std::vector<Fd> trees;
+  for (const Bind& bind : options.binds) trees.push_back(open_bind(bind, user_namespace));
+  for (const std::string& path : options.hidden) hide(path);
+  for (size_t i = 0; i < trees.size(); i++) attach_bind(options.binds[i], trees[i]);
 }
 
 /// Root of a new user namespace; the parent's side of it is written by a child that stayed outside.
@@ -389,6 +437,12 @@ void drop_privileges(uint32_t user, uint32_t group) {
   __user_cap_data_struct none[2]{};
   check(syscall(SYS_capset, &header, none) == 0, "cannot clear capabilities");
   check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "cannot refuse new privileges");
+}
+
+/// `parent`: who it was when this began; it may have ended since, which the kernel tells nobody.
+void die_with(pid_t parent) {
+  check(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0, "cannot ask for a signal at the end of the parent");
+  if (getppid() != parent) fail("the process that started it has ended");
 }
 
 void close_others(const std::vector<int>& kept) {
@@ -441,6 +495,7 @@ int probe() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const pid_t parent = getppid();
   const Options options = parse(argc, argv);
   if (options.probe) return probe();
   for (const std::string& group : options.cgroups) write_file(group + "/cgroup.procs", "0");
@@ -459,6 +514,8 @@ int main(int argc, char** argv) {
   }
   if (!options.directory.empty()) check(chdir(options.directory.c_str()) == 0, "cannot change to", options.directory);
   if (options.user) drop_privileges(*options.user, *options.group);
+  // Another identity takes back what was asked for before.
+  if (options.dies_with_parent) die_with(parent);
   execv(options.command[0], options.command);
   fail_errno("cannot run", options.command[0]);
 }

@@ -60,10 +60,10 @@ test('the data folder depends on the user, and a relative one on where the node 
 test('TLS is asked for with a certificate and its key, by flag, environment or file; one alone is refused', async () => {
   const config = file('tls-cert = "c.pem"\ntls-key = "k.pem"\n');
   const settings = await readSettings(['--config', config, '--tls-key', 'other.pem'], {});
-  assert.is(settings?.['tls-cert'], 'c.pem');
-  assert.is(settings?.['tls-key'], 'other.pem');
+  assert.is(settings?.['tls-cert'], resolve('c.pem'));
+  assert.is(settings?.['tls-key'], resolve('other.pem'));
   const both = await readSettings([], { SKERRY_TLS_CERT: 'c.pem', SKERRY_TLS_KEY: 'k.pem' });
-  assert.is(both?.['tls-cert'], 'c.pem');
+  assert.is(both?.['tls-cert'], resolve('c.pem'));
   assert.is((await readSettings([], {}))?.['tls-cert'], undefined);
   await refused('TLS_INCOMPLETE', ['--tls-cert', 'c.pem'], /tls-cert is given without tls-key/);
   await refused('TLS_INCOMPLETE', [], /tls-key is given without tls-cert/, { SKERRY_TLS_KEY: 'k.pem' });

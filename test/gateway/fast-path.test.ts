@@ -17,7 +17,11 @@ async function onConnection(
   limits: Partial<ListenerLimits> = {},
 ): Promise<void> {
   const handlers = { dispatch: serve, own: serve };
-  const listener = await listen({ host: '127.0.0.1', port: 0, handlers, limits: { ...LISTENER_LIMITS, ...limits } });
+  const listener = await listen({
+    at: { host: '127.0.0.1', port: 0 },
+    handlers,
+    limits: { ...LISTENER_LIMITS, ...limits },
+  });
   const connection = await RawConnection.open(listener.url);
   try {
     await work(connection, listener.url);
@@ -186,7 +190,7 @@ test('a connection that asks for nothing more is closed; one that waits for its 
 
 test('a listener that closes waits for answers, and closes what is idle', async () => {
   const { serve, held } = holding();
-  const listener = await listen({ host: '127.0.0.1', port: 0, handlers: { dispatch: serve, own: serve } });
+  const listener = await listen({ at: { host: '127.0.0.1', port: 0 }, handlers: { dispatch: serve, own: serve } });
   const idle = await RawConnection.open(listener.url);
   await idle.write(get('/1'));
   assert.is(await bodyOf(idle), '/1');

@@ -11,7 +11,7 @@ const hello: Serve = ({ reply }) => reply.send(200, ['content-type', 'text/plain
 
 async function withListener(work: (url: string) => Promise<void>, serve: Serve = hello, limits?: ListenerLimits) {
   const handlers = { dispatch: serve, own: serve };
-  const listener = await listen({ host: '127.0.0.1', port: 0, handlers, limits });
+  const listener = await listen({ at: { host: '127.0.0.1', port: 0 }, handlers, limits });
   try {
     await work(listener.url);
     const after = await exchangeRaw(listener.url, 'GET / HTTP/1.1\r\nhost: a\r\n\r\n');
@@ -242,7 +242,7 @@ test('a client that sends its head too slowly, or nothing, is answered 408 or cl
   ));
 
 test('clients that were refused and hold on to their connection do not keep the node from stopping', async () => {
-  const listener = await listen({ host: '127.0.0.1', port: 0, handlers: { dispatch: hello, own: hello } });
+  const listener = await listen({ at: { host: '127.0.0.1', port: 0 }, handlers: { dispatch: hello, own: hello } });
   const held = await Promise.all(
     ['CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n', 'nonsense\r\n\r\n'].map(async (bytes) => {
       const connection = await RawConnection.open(listener.url);

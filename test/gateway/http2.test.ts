@@ -31,7 +31,11 @@ async function withConnection(
     serve(exchange);
   };
   const handlers = { dispatch, own: hello };
-  const listener = await listen({ host: '127.0.0.1', port: 0, handlers, limits: { ...LISTENER_LIMITS, ...limits } });
+  const listener = await listen({
+    at: { host: '127.0.0.1', port: 0 },
+    handlers,
+    limits: { ...LISTENER_LIMITS, ...limits },
+  });
   const connection = await RawHttp2.open(listener.url);
   try {
     await work({ url: listener.url, connection, served });

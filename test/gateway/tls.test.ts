@@ -161,7 +161,7 @@ async function certificateOf(pair: TestCertificate): Promise<Certificate> {
 
 async function withTls(work: (listener: Listener) => Promise<void>, limits = LISTENER_LIMITS): Promise<void> {
   const certificate = await certificateOf(good);
-  const listener = await listen({ host: '127.0.0.1', port: 0, handlers, certificate, limits });
+  const listener = await listen({ at: { host: '127.0.0.1', port: 0 }, handlers, certificate, limits });
   try {
     await work(listener);
   } finally {
@@ -253,7 +253,7 @@ test('what is no TLS, and a handshake that is never finished, is closed on and h
 
 test('clients whose handshake is not over do not keep the node from stopping', async () => {
   const certificate = await certificateOf(good);
-  const listener = await listen({ host: '127.0.0.1', port: 0, handlers, certificate });
+  const listener = await listen({ at: { host: '127.0.0.1', port: 0 }, handlers, certificate });
   const socket = connectPlain({ port: Number(new URL(listener.url).port), host: '127.0.0.1' });
   socket.on('error', () => {});
   await new Promise((resolve) => socket.once('connect', resolve));

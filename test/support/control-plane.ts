@@ -73,7 +73,7 @@ export class ControlPlane {
       dispatch: (exchange: GatewayExchange) => this.dispatcher.dispatch(exchange),
       own: answerOwn(this.dispatcher),
     };
-    this.#listener = await listen({ host: '127.0.0.1', port: 0, handlers, ...options });
+    this.#listener = await listen({ at: { host: '127.0.0.1', port: 0 }, handlers, ...options });
     return this;
   }
 

@@ -10,7 +10,7 @@ import type { Limits, Revision } from '../../workload/revision.ts';
 import { containerErrors } from './errors.ts';
 import type { ContainerHost, ContainerOutput, HostedContainer } from './host.ts';
 import { type ImageUser, imageUser } from './image-user.ts';
-import { CONNECT_MS, ContainerInstance } from './instance.ts';
+import { CONNECT_MS, ContainerInstance, connectTo } from './instance.ts';
 
 export interface ContainerDriverOptions {
   readonly host: ContainerHost;
@@ -124,7 +124,7 @@ export class ContainerDriver implements Driver {
       const upstream = await Upstream.open({
         name: workload,
         connections: limits.concurrency,
-        connect: () => container.connect(port, CONNECT_MS),
+        connect: () => connectTo(container, port),
       });
       const { stopSignal } = image.config;
       const startMs = performance.now() - began;
@@ -219,7 +219,7 @@ export class ContainerDriver implements Driver {
     const until = performance.now() + timeoutMs;
     for (let wait = READY.first; ; wait = Math.min(READY.most, wait * 2)) {
       try {
-        (await container.connect(port, Math.max(1, Math.min(CONNECT_MS, until - performance.now())))).destroy();
+        (await connectTo(container, port, Math.max(1, Math.min(CONNECT_MS, until - performance.now())))).destroy();
         return;
       } catch {
         // Not yet.

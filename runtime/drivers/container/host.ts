@@ -1,5 +1,4 @@
 /** What the container driver asks of the part of the node that is root (`daemon/hostd/`): a narrow contract. */
-import type { Socket } from 'node:net';
 import type { Exit } from '../../driver.ts';
 
 /** What a container is made of, checked already. */
@@ -63,8 +62,8 @@ export interface HostedContainer {
   readonly exited: Promise<Exit>;
   /** What it has written since its start, and writes, comes to `output`; to be called once. */
   follow(output: (piece: ContainerOutput) => void): void;
-  /** A connection to its loopback; rejects with the system's error. */
-  connect(port: number, timeoutMs: number): Promise<Socket>;
+  /** A descriptor of a connection to its loopback; rejects with the system's error. */
+  connect(port: number, timeoutMs: number): Promise<number>;
   /**
    * To its first process, by name or number. False when that does not listen to it: to the first process of a namespace
    * the kernel then gives none.

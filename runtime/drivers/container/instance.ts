@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Exit, Instance, InstanceStats } from '../../driver.ts';
 import type { Exchange } from '../../exchange.ts';
@@ -10,6 +11,11 @@ import type { ContainerUsage, HostedContainer } from './host.ts';
 const USAGE_EVERY_MS = 2000;
 /** A connection to its loopback is made within this, or refused; in milliseconds. */
 export const CONNECT_MS = 2000;
+
+/** A connection to the container's loopback; rejects with the system's error. */
+export async function connectTo(container: HostedContainer, port: number, timeoutMs = CONNECT_MS): Promise<Socket> {
+  return new Socket({ fd: await container.connect(port, timeoutMs), readable: true, writable: true });
+}
 
 export interface ContainerInstanceOptions {
   readonly revision: Revision;
@@ -87,7 +93,7 @@ export class ContainerInstance implements Instance {
   }
 
   connect(port: number): Promise<Duplex> {
-    return this.#container.connect(port, CONNECT_MS);
+    return connectTo(this.#container, port);
   }
 
   exec(): Promise<number> {

@@ -1,0 +1,216 @@
+/** hostd's end of the channel: carries out what the node asks. Whatever comes is refused or done; nothing ends hostd. */
+import { fstat } from 'node:fs';
+import { promisify } from 'node:util';
+import type { FileAccess } from '../../gateway/listener/certificate.ts';
+import type { ContainerHost, HostedContainer, StartContainer } from '../../runtime/drivers/container/host.ts';
+import type { Settings } from '../config.ts';
+import { ADDRESS_SETTINGS, FILE_SETTINGS } from '../config-schema.ts';
+import { hostErrors } from './errors.ts';
+import { closeAll, type Message, Messages } from './messages.ts';
+import { NoContainers } from './open.ts';
+import { type Args, CALLS, type CallName, describeError, MOST_CALLS, Request } from './protocol.ts';
+
+export interface HostdOptions {
+  readonly settings: Settings;
+  /** Reads any path; which ones, is decided here. */
+  readonly files: FileAccess;
+  /** Throws NoContainers. Called once. */
+  openContainers(): Promise<ContainerHost>;
+  /** A descriptor of a socket that listens at a `HOST:PORT`. */
+  listen(address: string): Promise<number>;
+  onReady(gateway: string): void;
+  log(message: string, error?: unknown): void;
+}
+
+/** What a call gives back: a value, bytes and descriptors, which are closed when they are sent. */
+interface Result {
+  readonly value?: unknown;
+  readonly bytes?: Uint8Array;
+  readonly fds?: readonly number[];
+}
+
+type Handlers = { readonly [K in CallName]: (args: Args<K>, fds: readonly number[]) => Promise<Result> };
+
+const NOTHING: Result = {};
+const fileStatus = promisify(fstat);
+
+export class HostdServer {
+  /** Resolves when the channel has ended: null when one of the two closed it, else what was wrong. */
+  readonly closed: Promise<Error | null>;
+  readonly #options: HostdOptions;
+  readonly #messages: Messages;
+  readonly #containers = new Map<string, HostedContainer>();
+  #opening: Promise<ContainerHost> | null = null;
+  #violation: Error | null = null;
+  #calls = 0;
+  #paused = false;
+
+  /** Owns the descriptor. */
+  constructor(fd: number, options: HostdOptions) {
+    this.#options = options;
+    let tell: (why: Error | null) => void = () => {};
+    this.closed = new Promise((resolve) => {
+      tell = resolve;
+    });
+    this.#messages = new Messages(fd, {
+      onMessage: (message) => void this.#take(message),
+      onClose: (why) => {
+        if (why) options.log('the channel to the node broke', why);
+        tell(why ?? this.#violation);
+      },
+    });
+  }
+
+  /** Lets go of all containers, which go on. */
+  async close(): Promise<void> {
+    this.#messages.close();
+    const host = await this.#opening?.catch(() => null);
+    await host?.close();
+  }
+
+  async #take({ document, fds }: Message): Promise<void> {
+    this.#calls++;
+    if (this.#calls >= MOST_CALLS && !this.#paused) {
+      this.#paused = true;
+      this.#messages.pause();
+    }
+    try {
+      const request = Request.safeParse(document);
+      if (!request.success) {
+        this.#violation = new Error('the node sent what is no call');
+        this.#options.log(this.#violation.message);
+        this.#messages.close();
+        return;
+      }
+      await this.#answer(request.data, fds);
+    } finally {
+      closeAll(fds);
+      this.#calls--;
+      if (this.#paused && this.#calls < MOST_CALLS) {
+        this.#paused = false;
+        this.#messages.resume();
+      }
+    }
+  }
+
+  async #answer({ call, serial, args }: Request, fds: readonly number[]): Promise<void> {
+    let result: Result;
+    try {
+      const checked = CALLS[call].args.safeParse(args);
+      if (!checked.success) throw hostErrors.HOSTD_CALL_INVALID(call, checked.error.issues[0]?.message ?? '');
+      if (fds.length !== CALLS[call].fds) throw hostErrors.HOSTD_CALL_INVALID(call, `${fds.length} descriptors`);
+      const handler = this.#handlers[call] as (args: unknown, fds: readonly number[]) => Promise<Result>;
+      result = await handler(checked.data, fds);
+    } catch (error) {
+      await this.#messages.send({ serial, error: describeError(error) }).catch(() => {});
+      return;
+    }
+    const { value = null, bytes, fds: given = [] } = result;
+    try {
+      await this.#messages.send({ serial, value }, bytes, given);
+    } catch (error) {
+      // It is gone, or the answer is too large for it.
+      if (error instanceof RangeError) {
+        await this.#messages.send({ serial, error: describeError(error) }).catch(() => {});
+      }
+    } finally {
+      closeAll(given);
+    }
+  }
+
+  readonly #handlers: Handlers = {
+    settings: async () => ({ value: this.#options.settings }),
+    ready: async ({ gateway }) => {
+      this.#options.onReady(gateway);
+      return NOTHING;
+    },
+    'file.read': async ({ setting }) => ({ bytes: await this.#options.files.read(this.#path(setting)) }),
+    'file.state': async ({ setting }) => ({ value: await this.#options.files.state(this.#path(setting)) }),
+    listen: async ({ setting }) => {
+      const address = ADDRESS_SETTINGS.find((each) => each === setting);
+      const where = address && this.#options.settings[address];
+      if (where === undefined) throw hostErrors.HOSTD_CALL_INVALID('listen', `${setting} is no address`);
+      return { fds: [await this.#options.listen(where)] };
+    },
+    'containers.open': async () => {
+      this.#opening ??= this.#options.openContainers();
+      try {
+        return { value: { provider: (await this.#opening).provider } };
+      } catch (error) {
+        if (!(error instanceof NoContainers)) throw error;
+        return { value: { missing: error.message, advice: error.advice } };
+      }
+    },
+    'containers.start': async (request) => {
+      const spec = { ...request.spec, binds: [] };
+      const container = await (await this.#host()).start({ ...request, spec } satisfies StartContainer);
+      this.#add(container);
+      return NOTHING;
+    },
+    'containers.recover': async () => {
+      const found = await (await this.#host()).recover();
+      for (const container of found) this.#add(container);
+      return { value: found.map(({ id, labels }) => ({ id, labels })) };
+    },
+    'container.follow': async ({ id }) => {
+      this.#container(id).follow(({ stream, data }) =>
+        // Nobody listens any more: what it writes is not read on.
+        this.#messages.send({ event: 'output', id, stream }, data).catch(() => {}),
+      );
+      return NOTHING;
+    },
+    'container.connect': async ({ id, port, timeoutMs }) => ({
+      fds: [await this.#container(id).connect(port, timeoutMs)],
+    }),
+    'container.signal': async ({ id, name }) => ({ value: await this.#container(id).signal(name) }),
+    'container.pause': ({ id }) =>
+      this.#container(id)
+        .pause()
+        .then(() => NOTHING),
+    'container.resume': ({ id }) =>
+      this.#container(id)
+        .resume()
+        .then(() => NOTHING),
+    'container.usage': async ({ id }) => ({ value: await this.#container(id).usage() }),
+    'container.remove': async ({ id }) => {
+      // It may have been removed before.
+      await this.#containers.get(id)?.remove();
+      this.#containers.delete(id);
+      return NOTHING;
+    },
+    'layers.has': async ({ diffId }) => ({ value: await (await this.#host()).layers.has(diffId) }),
+    'layers.unpack': async ({ diffId }, [blob]) => {
+      const status = await fileStatus(blob!);
+      if (!status.isFile()) throw hostErrors.HOSTD_CALL_INVALID('layers.unpack', 'the layer is no file');
+      await (await this.#host()).layers.unpack(diffId, blob!);
+      return NOTHING;
+    },
+    'layers.list': async () => ({ value: await (await this.#host()).layers.list() }),
+    'layers.delete': async ({ diffId }) => ({ value: await (await this.#host()).layers.delete(diffId) }),
+    'layers.accounts': async ({ layers }) => ({ value: await (await this.#host()).layers.accounts(layers) }),
+  };
+
+  /** Throws NO_CONTAINERS. */
+  #host(): Promise<ContainerHost> {
+    return this.#opening ?? Promise.reject(hostErrors.HOSTD_CALL_INVALID('containers', 'they are not open'));
+  }
+
+  #container(id: string): HostedContainer {
+    const container = this.#containers.get(id);
+    if (!container) throw hostErrors.CONTAINER_GONE(id);
+    return container;
+  }
+
+  #add(container: HostedContainer): void {
+    const { id } = container;
+    this.#containers.set(id, container);
+    void container.exited.then((exit) => this.#messages.send({ event: 'exited', id, exit }).catch(() => {}));
+  }
+
+  #path(setting: string): string {
+    const name = FILE_SETTINGS.find((each) => each === setting);
+    const path = name && this.#options.settings[name];
+    if (path === undefined) throw hostErrors.HOSTD_CALL_INVALID('file', `${setting} names no file`);
+    return path;
+  }
+}

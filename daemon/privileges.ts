@@ -1,0 +1,21 @@
+/** What a node does that takes more rights than an unprivileged user has: by itself, or by hostd. */
+import { type FileAccess, ownFiles } from '../gateway/listener/certificate.ts';
+import type { ListenAt } from '../gateway/listener/listen.ts';
+import type { ContainerHost } from '../runtime/drivers/container/host.ts';
+import { openContainers } from './hostd/open.ts';
+
+export interface Privileges {
+  /** Those that settings name (`FILE_SETTINGS`), and no others. */
+  readonly files: FileAccess;
+  /** Throws NoContainers. */
+  openContainers(dataFolder: string, log: (message: string, error?: unknown) => void): Promise<ContainerHost>;
+  /** An address of the node's settings, or a socket that listens there already. Throws the system's error. */
+  bind(host: string, port: number): Promise<ListenAt>;
+}
+
+/** Those of this process. */
+export const ownPrivileges: Privileges = {
+  files: ownFiles,
+  openContainers,
+  bind: async (host, port) => ({ host, port }),
+};
