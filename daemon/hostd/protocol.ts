@@ -84,7 +84,7 @@ export const CALLS = {
     args: z.strictObject({
       id: ContainerId,
       labels: z.strictObject({ workload: Name, revision: Name }),
-      layers: Layers,
+      layers: Layers.min(1),
       writableBytes: z
         .int()
         .min(4096)

@@ -1,7 +1,7 @@
 /** The command line and a real node, as a user has them: `bin/skerry.js` for both. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -10,7 +10,7 @@ import { projectRoot } from '../../errors/project-root.ts';
 import type { WorkloadView } from '../../gateway/admin/schemas.ts';
 import { assertFailure, collect } from '../support/cli.ts';
 import { guest } from '../support/guests.ts';
-import { builderFolder } from '../support/javascript.ts';
+import { takeBuilder } from '../support/javascript.ts';
 
 const bin = join(projectRoot, 'bin/skerry.js');
 
@@ -70,6 +70,7 @@ test.before(async (scene) => {
   execFileSync(process.execPath, [join(projectRoot, 'scripts/build-ts.mjs')]);
   scene.folder = mkdtempSync(join(tmpdir(), 'skerry-node-'));
   scene.data = join(scene.folder, 'data');
+  takeBuilder(scene.data);
   const env = { ...process.env, NODE_OPTIONS: '', SKERRY_ADMIN_TOKEN: 'a-token-of-enough-length' };
   const args = ['up', '--data', scene.data, '--listen', '127.0.0.1:0'];
   scene.node = spawn(process.execPath, [bin, ...args], { env, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
@@ -85,10 +86,6 @@ test.before(async (scene) => {
     once(scene.node, 'exit').then(() => Promise.reject(new Error(`the node did not start: ${log}`))),
   ])) as [{ gateway: string }];
   scene.gateway = message.gateway;
-  // The JavaScript engine is prepared once for each data folder; here it is taken from an earlier test.
-  if (existsSync(builderFolder)) {
-    cpSync(builderFolder, join(scene.data, 'build'), { recursive: true, filter: (path) => !/build-\w+$/.test(path) });
-  }
 });
 test.after(async ({ node, folder }) => {
   if (node.exitCode === null) {

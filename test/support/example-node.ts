@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { projectRoot } from '../../errors/project-root.ts';
@@ -10,7 +10,7 @@ import type { WorkloadView } from '../../gateway/admin/schemas.ts';
 import type { EngineName } from '../../runtime/drivers/wasm/engine.ts';
 import type { Result } from './cli.ts';
 import { builtExample, documented, exampleCache, typed } from './examples.ts';
-import { builderFolder } from './javascript.ts';
+import { takeBuilder } from './javascript.ts';
 import { discard, type ProcessNode, startProcess, temporaryFolder } from './test-node.ts';
 
 export class ExampleNode {
@@ -30,7 +30,7 @@ export class ExampleNode {
     const data = temporaryFolder();
     const kept = await keptFolder(engine);
     if (existsSync(kept)) copyAll(kept, data);
-    else if (existsSync(builderFolder)) await takeBuilder(data);
+    else takeBuilder(data);
     return new ExampleNode(engine, await startProcess({ data, args: ['--engine', engine] }));
   }
 
@@ -112,12 +112,6 @@ export class ExampleNode {
     this.#node.child.kill('SIGTERM');
     assert.is(await this.#node.ended, 0, this.#node.output);
   }
-}
-
-/** The JavaScript engine is prepared once for each data folder; here it is taken from an earlier test. */
-async function takeBuilder(data: string): Promise<void> {
-  const filter = (path: string) => !/build-\w+$/.test(path);
-  await cp(builderFolder, join(data, 'build'), { recursive: true, filter });
 }
 
 /** With modes, and without copying the bytes where the file system can do that. */

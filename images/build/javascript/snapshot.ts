@@ -76,7 +76,8 @@ async function wizen(
   const kibibytes = Math.ceil(limits.memoryBytes / 1024);
   const blocks = Math.ceil((4 * limits.sizeBytes) / 512);
   const cpuSeconds = 2 * Math.ceil(limits.timeMs / 1000) + 10;
-  const environment = { ...engine.environment, ...cacheEnvironment(codeCache) };
+  // It looks for its configuration at home; the user of a node need not have one.
+  const environment = { ...engine.environment, HOME: '/', ...cacheEnvironment(codeCache) };
   const pairs = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
   const command = ['-c', shell, 'sh', kibibytes, blocks, cpuSeconds, ...pairs, wizer, ...args].map(String);
   const child = spawn('/bin/sh', command, {
