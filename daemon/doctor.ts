@@ -3,7 +3,8 @@ import type { Doctor } from '../gateway/admin/schemas.ts';
 import type { Driver } from '../runtime/driver.ts';
 import { wasmtimeAvailable } from '../runtime/drivers/wasm/wasmtime/index.ts';
 import type { Isolation } from '../runtime/workload/revision.ts';
-import { probeCgroups, probeDisk, probeKvm, probeMachine, probeMemory } from './machine.ts';
+import { describeKvm, probeCgroups, probeDisk, probeMachine, probeMemory } from './machine.ts';
+import type { Privileges } from './privileges.ts';
 
 type ProbeView = Doctor['probes'][number];
 
@@ -41,10 +42,11 @@ export async function examine(
   drivers: ReadonlyMap<Isolation, Driver>,
   missing: ReadonlyMap<Isolation, Missing>,
   dataFolder: string,
+  privileges: Privileges,
 ): Promise<Doctor> {
   const sandboxes = await Promise.all(KINDS.map((kind) => probeDriver(kind, drivers.get(kind), missing.get(kind))));
   const disk = await probeDisk(dataFolder);
-  const machine = [probeMachine(), probeMemory(), disk, await probeCgroups(), await probeKvm()];
+  const machine = [probeMachine(), probeMemory(), disk, await probeCgroups(), describeKvm(await privileges.whyNoKvm())];
   const problems: string[] = [];
   if (!sandboxes.some((probe) => probe.available)) problems.push('no kind of sandbox is available');
   if (!disk.available) problems.push(`the disk of ${dataFolder} is full`);

@@ -31,7 +31,7 @@ export async function examineMachine(settings: Settings): Promise<Doctor> {
     problems.push(asSkerryError(error).what);
   }
   try {
-    const report = await examine(drivers, missing, settings.data);
+    const report = await examine(drivers, missing, settings.data, ownPrivileges);
     const dataFolder = await probeDataFolder(settings.data);
     if (!dataFolder.available) problems.push(`the data folder ${settings.data} cannot be written`);
     problems.push(...report.problems);

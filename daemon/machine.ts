@@ -72,19 +72,24 @@ export async function probeDataFolder(dataFolder: string): Promise<ProbeView> {
 
 const KVM = '/dev/kvm';
 
-/** Hardware virtualization, which microVMs need. */
-export async function probeKvm(): Promise<ProbeView> {
+/** Whether this process may use hardware virtualization: null, or the system's code of why not. */
+export async function whyNoKvm(): Promise<string | null> {
+  return access(KVM, constants.R_OK | constants.W_OK).then(
+    () => null,
+    (error: NodeJS.ErrnoException) => error.code ?? 'EIO',
+  );
+}
+
+/** Hardware virtualization, which microVMs need. `why`: what `whyNoKvm` says. */
+export function describeKvm(why: string | null): ProbeView {
   const probe = (available: boolean, quality: string, ...advice: string[]): ProbeView => {
     return { part: 'KVM', available, provider: KVM, quality, advice };
   };
-  try {
-    await access(KVM, constants.R_OK | constants.W_OK);
-    return probe(true, 'hardware virtualization');
-  } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
-    if (!missing) return probe(false, 'no permission to open it', 'add the user of the node to the group of /dev/kvm');
+  if (why === null) return probe(true, 'hardware virtualization');
+  if (why === 'ENOENT') {
     return probe(false, 'not there', 'turn virtualization on in the firmware, or nested virtualization in the host');
   }
+  return probe(false, 'no permission to open it', 'add the user of the node to the group of /dev/kvm');
 }
 
 /** What holds containers and VMs to their limits. */

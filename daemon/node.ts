@@ -291,7 +291,7 @@ async function assemble(
     metrics: () => registry.metrics(),
     usage: (windowMs, signal) => sampleUsage(monitor, windowMs, signal),
     node: view,
-    doctor: () => examine(drivers, missing, folder.path),
+    doctor: () => examine(drivers, missing, folder.path, privileges),
   };
   const app = makeAdminApp(services, (message, error) => log.error({ err: error }, message));
 

@@ -3,6 +3,7 @@ import { type FileAccess, ownFiles } from '../gateway/listener/certificate.ts';
 import type { ListenAt } from '../gateway/listener/listen.ts';
 import type { ContainerHost } from '../runtime/drivers/container/host.ts';
 import { openContainers } from './hostd/open.ts';
+import { whyNoKvm } from './machine.ts';
 
 export interface Privileges {
   /** Those that settings name (`FILE_SETTINGS`), and no others. */
@@ -11,6 +12,8 @@ export interface Privileges {
   openContainers(dataFolder: string, log: (message: string, error?: unknown) => void): Promise<ContainerHost>;
   /** An address of the node's settings, or a socket that listens there already. Throws the system's error. */
   bind(host: string, port: number): Promise<ListenAt>;
+  /** Whether machines can be run with KVM: null, or the system's code of why not. */
+  whyNoKvm(): Promise<string | null>;
 }
 
 /** Those of this process. */
@@ -18,4 +21,5 @@ export const ownPrivileges: Privileges = {
   files: ownFiles,
   openContainers,
   bind: async (host, port) => ({ host, port }),
+  whyNoKvm,
 };

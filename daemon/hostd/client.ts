@@ -271,6 +271,10 @@ export class HostdClient implements Privileges {
     return { fd: await this.#calls.descriptor('listen', { setting }) };
   }
 
+  async whyNoKvm(): Promise<string | null> {
+    return (await this.#calls.value('kvm', {})) as string | null;
+  }
+
   async ready(gateway: string): Promise<void> {
     await this.#calls.call('ready', { gateway });
   }

@@ -77,6 +77,8 @@ export const CALLS = {
   'file.state': { fds: 0, args: z.strictObject({ setting: z.string().max(64) }) },
   /** A socket that listens where a setting says. */
   listen: { fds: 0, args: z.strictObject({ setting: z.string().max(64) }) },
+  /** Whether machines can be run with KVM: null, or the system's code of why not. */
+  kvm: { fds: 0, args: z.strictObject({}) },
   /** Looks for what runs containers; before any of the calls below. */
   'containers.open': { fds: 0, args: z.strictObject({}) },
   'containers.start': {

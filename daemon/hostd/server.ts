@@ -18,6 +18,7 @@ export interface HostdOptions {
   openContainers(): Promise<ContainerHost>;
   /** A descriptor of a socket that listens at a `HOST:PORT`. */
   listen(address: string): Promise<number>;
+  whyNoKvm(): Promise<string | null>;
   onReady(gateway: string): void;
   log(message: string, error?: unknown): void;
 }
@@ -132,6 +133,7 @@ export class HostdServer {
       if (where === undefined) throw hostErrors.HOSTD_CALL_INVALID('listen', `${setting} is no address`);
       return { fds: [await this.#options.listen(where)] };
     },
+    kvm: async () => ({ value: await this.#options.whyNoKvm() }),
     'containers.open': async () => {
       this.#opening ??= this.#options.openContainers();
       try {

@@ -35,6 +35,7 @@ export async function superviseNode(settings: Settings, entry: string, log: Logg
     files: ownPrivileges.files,
     openContainers: () => ownPrivileges.openContainers(folder.path, warn),
     listen: listenAt,
+    whyNoKvm: ownPrivileges.whyNoKvm,
     onReady: (gateway) => {
       isReady = true;
       if (process.connected) {

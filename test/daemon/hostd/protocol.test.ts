@@ -51,6 +51,7 @@ class Taken {
         return host;
       },
       listen: () => Promise.reject(new Error('not here')),
+      whyNoKvm: async () => 'ENOENT',
       onReady: () => {},
       log: (message) => this.log.push(message),
     });
@@ -123,6 +124,7 @@ const GOOD: Record<CallName, unknown> = {
   'file.read': { setting: 'tls-cert' },
   'file.state': { setting: 'tls-cert' },
   listen: { setting: 'admin' },
+  kvm: {},
   'containers.open': {},
   'containers.start': start,
   'containers.recover': {},
@@ -236,6 +238,7 @@ for (const [what, send] of broken) {
       files: ownFiles,
       openContainers: () => Promise.reject(new NoContainers('not here', [])),
       listen: () => Promise.reject(new Error('not here')),
+      whyNoKvm: async () => 'ENOENT',
       onReady: () => {},
       log: () => {},
     });
