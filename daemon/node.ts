@@ -233,7 +233,8 @@ async function assemble(
   const stores = await openStores(settings, log, undo, notices);
   const { folder, desired, blobs, logs, secrets, keyvalue } = stores;
   const { drivers, missing, engine, sweepLayers } = await openDrivers(settings, stores, log, privileges, undo, notices);
-  for (const driver of drivers.values()) await driver.recover();
+  const wanted = (name: string, revision: string) => desired.get(name)?.value.revisions.includes(revision) ?? false;
+  for (const driver of drivers.values()) await driver.recover(wanted);
   const keptBytes = () => [...drivers.values()].reduce((sum, driver) => sum + driver.keptBytes(), 0);
   const monitor: Monitor = new Monitor(() => reconciler.current, keptBytes);
   const builds = new BuildService(stores.state, blobs, join(folder.path, 'build'));

@@ -37,8 +37,11 @@ export interface Driver {
   /** Undoes `prepare` when no instance of the revision is left. */
   release(revision: Revision): Promise<void>;
   start(revision: Revision, limits: Limits): Promise<Instance>;
-  /** After a crash of the node: what still runs, adopted; what cannot be adopted is removed. */
-  recover(): Promise<Instance[]>;
+  /**
+   * Called once, before the first `start`: what an earlier run of the node left running is kept for the next `start` of its
+   * revision to take over, where `wanted` says so; all else of it is removed.
+   */
+  recover(wanted: (workload: string, revisionId: string) => boolean): Promise<void>;
   /** Bytes of memory kept so that sandboxes to come start sooner; they are no workload's own. */
   keptBytes(): number;
   close(): Promise<void>;

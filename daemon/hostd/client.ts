@@ -8,6 +8,7 @@ import type {
   ContainerLabels,
   ContainerOutput,
   ContainerUsage,
+  FoundContainer,
   HostedContainer,
   HostLayers,
   ImageAccounts,
@@ -223,9 +224,16 @@ class RemoteHost implements ContainerHost {
     }
   }
 
-  async recover(): Promise<HostedContainer[]> {
-    const found = (await this.#calls.value('containers.recover', {})) as { id: string; labels: ContainerLabels }[];
-    return found.map(({ id, labels }) => new RemoteContainer(this.#calls, id, labels));
+  async recover(): Promise<FoundContainer[]> {
+    const found = (await this.#calls.value('containers.recover', {})) as {
+      id: string;
+      labels: ContainerLabels;
+      running: boolean;
+    }[];
+    return found.map(({ id, labels, running }) => ({
+      container: new RemoteContainer(this.#calls, id, labels),
+      running,
+    }));
   }
 
   /** hostd lets go of its containers when the node ends. */

@@ -14,6 +14,7 @@ import type {
   ContainerLabels,
   ContainerOutput,
   ContainerUsage,
+  FoundContainer,
   HostedContainer,
   StartContainer,
 } from '../../runtime/drivers/container/host.ts';
@@ -98,17 +99,16 @@ export class Containers implements ContainerHost {
     return container;
   }
 
-  async recover(): Promise<HostedContainer[]> {
+  async recover(): Promise<FoundContainer[]> {
     const { folder, log } = this.#options;
     const names = await readdir(folder).catch(() => []);
-    const found: HostedContainer[] = [];
+    const found: FoundContainer[] = [];
     for (const id of names.filter((name) => name !== CRUN_STATE && !this.#containers.has(name))) {
       try {
         const state = State.parse(JSON.parse(await readFile(join(folder, id, 'state.json'), 'utf8')));
         const container = new Container(id, state, this.#options, () => this.#containers.delete(id));
         this.#containers.set(id, container);
-        if (await container.adopt()) found.push(container);
-        else await container.remove();
+        found.push({ container, running: await container.adopt() });
       } catch (error) {
         log(`the container ${id} of an earlier run is removed`, error);
         await new Container(id, { slot: 0, labels: { workload: '', revision: '' } }, this.#options, () => {}).remove();
@@ -177,21 +177,21 @@ class Container implements HostedContainer {
     await run(programs.crun, [...this.#crunOptions(), 'start', this.id]);
   }
 
-  /** Takes over a container that an earlier run of the node started; false when there is nothing of it to take over. */
+  /** Takes over a container that an earlier run of the node started; false when it does not run. */
   async adopt(): Promise<boolean> {
     const pid = Number(await readFile(join(this.#folder, 'pid'), 'utf8').catch(() => ''));
     const { stdout } = await run(this.#options.programs.crun, [...this.#crunOptions(), 'state', this.id]).catch(() => ({
       stdout: '{}',
     }));
-    const state = JSON.parse(stdout) as { status?: string; pid?: number };
-    if (state.status !== 'running' || state.pid !== pid) return false;
-    this.#network = await NetworkNamespace.of(pid);
+    const { status, pid: runs } = JSON.parse(stdout) as { status?: string; pid?: number };
     this.#watchExit();
+    if ((status !== 'running' && status !== 'paused') || runs !== pid) return false;
+    this.#network = await NetworkNamespace.of(pid);
     return true;
   }
 
   follow(output: (piece: ContainerOutput) => Promise<void> | void): void {
-    this.#follower ??= new OutputFollower(join(this.#folder, 'log'), output);
+    this.#follower ??= new OutputFollower(join(this.#folder, 'log'), join(this.#folder, 'log.position'), output);
     this.#tellFollowed();
   }
 
@@ -228,7 +228,7 @@ class Container implements HostedContainer {
   /** Goes on without the node. */
   async letGo(): Promise<void> {
     this.#unwatch();
-    await this.#follower?.close();
+    await this.#follower?.stop();
     await this.#network?.close();
   }
 

@@ -1,5 +1,5 @@
 /** What a container's processes wrote, from conmon's log file: `TIME stdout|stderr P|F TEXT` a line (CRI format). */
-import { type FSWatcher, watch } from 'node:fs';
+import { type FSWatcher, readFileSync, watch, writeFileSync } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import type { ContainerOutput } from '../../runtime/drivers/container/host.ts';
 
@@ -15,21 +15,26 @@ export function parseLine(line: Buffer): ContainerOutput | null {
   return { stream: head[1] as ContainerOutput['stream'], data };
 }
 
-/** Follows the file as it grows, and where conmon begins it anew. */
+/** Follows the file as it grows, and where conmon begins it anew; remembers how far it was read. */
 export class OutputFollower {
   readonly #path: string;
+  readonly #positionFile: string;
   readonly #output: (piece: ContainerOutput) => Promise<void> | void;
   readonly #watcher: FSWatcher;
   #file: FileHandle | null = null;
   #inode = 0;
+  /** Of the first byte that was not given to `output`. */
   #at = 0;
-  #rest: Buffer = Buffer.alloc(0);
   #reading: Promise<void> = Promise.resolve();
   #closed = false;
 
-  /** No more is read until what `output` returns has resolved. */
-  constructor(path: string, output: (piece: ContainerOutput) => Promise<void> | void) {
+  /**
+   * Goes on where another follower with this `positionFile` stopped. What `output` returns is waited for before more is read;
+   * a piece that it rejects is given again, later.
+   */
+  constructor(path: string, positionFile: string, output: (piece: ContainerOutput) => Promise<void> | void) {
     this.#path = path;
+    this.#positionFile = positionFile;
     this.#output = output;
     this.#watcher = watch(path, () => this.#wake());
     this.#watcher.on('error', () => {});
@@ -39,10 +44,17 @@ export class OutputFollower {
   /** Reads what is there, and no more. */
   async close(): Promise<void> {
     this.#wake();
-    await this.#reading;
-    this.#closed = true;
+    await this.stop();
+  }
+
+  /** Reads no more: another will. */
+  async stop(): Promise<void> {
+    const reading = this.#reading;
     this.#watcher.close();
+    await reading;
+    this.#closed = true;
     await this.#file?.close();
+    this.#file = null;
   }
 
   #wake(): void {
@@ -52,20 +64,21 @@ export class OutputFollower {
   async #read(): Promise<void> {
     if (this.#closed) return;
     this.#file ??= await this.#open();
-    const buffer = Buffer.allocUnsafe(64 * 1024);
+    let buffer = Buffer.allocUnsafe(64 * 1024);
     for (;;) {
       const { bytesRead } = await this.#file.read(buffer, 0, buffer.length, this.#at);
-      if (bytesRead > 0) {
-        this.#at += bytesRead;
-        await this.#take(buffer.subarray(0, bytesRead));
-      } else if (!(await this.#begunAnew())) return;
+      const taken = await this.#take(buffer.subarray(0, bytesRead));
+      if (taken > 0) continue;
+      // A line that is longer than all of it.
+      if (bytesRead === buffer.length) buffer = Buffer.allocUnsafe(buffer.length * 2);
+      else if (!(await this.#begunAnew())) return;
     }
   }
 
   async #open(): Promise<FileHandle> {
     const file = await open(this.#path, 'r');
     this.#inode = (await file.stat()).ino;
-    this.#at = 0;
+    this.#at = this.#remembered();
     return file;
   }
 
@@ -78,13 +91,26 @@ export class OutputFollower {
     return true;
   }
 
-  async #take(bytes: Buffer): Promise<void> {
-    let rest = Buffer.concat([this.#rest, bytes]);
-    for (let end = rest.indexOf(NEWLINE); end >= 0; end = rest.indexOf(NEWLINE)) {
-      const piece = parseLine(rest.subarray(0, end));
+  /** Gives whole lines on. Returns how many bytes they have. */
+  async #take(bytes: Buffer): Promise<number> {
+    let from = 0;
+    for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, from)) {
+      const piece = parseLine(bytes.subarray(from, end));
       if (piece) await this.#output(piece);
-      rest = rest.subarray(end + 1);
+      this.#at += end + 1 - from;
+      from = end + 1;
     }
-    this.#rest = rest;
+    if (from > 0) writeFileSync(this.#positionFile, `${this.#inode} ${this.#at}`);
+    return from;
+  }
+
+  /** Where to go on in this file. */
+  #remembered(): number {
+    try {
+      const [inode, at] = readFileSync(this.#positionFile, 'latin1').split(' ').map(Number);
+      return inode === this.#inode && at !== undefined && Number.isSafeInteger(at) ? at : 0;
+    } catch {
+      return 0;
+    }
   }
 }

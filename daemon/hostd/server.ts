@@ -151,14 +151,11 @@ export class HostdServer {
     },
     'containers.recover': async () => {
       const found = await (await this.#host()).recover();
-      for (const container of found) this.#add(container);
-      return { value: found.map(({ id, labels }) => ({ id, labels })) };
+      for (const { container } of found) this.#add(container);
+      return { value: found.map(({ container: { id, labels }, running }) => ({ id, labels, running })) };
     },
     'container.follow': async ({ id }) => {
-      this.#container(id).follow(({ stream, data }) =>
-        // Nobody listens any more: what it writes is not read on.
-        this.#messages.send({ event: 'output', id, stream }, data).catch(() => {}),
-      );
+      this.#container(id).follow(({ stream, data }) => this.#messages.send({ event: 'output', id, stream }, data));
       return NOTHING;
     },
     'container.connect': async ({ id, port, timeoutMs }) => ({

@@ -42,7 +42,7 @@ export async function containersOf(data: string): Promise<string[]> {
 export async function removeContainers(data: string): Promise<void> {
   const host = await openContainers(data, () => {});
   const left = await host.recover();
-  await Promise.all(left.map((container) => container.remove()));
+  await Promise.all(left.map(({ container }) => container.remove()));
   await host.close();
 }
 

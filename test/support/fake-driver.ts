@@ -103,9 +103,7 @@ export class FakeDriver implements Driver {
     }
   }
 
-  async recover(): Promise<Instance[]> {
-    return [];
-  }
+  async recover(): Promise<void> {}
 
   keptBytes(): number {
     return 0;

@@ -1,4 +1,5 @@
 /** The driver of containers: an OCI image as a group of processes of its own, behind its loopback. */
+import { randomBytes } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { isManifestType, readStoredImage, type StoredImage } from '../../../images/oci/index.ts';
 import type { ContentStore } from '../../../images/store/index.ts';
@@ -8,7 +9,7 @@ import { Upstream } from '../../proxy/upstream.ts';
 import type { SecretStore } from '../../secrets/secret-store.ts';
 import type { Limits, Revision } from '../../workload/revision.ts';
 import { containerErrors } from './errors.ts';
-import type { ContainerHost, ContainerOutput, HostedContainer } from './host.ts';
+import type { ContainerHost, HostedContainer } from './host.ts';
 import { type ImageUser, imageUser } from './image-user.ts';
 import { CONNECT_MS, ContainerInstance, connectTo } from './instance.ts';
 
@@ -26,6 +27,8 @@ const PIDS = 512;
 const LEAST_WRITABLE = 64 * 1024;
 /** Between two looks whether it listens, doubled each time up to the most; in milliseconds. */
 const READY = { first: 2, most: 50 };
+/** How long after the start of a node what an earlier run left is kept for its revision, in milliseconds. */
+const TAKE_OVER_MS = 60_000;
 /** Of what it said last, in a message; in characters. */
 const LAST_WORDS = 300;
 
@@ -39,6 +42,13 @@ interface Prepared {
   readonly user: ImageUser;
 }
 
+/** A container whose output goes to the log. */
+interface Followed {
+  readonly container: HostedContainer;
+  /** What it said last, in one line. */
+  lastWords(): string;
+}
+
 export class ContainerDriver implements Driver {
   readonly isolation = 'container';
   readonly replicated = true;
@@ -47,7 +57,8 @@ export class ContainerDriver implements Driver {
   readonly #layersOf = new Map<HostedContainer, readonly string[]>();
   /** By artifact: revisions of the same image share it. */
   readonly #prepared = new Map<string, Promise<Prepared>>();
-  #serial = 0;
+  /** Of an earlier run of the node, until somebody takes them over. */
+  readonly #left: Followed[] = [];
 
   constructor(options: ContainerDriverOptions) {
     this.#options = options;
@@ -80,69 +91,110 @@ export class ContainerDriver implements Driver {
   }
 
   async start(revision: Revision, limits: Limits): Promise<Instance> {
+    const found = this.#takeOver(revision);
+    if (found) {
+      try {
+        await found.container.resume();
+        return await this.#serve(found, revision, limits, performance.now());
+      } catch {
+        // It does not serve any more, and is gone: one is started as if it had not been there.
+      }
+    }
     const began = performance.now();
-    const { workload, id: revisionId } = revision;
-    const { image, layers, user } = await this.#prepare(revision);
+    return this.#serve(await this.#launch(revision, limits), revision, limits, began);
+  }
+
+  async recover(wanted: (workload: string, revisionId: string) => boolean): Promise<void> {
+    const removed: Promise<void>[] = [];
+    for (const { container, running } of await this.#options.host.recover()) {
+      const { workload, revision } = container.labels;
+      const followed = this.#follow(container);
+      if (running && wanted(workload, revision)) this.#left.push(followed);
+      else removed.push(container.remove());
+    }
+    await Promise.all(removed);
+    // One that nobody took over by then is one too many.
+    setTimeout(() => void this.#removeLeft(), TAKE_OVER_MS).unref();
+  }
+
+  /** One that an earlier run of the node left of this revision. */
+  #takeOver({ workload, id }: Revision): Followed | undefined {
+    const at = this.#left.findIndex(
+      ({ container: { labels } }) => labels.workload === workload && labels.revision === id,
+    );
+    return at < 0 ? undefined : this.#left.splice(at, 1)[0];
+  }
+
+  async #removeLeft(): Promise<void> {
+    await Promise.all(this.#left.splice(0).map(({ container }) => container.remove()));
+  }
+
+  /** Its output goes to the log of its workload. */
+  #follow(container: HostedContainer): Followed {
+    const { workload, revision } = container.labels;
     const log = this.#options.logs.of(workload);
     let last = '';
-    const output = ({ stream, data }: ContainerOutput) => {
-      log.piece(revisionId, '', stream, data);
+    container.follow(({ stream, data }) => {
+      log.piece(revision, '', stream, data);
       last = (last + Buffer.from(data).toString('utf8')).slice(-LAST_WORDS);
+    });
+    return { container, lastWords: () => last.trim().replaceAll(/\s+/g, ' ') };
+  }
+
+  /** A new container, whose process runs. */
+  async #launch(revision: Revision, limits: Limits): Promise<Followed> {
+    const { workload, id: revisionId } = revision;
+    const { image, layers, user } = await this.#prepare(revision);
+    const request = {
+      id: `${workload}-${revisionId}-${randomBytes(4).toString('hex')}`,
+      labels: { workload, revision: revisionId },
+      layers,
+      writableBytes: revision.writableBytes ?? LEAST_WRITABLE,
+      spec: {
+        hostname: workload,
+        command: image.config.argv,
+        env: this.#environment(revision, image),
+        directory: image.config.workingDir,
+        user,
+        memoryBytes: limits.memoryBytes,
+        cpuMillicores: limits.cpuMillicores,
+        cpuWeight: 20 * (1 + revision.priority),
+        pids: PIDS,
+        scratch: [],
+        binds: [],
+        writableRoot: revision.writableBytes !== undefined,
+      },
     };
-    const container = await this.#options.host
-      .start({
-        id: `${workload}-${revisionId}-${process.pid.toString(36)}-${(++this.#serial).toString(36)}`,
-        labels: { workload, revision: revisionId },
-        layers,
-        writableBytes: revision.writableBytes ?? LEAST_WRITABLE,
-        spec: {
-          hostname: workload,
-          command: image.config.argv,
-          env: this.#environment(revision, image),
-          directory: image.config.workingDir,
-          user,
-          memoryBytes: limits.memoryBytes,
-          cpuMillicores: limits.cpuMillicores,
-          cpuWeight: 20 * (1 + revision.priority),
-          pids: PIDS,
-          scratch: [],
-          binds: [],
-          writableRoot: revision.writableBytes !== undefined,
-        },
-      })
-      .catch((error: unknown) => {
-        // A layer may have gone since.
-        this.#prepared.delete(revision.artifact.digest);
-        throw error;
-      });
-    container.follow(output);
-    this.#layersOf.set(container, layers);
-    void container.exited.then(() => this.#layersOf.delete(container));
     try {
+      return this.#follow(await this.#options.host.start(request));
+    } catch (error) {
+      // A layer may have gone since.
+      this.#prepared.delete(revision.artifact.digest);
+      throw error;
+    }
+  }
+
+  /** An instance of a container that runs, once it listens; else it is removed. */
+  async #serve(followed: Followed, revision: Revision, limits: Limits, began: number): Promise<Instance> {
+    const { container } = followed;
+    const { workload } = revision;
+    try {
+      const { image, layers } = await this.#prepare(revision);
+      this.#layersOf.set(container, layers);
+      void container.exited.then(() => this.#layersOf.delete(container));
       const port = portOf(revision, image);
-      await this.#listening(container, workload, port, limits.startTimeoutMs, () => last);
+      await this.#listening(followed, workload, port, limits.startTimeoutMs);
       const upstream = await Upstream.open({
         name: workload,
         connections: limits.concurrency,
         connect: () => connectTo(container, port),
       });
-      const { stopSignal } = image.config;
-      const startMs = performance.now() - began;
-      return new ContainerInstance({ revision, container, upstream, stopSignal: stopSignal ?? 'SIGTERM', startMs });
+      const stopSignal = image.config.stopSignal ?? 'SIGTERM';
+      return new ContainerInstance({ revision, container, upstream, stopSignal, startMs: performance.now() - began });
     } catch (error) {
       await container.remove();
       throw error;
     }
-  }
-
-  /** What an earlier run of the node left is removed: its revisions are started anew. */
-  async recover(): Promise<Instance[]> {
-    for (const container of await this.#options.host.recover()) {
-      const { workload, revision } = container.labels;
-      container.follow(({ stream, data }) => this.#options.logs.of(workload).piece(revision, '', stream, data));
-      await container.remove();
-    }
-    return [];
   }
 
   /** Diff ids of the layers that containers stand on. */
@@ -155,6 +207,7 @@ export class ContainerDriver implements Driver {
   }
 
   async close(): Promise<void> {
+    await this.#removeLeft();
     await this.#options.host.close();
   }
 
@@ -205,13 +258,7 @@ export class ContainerDriver implements Driver {
   }
 
   /** Resolves when it takes connections. Throws CONTAINER_ENDED, CONTAINER_NOT_LISTENING. */
-  async #listening(
-    container: HostedContainer,
-    name: string,
-    port: number,
-    timeoutMs: number,
-    last: () => string,
-  ): Promise<void> {
+  async #listening({ container, lastWords }: Followed, name: string, port: number, timeoutMs: number): Promise<void> {
     let ended: Exit | null = null;
     void container.exited.then((exit) => {
       ended = exit;
@@ -224,8 +271,7 @@ export class ContainerDriver implements Driver {
       } catch {
         // Not yet.
       }
-      if (ended !== null)
-        throw containerErrors.CONTAINER_ENDED(name, (ended as Exit).message, last().trim().replaceAll(/\s+/g, ' '));
+      if (ended !== null) throw containerErrors.CONTAINER_ENDED(name, (ended as Exit).message, lastWords());
       if (performance.now() + wait > until) throw containerErrors.CONTAINER_NOT_LISTENING(name, port, timeoutMs);
       await new Promise((resolve) => setTimeout(resolve, wait));
     }

@@ -60,7 +60,10 @@ export interface HostedContainer {
   readonly labels: ContainerLabels;
   /** Resolves when its first process has ended, whoever ended it, and all that it wrote was told. */
   readonly exited: Promise<Exit>;
-  /** What it has written since its start, and writes, comes to `output`; to be called once. */
+  /**
+   * What it has written and writes comes to `output`: from its start on, or from where an earlier run of the node had read.
+   * To be called once.
+   */
   follow(output: (piece: ContainerOutput) => void): void;
   /** A descriptor of a connection to its loopback; rejects with the system's error. */
   connect(port: number, timeoutMs: number): Promise<number>;
@@ -94,13 +97,19 @@ export interface HostLayers {
   accounts(layers: readonly string[]): Promise<ImageAccounts>;
 }
 
+export interface FoundContainer {
+  readonly container: HostedContainer;
+  /** False: it has ended, and what it wrote last can be read before it is removed. */
+  readonly running: boolean;
+}
+
 export interface ContainerHost {
   /** What runs them, as `skerry doctor` tells it. */
   readonly provider: string;
   readonly layers: HostLayers;
   /** Resolves when its process runs. Throws the errors of the host. */
   start(request: StartContainer): Promise<HostedContainer>;
-  /** Those that another run of the node left and that run. What has ended is removed. */
-  recover(): Promise<HostedContainer[]>;
+  /** Those that another run of the node left, running (or paused) or not. */
+  recover(): Promise<FoundContainer[]>;
   close(): Promise<void>;
 }

@@ -86,9 +86,7 @@ export class WasmDriver implements Driver {
   }
 
   /** Sandboxes live in the node's own process: nothing outlives it. */
-  async recover(): Promise<Instance[]> {
-    return [];
-  }
+  async recover(): Promise<void> {}
 
   keptBytes(): number {
     return this.#engine.keptBytes();

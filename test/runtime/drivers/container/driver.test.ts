@@ -177,14 +177,68 @@ test('it can be reached by the node alone: nothing listens on the host', async (
   assert.not.match(listening, new RegExp(`:${(48_123).toString(16).toUpperCase()} `));
 });
 
-test('containers that a killed node left are found and removed by the next', async (node) => {
-  const instance = await up(node);
+const chatty = shell(
+  'i=0; while true; do echo "line $i"; i=$((i+1)); sleep 0.02; done & exec httpd -f -p 8080 -h /www',
+);
+
+for (const [what, before] of [
+  ['a container', async () => {}],
+  ['a paused container', (instance: Instance) => instance.pause()],
+] as const) {
+  test(`${what} that a killed node left is taken over by the next: the same one, and no line of its log lost or twice`, async (node) => {
+    const revision = await node.revision([busyboxLayer(), pages], chatty);
+    const first = await node.start(revision);
+    await get(first);
+    await before(first);
+    await node.driver.close();
+    await node.logs.close();
+    await pause(300);
+    const next = await ContainerNode.open(node.folder);
+    await next.driver.recover((workload, id) => workload === revision.workload && id === revision.id);
+    const second = await next.start(revision);
+    assert.is(second.id, first.id);
+    assert.is((await get(second)).status, 200);
+    await pause(200);
+    await second.stop(0);
+    assert.equal(next.left(), []);
+    const numbers = (await next.log(revision.workload)).match(/(?<=line )\d+/g)!.map(Number);
+    assert.equal(
+      numbers,
+      numbers.map((_, i) => i),
+    );
+  });
+}
+
+test('what a killed node left and nobody wants is removed by the next, its last words are kept', async (node) => {
+  const instance = await up(node, chatty);
   await get(instance);
   await node.driver.close();
+  await node.logs.close();
   const next = await ContainerNode.open(node.folder);
-  await next.driver.recover();
+  const { workload } = instance.revision;
+  const lines = async () => (await next.log(workload)).split('\n').length;
+  const before = await lines();
+  await pause(100);
+  await next.driver.recover(() => false);
   assert.equal(next.left(), []);
+  assert.ok((await lines()) > before);
   assert.ok(await failure(get(instance)));
+});
+
+test('one that a killed node left and that has ended since is started anew', async (node) => {
+  const revision = await node.revision([busyboxLayer(), pages], httpd);
+  const first = await node.start(revision);
+  await node.driver.close();
+  const pid = Number(readFileSync(`${node.host.folder}/${first.id}/pid`, 'utf8'));
+  process.kill(pid, 'SIGKILL');
+  await pause(100);
+  const next = await ContainerNode.open(node.folder);
+  await next.driver.recover(() => true);
+  const second = await next.start(revision);
+  assert.is.not(second.id, first.id);
+  assert.is((await get(second)).status, 200);
+  await second.stop(0);
+  assert.equal(next.left(), []);
 });
 
 containers.run();
