@@ -7,12 +7,15 @@ import type {
   ContainerHost,
   ContainerLabels,
   ContainerOutput,
+  ContainerProcess,
   ContainerUsage,
+  Execution,
   FoundContainer,
   HostedContainer,
   HostLayers,
   ImageAccounts,
   StartContainer,
+  Stdio,
 } from '../../runtime/drivers/container/host.ts';
 import type { Settings } from '../config.ts';
 import { ADDRESS_SETTINGS, FILE_SETTINGS, parseAddress } from '../config-schema.ts';
@@ -43,6 +46,7 @@ class Calls {
   readonly #containers = new Map<string, RemoteContainer>();
   /** Of containers that hostd tells of before its answer, which names them, was read. */
   readonly #early = new Map<string, Exit>();
+  readonly #executions = new Map<number, (status: number) => void>();
   #serial = 0;
   #ended = false;
 
@@ -83,6 +87,17 @@ class Calls {
     return fds[0] as number;
   }
 
+  /** Of a process that is about to be started: its number, and its exit status. */
+  expectExecution(): { execution: number; exited: Promise<number> } {
+    const execution = ++this.#serial;
+    const exited = new Promise<number>((resolve) => this.#executions.set(execution, resolve));
+    return { execution, exited };
+  }
+
+  forgetExecution(execution: number): void {
+    this.#executions.delete(execution);
+  }
+
   add(container: RemoteContainer): void {
     const { id } = container;
     this.#containers.set(id, container);
@@ -99,6 +114,11 @@ class Calls {
     const answer = Answer.parse(document);
     if ('event' in answer) {
       closeAll(fds);
+      if (answer.event === 'executed') {
+        this.#executions.get(answer.execution)?.(answer.status);
+        this.#executions.delete(answer.execution);
+        return;
+      }
       const container = this.#containers.get(answer.id);
       if (answer.event === 'output') container?.tellOutput({ stream: answer.stream, data: bytes });
       else if (container) container.tellExit(answer.exit);
@@ -151,6 +171,24 @@ class RemoteContainer implements HostedContainer {
 
   async signal(name: string): Promise<boolean> {
     return (await this.#calls.value('container.signal', { id: this.id, name })) === true;
+  }
+
+  async exec(process: ContainerProcess, { stdin, stdout, stderr }: Stdio): Promise<Execution> {
+    const { id } = this;
+    const { execution, exited } = this.#calls.expectExecution();
+    const args = { id, execution, process } as Args<'container.exec'>;
+    try {
+      await this.#calls.call('container.exec', args, [stdin, stdout, stderr]);
+    } catch (error) {
+      this.#calls.forgetExecution(execution);
+      throw error;
+    }
+    return {
+      exited,
+      kill: async () => {
+        await this.#calls.call('container.kill', { id, execution });
+      },
+    };
   }
 
   async pause(): Promise<void> {
@@ -211,12 +249,15 @@ class RemoteHost implements ContainerHost {
   }
 
   async start(request: StartContainer): Promise<HostedContainer> {
-    const { binds, ...spec } = request.spec;
+    const { stdio, ...rest } = request;
+    const { binds, ...spec } = rest.spec;
     if (binds.length > 0) throw hostErrors.HOSTD_CALL_INVALID('containers.start', 'it has folders of the host');
     // Before it is known to run, so that its end is never missed.
     const container = new RemoteContainer(this.#calls, request.id, request.labels);
     try {
-      await this.#calls.call('containers.start', { ...request, spec } as Args<'containers.start'>);
+      const args = { ...rest, spec } as Args<'containers.start'>;
+      if (stdio) await this.#calls.call('containers.attach', args, [stdio.stdin, stdio.stdout, stdio.stderr]);
+      else await this.#calls.call('containers.start', args);
       return container;
     } catch (error) {
       this.#calls.forget(container);

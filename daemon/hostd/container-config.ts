@@ -1,5 +1,5 @@
 /** The runtime configuration (OCI runtime specification 1.0.2) of a container: closed by default, opened by name. */
-import type { ContainerSpec } from '../../runtime/drivers/container/host.ts';
+import type { ContainerProcess, ContainerSpec } from '../../runtime/drivers/container/host.ts';
 import type { SeccompFilter } from './seccomp.ts';
 
 /** Where it is put on this machine. */
@@ -88,28 +88,32 @@ function mounts({ scratch, binds }: ContainerSpec): object[] {
   ];
 }
 
+/** `process` of config.json, and of what is started in a container beside that. */
+export function processConfig({ command, env, directory, user: { uid, gid, groups } }: ContainerProcess): object {
+  return {
+    terminal: false,
+    user: { uid, gid, additionalGids: groups, umask: 0o022 },
+    args: command,
+    env,
+    cwd: directory,
+    noNewPrivileges: true,
+    // Ambient ones are for programs that are not root inside: those get none.
+    capabilities: { bounding: CAPABILITIES, effective: CAPABILITIES, permitted: CAPABILITIES },
+    rlimits: [
+      { type: 'RLIMIT_NOFILE', soft: OPEN_FILES, hard: OPEN_FILES },
+      { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
+    ],
+  };
+}
+
 /** config.json of a bundle. */
 export function containerConfig(spec: ContainerSpec, place: ContainerPlace): object {
   const ids = [{ containerID: 0, hostID: place.ids.first, size: place.ids.count }];
-  const { uid, gid, groups } = spec.user;
   return {
     ociVersion: '1.0.2',
     hostname: spec.hostname,
     root: { path: place.root, readonly: !spec.writableRoot },
-    process: {
-      terminal: false,
-      user: { uid, gid, additionalGids: groups, umask: 0o022 },
-      args: spec.command,
-      env: spec.env,
-      cwd: spec.directory,
-      noNewPrivileges: true,
-      // Ambient ones are for programs that are not root inside: those get none.
-      capabilities: { bounding: CAPABILITIES, effective: CAPABILITIES, permitted: CAPABILITIES },
-      rlimits: [
-        { type: 'RLIMIT_NOFILE', soft: OPEN_FILES, hard: OPEN_FILES },
-        { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
-      ],
-    },
+    process: processConfig(spec),
     mounts: mounts(spec),
     linux: {
       namespaces: [

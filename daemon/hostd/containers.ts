@@ -1,5 +1,5 @@
 /** Starts, watches and ends containers: by the launcher, conmon and crun; all that needs root. */
-import { execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { chmodSync, existsSync, watch } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
@@ -13,12 +13,15 @@ import type {
   ContainerHost,
   ContainerLabels,
   ContainerOutput,
+  ContainerProcess,
   ContainerUsage,
+  Execution,
   FoundContainer,
   HostedContainer,
   StartContainer,
+  Stdio,
 } from '../../runtime/drivers/container/host.ts';
-import { CAPABILITIES, containerConfig } from './container-config.ts';
+import { CAPABILITIES, containerConfig, processConfig } from './container-config.ts';
 import { hostErrors } from './errors.ts';
 import type { StoredLayers } from './host-layers.ts';
 import { containerIds, LAYER_IDS, MOST_CONTAINERS } from './ids.ts';
@@ -31,6 +34,9 @@ const run = promisify(execFile);
 /** The runtime's own records, beside the folders of containers. */
 const CRUN_STATE = '.crun';
 
+const CRUN_PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
+/** Processes at once beside the first one of a container. */
+const MOST_EXECUTIONS = 64;
 /** What conmon keeps of a container's output until the node has read it, in bytes. */
 const OUTPUT_BYTES = 1024 * 1024;
 /** conmon tells of a container that could not be made within this, or never; in milliseconds. */
@@ -147,6 +153,8 @@ class Container implements HostedContainer {
   /** Resolves when somebody has asked for its output, or it is removed. */
   readonly #followed: Promise<void>;
   #tellFollowed!: () => void;
+  #executions = 0;
+  #serial = 0;
   #unwatch = () => {};
   #removing: Promise<void> | null = null;
 
@@ -172,7 +180,7 @@ class Container implements HostedContainer {
     await this.#makeFolder(request);
     this.#network = await NetworkNamespace.make();
     await this.#writeConfig(request, `/proc/${process.pid}/fd/${this.#network.fd}`);
-    await this.#create(request.writableBytes, layers);
+    await this.#create(request, layers);
     this.#watchExit();
     await run(programs.crun, [...this.#crunOptions(), 'start', this.id]);
   }
@@ -205,6 +213,38 @@ class Container implements HostedContainer {
     if (!catches(await readFile(`/proc/${pid.trim()}/status`, 'utf8'), signalNumber(name))) return false;
     await run(this.#options.programs.crun, [...this.#crunOptions(), 'kill', this.id, name]);
     return true;
+  }
+
+  async exec(process: ContainerProcess, { stdin, stdout, stderr }: Stdio): Promise<Execution> {
+    if (this.#executions >= MOST_EXECUTIONS) throw hostErrors.TOO_MANY_EXECUTIONS(this.id, MOST_EXECUTIONS);
+    this.#executions++;
+    const { programs, groups } = this.#options;
+    const stem = join(this.#folder, `exec-${++this.#serial}`);
+    const pidFile = `${stem}.pid`;
+    const over = async () => {
+      this.#executions--;
+      await Promise.all([`${stem}.json`, pidFile].map((path) => rm(path, { force: true })));
+    };
+    try {
+      await writeFile(`${stem}.json`, JSON.stringify(processConfig(process)));
+      const crun = [...this.#crunOptions(), 'exec', '--process', `${stem}.json`, '--pid-file', pidFile, this.id];
+      const launcher = ['--mount-namespace', ...unmounts(groups), '--', programs.crun];
+      const child = spawn(programs.launcher, [...launcher, ...crun], {
+        stdio: [stdin, stdout, stderr],
+        env: { PATH: CRUN_PATH },
+        cwd: this.#folder,
+      });
+      const exited = new Promise<number>((resolve, reject) => {
+        child.once('error', reject);
+        child.once('exit', (code, signal) => resolve(code ?? 128 + constants.signals[signal as NodeJS.Signals]));
+      }).finally(over);
+      // Told to whoever waits for it; that may be nobody.
+      exited.catch(() => {});
+      return { exited, kill: () => this.#killExecution(child, pidFile) };
+    } catch (error) {
+      await over();
+      throw error;
+    }
   }
 
   pause(): Promise<void> {
@@ -259,7 +299,7 @@ class Container implements HostedContainer {
   }
 
   /** conmon stays with the container, in a mount namespace that ends with the two of them. */
-  async #create(writableBytes: number, layers: readonly string[]): Promise<void> {
+  async #create({ writableBytes, stdio }: StartContainer, layers: readonly string[]): Promise<void> {
     const { programs, groups } = this.#options;
     const folder = this.#folder;
     const { base, count } = containerIds(this.slot);
@@ -275,18 +315,20 @@ class Container implements HostedContainer {
       ...['--cid', this.id, '--cuuid', this.id, '--runtime', programs.crun],
       ...this.#crunOptions().flatMap((option) => ['--runtime-arg', option]),
       ...['--bundle', folder, '--container-pidfile', join(folder, 'pid')],
-      ...['--log-path', `k8s-file:${join(folder, 'log')}`, '--log-size-max', String(OUTPUT_BYTES)],
+      ...(stdio
+        ? ['--log-path', 'passthrough']
+        : ['--log-path', `k8s-file:${join(folder, 'log')}`, '--log-size-max', String(OUTPUT_BYTES)]),
       ...['--exit-dir', join(folder, 'exits'), '--socket-dir-path', join(folder, 'sockets')],
     ];
     const child = spawn(programs.launcher, [...launcher, '--', programs.conmon, ...conmon], {
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', _OCI_SYNCPIPE: '3' },
+      stdio: [stdio?.stdin ?? 'ignore', stdio?.stdout ?? 'ignore', stdio?.stderr ?? 'pipe', 'pipe'],
+      env: { PATH: CRUN_PATH, _OCI_SYNCPIPE: '3' },
       cwd: folder,
       detached: true,
     });
     const [said, told] = await Promise.all([
       textOf(child.stdio[3] as Readable, CREATE_MS, () => child.kill('SIGKILL')),
-      textOf(child.stderr as Readable, CREATE_MS),
+      child.stderr ? textOf(child.stderr, CREATE_MS) : '',
     ]);
     const answer = parseAnswer(said);
     if (answer === null || answer.pid <= 0) throw new Error((answer?.message || told || 'conmon did not tell').trim());
@@ -312,6 +354,15 @@ class Container implements HostedContainer {
     void look();
   }
 
+  /** crun waits for the process that it started, which does not end with it. */
+  async #killExecution(crun: ChildProcess, pidFile: string): Promise<void> {
+    if (crun.exitCode !== null || crun.signalCode !== null) return;
+    const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''));
+    // In this container, and no other that has the number by now: as long as crun runs it has not reaped it.
+    if (pid > 0 && crun.exitCode === null && crun.signalCode === null) killIfThere(pid);
+    else crun.kill('SIGKILL');
+  }
+
   async #remove(): Promise<void> {
     const { programs, log } = this.#options;
     await this.#group.kill().catch((error: unknown) => log(`ending ${this.id}`, error));
@@ -330,6 +381,14 @@ class Container implements HostedContainer {
 /** crun takes an empty version 2 beside version 1 for the real one. */
 function unmounts({ layout: { mode, v2 } }: Cgroups): string[] {
   return mode === 'hybrid' && v2?.controllers.length === 0 ? ['--unmount', v2.mount] : [];
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 /** Throws for what is no signal. */

@@ -12,6 +12,12 @@ export const hostErrors = defineErrors({
     what: (command: string) => `the image has no program ${command} that can be run`,
     fix: "correct the image's entrypoint, or give a command",
   },
+  TOO_MANY_EXECUTIONS: {
+    status: 429,
+    what: (id: string, most: number) => `${most} further processes run in the container ${id} already`,
+    fix: 'wait until some of them have ended',
+    retryAfter: 5,
+  },
   CONTAINER_EXISTS: {
     status: 409,
     what: (id: string) => `there is a container ${id} already`,

@@ -33,9 +33,8 @@ const Id = z.int().min(0).max(65_535);
 const Port = z.int().min(1).max(65_535);
 const TimeoutMs = z.number().min(0).max(600_000);
 
-/** ContainerSpec without binds: the node has no folder to give. */
-const Spec = z.strictObject({
-  hostname: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/),
+/** ContainerProcess. */
+const Process = z.strictObject({
   command: z
     .array(text(128 * 1024))
     .min(1)
@@ -43,6 +42,11 @@ const Spec = z.strictObject({
   env: z.array(text(128 * 1024)).max(4096),
   directory: Inside,
   user: z.strictObject({ uid: Id, gid: Id, groups: z.array(Id).max(256) }),
+});
+
+/** ContainerSpec without binds: the node has no folder to give. */
+const Spec = Process.extend({
+  hostname: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/),
   memoryBytes: z
     .int()
     .min(2 ** 20)
@@ -64,6 +68,17 @@ const Spec = z.strictObject({
   writableRoot: z.boolean(),
 });
 
+const StartRequest = z.strictObject({
+  id: ContainerId,
+  labels: z.strictObject({ workload: Name, revision: Name }),
+  layers: Layers.min(1),
+  writableBytes: z
+    .int()
+    .min(4096)
+    .max(64 * GIB),
+  spec: Spec,
+});
+
 const OfContainer = z.strictObject({ id: ContainerId });
 
 /** Arguments of each call; `fds` is how many descriptors come with it. */
@@ -81,23 +96,16 @@ export const CALLS = {
   kvm: { fds: 0, args: z.strictObject({}) },
   /** Looks for what runs containers; before any of the calls below. */
   'containers.open': { fds: 0, args: z.strictObject({}) },
-  'containers.start': {
-    fds: 0,
-    args: z.strictObject({
-      id: ContainerId,
-      labels: z.strictObject({ workload: Name, revision: Name }),
-      layers: Layers.min(1),
-      writableBytes: z
-        .int()
-        .min(4096)
-        .max(64 * GIB),
-      spec: Spec,
-    }),
-  },
+  'containers.start': { fds: 0, args: StartRequest },
+  /** Descriptors: stdin, stdout, stderr of its first process. */
+  'containers.attach': { fds: 3, args: StartRequest },
   'containers.recover': { fds: 0, args: z.strictObject({}) },
   'container.follow': { fds: 0, args: OfContainer },
   'container.connect': { fds: 0, args: OfContainer.extend({ port: Port, timeoutMs: TimeoutMs }) },
   'container.signal': { fds: 0, args: OfContainer.extend({ name: z.string().regex(/^[A-Z0-9+-]{1,16}$/) }) },
+  /** The node chooses the number `execution`; its end is told by an event. Descriptors: stdin, stdout, stderr. */
+  'container.exec': { fds: 3, args: OfContainer.extend({ execution: z.int().min(0), process: Process }) },
+  'container.kill': { fds: 0, args: OfContainer.extend({ execution: z.int().min(0) }) },
   'container.pause': { fds: 0, args: OfContainer },
   'container.resume': { fds: 0, args: OfContainer },
   'container.usage': { fds: 0, args: OfContainer },
@@ -132,6 +140,7 @@ export const Answer = z.union([
   z.object({ serial: z.int(), value: z.unknown() }),
   z.object({ serial: z.int(), error: z.lazy(() => ErrorDocument) }),
   z.object({ event: z.literal('output'), id: z.string(), stream: z.enum(['stdout', 'stderr']) }),
+  z.object({ event: z.literal('executed'), execution: z.int(), status: z.int() }),
   z.object({ event: z.literal('exited'), id: z.string(), exit: ExitDocument }),
 ]);
 export type Answer = z.infer<typeof Answer>;

@@ -2,7 +2,7 @@
 import { fstat } from 'node:fs';
 import { promisify } from 'node:util';
 import type { FileAccess } from '../../gateway/listener/certificate.ts';
-import type { ContainerHost, HostedContainer, StartContainer } from '../../runtime/drivers/container/host.ts';
+import type { ContainerHost, Execution, HostedContainer, Stdio } from '../../runtime/drivers/container/host.ts';
 import type { Settings } from '../config.ts';
 import { ADDRESS_SETTINGS, FILE_SETTINGS } from '../config-schema.ts';
 import { hostErrors } from './errors.ts';
@@ -33,7 +33,13 @@ interface Result {
 type Handlers = { readonly [K in CallName]: (args: Args<K>, fds: readonly number[]) => Promise<Result> };
 
 const NOTHING: Result = {};
+/** Exit status of what could not be started, as container engines use it. */
+const COMMAND_FAILED = 125;
 const fileStatus = promisify(fstat);
+
+function stdioOf([stdin, stdout, stderr]: readonly number[]): Stdio {
+  return { stdin: stdin!, stdout: stdout!, stderr: stderr! };
+}
 
 export class HostdServer {
   /** Resolves when the channel has ended: null when one of the two closed it, else what was wrong. */
@@ -41,6 +47,7 @@ export class HostdServer {
   readonly #options: HostdOptions;
   readonly #messages: Messages;
   readonly #containers = new Map<string, HostedContainer>();
+  readonly #executions = new Map<number, Execution>();
   #opening: Promise<ContainerHost> | null = null;
   #violation: Error | null = null;
   #calls = 0;
@@ -143,12 +150,8 @@ export class HostdServer {
         return { value: { missing: error.message, advice: error.advice } };
       }
     },
-    'containers.start': async (request) => {
-      const spec = { ...request.spec, binds: [] };
-      const container = await (await this.#host()).start({ ...request, spec } satisfies StartContainer);
-      this.#add(container);
-      return NOTHING;
-    },
+    'containers.start': (request) => this.#start(request),
+    'containers.attach': (request, fds) => this.#start(request, stdioOf(fds)),
     'containers.recover': async () => {
       const found = await (await this.#host()).recover();
       for (const { container } of found) this.#add(container);
@@ -162,6 +165,22 @@ export class HostdServer {
       fds: [await this.#container(id).connect(port, timeoutMs)],
     }),
     'container.signal': async ({ id, name }) => ({ value: await this.#container(id).signal(name) }),
+    'container.exec': async ({ id, execution, process }, fds) => {
+      const container = this.#container(id);
+      if (this.#executions.has(execution)) throw hostErrors.HOSTD_CALL_INVALID('container.exec', 'its number is taken');
+      const started = await container.exec(process, stdioOf(fds));
+      this.#executions.set(execution, started);
+      const end = (status: number) => {
+        this.#executions.delete(execution);
+        this.#messages.send({ event: 'executed', execution, status }).catch(() => {});
+      };
+      started.exited.then(end, () => end(COMMAND_FAILED));
+      return NOTHING;
+    },
+    'container.kill': async ({ execution }) => {
+      await this.#executions.get(execution)?.kill();
+      return NOTHING;
+    },
     'container.pause': ({ id }) =>
       this.#container(id)
         .pause()
@@ -198,6 +217,12 @@ export class HostdServer {
     const container = this.#containers.get(id);
     if (!container) throw hostErrors.CONTAINER_GONE(id);
     return container;
+  }
+
+  async #start(request: Args<'containers.start'>, stdio?: Stdio): Promise<Result> {
+    const spec = { ...request.spec, binds: [] };
+    this.#add(await (await this.#host()).start({ ...request, spec, ...(stdio && { stdio }) }));
+    return NOTHING;
   }
 
   #add(container: HostedContainer): void {

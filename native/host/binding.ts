@@ -14,6 +14,7 @@ export interface NativeHost {
   socketError(fd: number): Promise<number>;
   waitFor(fd: number, events: number, timeoutMs: number, ref: boolean): NativeWait;
   socketPair(): Promise<[number, number]>;
+  makePipe(): Promise<[number, number]>;
   Channel: new (
     fd: number,
     onMessage: (bytes: Buffer, fds: number[]) => void,

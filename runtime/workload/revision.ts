@@ -47,6 +47,11 @@ export interface Revision {
   readonly keyvalueQuotaBytes: number;
   /** The TCP port that it listens on; left out: as its image says. Not for Wasm. */
   readonly port?: number;
+  /** It is a process that need not speak HTTP, and is started once. Not for Wasm. */
+  readonly process?: {
+    /** In place of the image's command; empty: as the image says. */
+    readonly arguments: readonly string[];
+  };
   /** What a container may write over its image, in bytes; left out: nothing. */
   readonly writableBytes?: number;
   /** How many requests one Wasm instance serves before it is replaced; 1 is a fresh one for each. */

@@ -1,6 +1,11 @@
 import { defineErrors } from '../../../errors/skerry-error.ts';
 
 export const containerErrors = defineErrors({
+  NO_HTTP: {
+    status: 409,
+    what: (name: string) => `${name} is a process that was run, not a workload that answers requests`,
+    fix: 'deploy its image to give it a URL',
+  },
   IMAGE_NO_COMMAND: {
     status: 422,
     what: (name: string) => `${name} does not say what to run: its image has no entrypoint and no command`,

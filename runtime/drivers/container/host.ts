@@ -1,9 +1,8 @@
 /** What the container driver asks of the part of the node that is root (`daemon/hostd/`): a narrow contract. */
 import type { Exit } from '../../driver.ts';
 
-/** What a container is made of, checked already. */
-export interface ContainerSpec {
-  readonly hostname: string;
+/** A program inside a container. */
+export interface ContainerProcess {
   /** The program and its arguments; never empty. */
   readonly command: readonly string[];
   /** `NAME=VALUE` each. */
@@ -12,6 +11,11 @@ export interface ContainerSpec {
   readonly directory: string;
   /** Ids inside. */
   readonly user: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
+}
+
+/** What a container is made of, checked already. */
+export interface ContainerSpec extends ContainerProcess {
+  readonly hostname: string;
   readonly memoryBytes: number;
   readonly cpuMillicores: number;
   /** 1 to 10,000; 100 is what everybody has. */
@@ -40,6 +44,8 @@ export interface StartContainer {
   /** What may be written over them, in bytes, in memory. */
   readonly writableBytes: number;
   readonly spec: ContainerSpec;
+  /** What its first process reads and writes; when left out it reads nothing, and what it writes is kept to be followed. */
+  readonly stdio?: Stdio;
 }
 
 export interface ContainerUsage {
@@ -52,6 +58,20 @@ export interface ContainerUsage {
 export interface ContainerOutput {
   readonly stream: 'stdout' | 'stderr';
   readonly data: Uint8Array;
+}
+
+/** Descriptors; they stay the caller's. */
+export interface Stdio {
+  readonly stdin: number;
+  readonly stdout: number;
+  readonly stderr: number;
+}
+
+/** A further process in a container. */
+export interface Execution {
+  /** Its exit status, as a shell tells it. */
+  readonly exited: Promise<number>;
+  kill(): Promise<void>;
 }
 
 /** A container whose process was started. */
@@ -72,6 +92,8 @@ export interface HostedContainer {
    * the kernel then gives none.
    */
   signal(name: string): Promise<boolean>;
+  /** Starts a further process; its memory, time and number count as the container's. */
+  exec(process: ContainerProcess, stdio: Stdio): Promise<Execution>;
   pause(): Promise<void>;
   resume(): Promise<void>;
   usage(): Promise<ContainerUsage>;

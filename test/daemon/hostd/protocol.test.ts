@@ -127,10 +127,17 @@ const GOOD: Record<CallName, unknown> = {
   kvm: {},
   'containers.open': {},
   'containers.start': start,
+  'containers.attach': start,
   'containers.recover': {},
   'container.follow': { id: 'w-1' },
   'container.connect': { id: 'w-1', port: 80, timeoutMs: 10 },
   'container.signal': { id: 'w-1', name: 'SIGTERM' },
+  'container.exec': {
+    id: 'w-1',
+    execution: 1,
+    process: { command: ['/bin/true'], env: [], directory: '/', user: { uid: 0, gid: 0, groups: [] } },
+  },
+  'container.kill': { id: 'w-1', execution: 1 },
   'container.pause': { id: 'w-1' },
   'container.resume': { id: 'w-1' },
   'container.usage': { id: 'w-1' },
@@ -313,7 +320,9 @@ test('20,000 calls gone wrong are answered one by one; nothing is made and nothi
       const call = names[random(names.length)]!;
       // A mutation may leave a call good; one that starts a container is not what is looked at here.
       const args =
-        call === 'containers.start' ? mutated(changed({ layers: ['none'] }), random) : mutated(GOOD[call], random);
+        call === 'containers.start' || call === 'containers.attach'
+          ? mutated(changed({ layers: ['none'] }), random)
+          : mutated(GOOD[call], random);
       const fds = Array.from({ length: random(4) === 0 ? random(17) : CALLS[call].fds }, () => fd);
       answers.push(hostd.ask(call, args, fds));
       if (i % 50 === 0) await Promise.all(answers.splice(0));
