@@ -6,7 +6,7 @@ import { CONFIG_FLAGS, NodeConfig } from '../daemon/config-schema.ts';
 import { projectRoot } from '../errors/project-root.ts';
 import type { ConnectionFlags } from './connection.ts';
 import type { Context } from './context.ts';
-import { SETTING_FLAGS, settingHelp } from './settings-flags.ts';
+import { PROCESS_FLAGS, SETTING_FLAGS, settingHelp } from './settings-flags.ts';
 import type { Terminal } from './terminal.ts';
 
 type Flags = Record<string, unknown>;
@@ -58,6 +58,7 @@ type Bind = (command: Command, action: Action) => void;
 function defineAll(program: Command, bind: Bind): void {
   defineNode(program, bind);
   defineDeploying(program, bind);
+  defineProcesses(program, bind);
   defineLooking(program, bind);
   defineChanging(program, bind);
   defineSecrets(program, bind);
@@ -97,11 +98,7 @@ function defineDeploying(program: Command, bind: Bind): void {
     .description('Deploy a function and give it a URL.')
     .argument('<path>', 'A .ts or .js file, a .wasm component, or a folder with one (and skerry.toml).')
     .option('--name <name>', 'Name of the workload. Default: made from the name of the file or folder.');
-  for (const setting of SETTING_FLAGS) {
-    const option = new Option(`${setting.flag} <${setting.value}>`, settingHelp(setting));
-    if (setting.kind === 'pairs' || setting.kind === 'list') option.argParser(repeat);
-    deploy.addOption(option);
-  }
+  for (const setting of SETTING_FLAGS) settingOption(deploy, setting);
   json(deploy.option('--watch', 'Deploy again on each save, until Ctrl-C.'));
   examples(deploy, [
     'skerry deploy hello.ts',
@@ -130,6 +127,55 @@ function defineDeploying(program: Command, bind: Bind): void {
   });
 }
 
+function defineProcesses(program: Command, bind: Bind): void {
+  const run = program
+    .command('run')
+    .description('Run an image as a process in a container; exits with its status.')
+    .argument('<ref>', 'An image: of a registry, of the node, oci:DIR[:TAG] or docker-archive:FILE.')
+    .argument('[cmd...]', "What to run in place of the image's own command.")
+    .option('-d, --detach', 'Print its name and leave it running.')
+    .option('--name <name>', 'Name of the process. Default: made from the image.')
+    .option('--rm', 'Remove it when it has ended.');
+  for (const setting of PROCESS_FLAGS) settingOption(run, setting);
+  examples(json(run), [
+    'skerry run busybox echo hello',
+    'skerry run -d --name db --memory 256MiB registry.example/postgres:16',
+    'skerry run --rm -- oci:./layout sh -c "ls -l"',
+  ]);
+  bind(run, async (context, flags, ref, cmd) =>
+    (await import('./commands/run.ts')).runProcess(context, ref, cmd, flags),
+  );
+
+  const ps = json(program.command('ps').description('List the processes that run.')).option(
+    '-a, --all',
+    'Those that have ended too.',
+  );
+  examples(ps, ['skerry ps', 'skerry ps -a --json']);
+  bind(ps, async (context, flags) => (await import('./commands/ps.ts')).ps(context, flags));
+
+  const stop = program
+    .command('stop')
+    .description('End processes: by their signal, then for good.')
+    .argument('<name...>', 'Processes.')
+    .option('-t, --time <duration>', 'How long they may take to end by themselves. Default 10s.');
+  examples(stop, ['skerry stop db', 'skerry stop --time 1s db']);
+  bind(stop, async (context, flags, names) => (await import('./commands/stop.ts')).stop(context, names, flags));
+
+  const exec = program
+    .command('exec')
+    .description('Run a command in a container, with this stdin, stdout and stderr; exits with its status.')
+    .argument('<name>', 'A process, or a workload.')
+    .argument('<cmd...>', 'The command.');
+  examples(exec, ['skerry exec db ps', 'tar c . | skerry exec db tar x -C /tmp']);
+  bind(exec, async (context, _flags, name, cmd) => (await import('./commands/exec.ts')).exec(context, name, cmd));
+}
+
+function settingOption(command: Command, setting: (typeof SETTING_FLAGS)[number]): void {
+  const option = new Option(`${setting.flag} <${setting.value}>`, settingHelp(setting));
+  if (setting.kind === 'pairs' || setting.kind === 'list') option.argParser(repeat);
+  command.addOption(option);
+}
+
 function defineLooking(program: Command, bind: Bind): void {
   const ls = json(program.command('ls').description('List the workloads.'));
   examples(ls, ['skerry ls', "skerry ls --json | jq '.workloads[].name'"]);
@@ -137,8 +183,8 @@ function defineLooking(program: Command, bind: Bind): void {
 
   const inspect = program
     .command('inspect')
-    .description('Show what was asked of a workload beside how it is.')
-    .argument('<name>', 'A workload.');
+    .description('Show what was asked of a workload or a process beside how it is.')
+    .argument('<name>', 'A workload or a process.');
   examples(json(inspect), ['skerry inspect hello', 'skerry inspect hello --json | jq .status']);
   bind(inspect, async (context, _flags, name) => (await import('./commands/inspect.ts')).inspect(context, name));
 
@@ -158,8 +204,8 @@ function defineLooking(program: Command, bind: Bind): void {
 
   const logs = program
     .command('logs')
-    .description('Print what a workload wrote to stdout and stderr.')
-    .argument('<name>', 'A workload.')
+    .description('Print what a workload or a process wrote to stdout and stderr.')
+    .argument('<name>', 'A workload or a process.')
     .option('-f, --follow', 'Go on as more is written, until Ctrl-C.')
     .option('--tail <n>', 'Only the last n lines. Default 100.')
     .option('--json', 'Print one JSON document a line.');
@@ -185,8 +231,8 @@ function defineLooking(program: Command, bind: Bind): void {
 function defineChanging(program: Command, bind: Bind): void {
   const rm = program
     .command('rm')
-    .description('Remove workloads with all their revisions.')
-    .argument('<name...>', 'Workloads.');
+    .description('Remove workloads with all their revisions, and processes.')
+    .argument('<name...>', 'Workloads and processes.');
   examples(rm, ['skerry rm hello', 'skerry rm api worker']);
   bind(rm, async (context, _flags, names) => (await import('./commands/change.ts')).rm(context, names));
 

@@ -28,6 +28,7 @@ import { WorkloadLogs } from '../runtime/logs/workload-logs.ts';
 import { Monitor } from '../runtime/monitor/monitor.ts';
 import { prometheusRegistry } from '../runtime/monitor/prometheus.ts';
 import { sampleUsage } from '../runtime/monitor/usage-sample.ts';
+import { Processes } from '../runtime/processes/processes.ts';
 import { Reconciler } from '../runtime/reconciler/reconciler.ts';
 import { SecretStore } from '../runtime/secrets/secret-store.ts';
 import { openStateStore, type StateStore } from '../runtime/state/index.ts';
@@ -233,8 +234,15 @@ async function assemble(
   const stores = await openStores(settings, log, undo, notices);
   const { folder, desired, blobs, logs, secrets, keyvalue } = stores;
   const { drivers, missing, engine, sweepLayers } = await openDrivers(settings, stores, log, privileges, undo, notices);
-  const wanted = (name: string, revision: string) => desired.get(name)?.value.revisions.includes(revision) ?? false;
+  const processes = new Processes({
+    ...{ store: stores.state, desired, drivers, logs },
+    log: (message, error) => log.warn({ err: error }, message),
+  });
+  const wanted = (name: string, revision: string) =>
+    processes.wants(name, revision) || (desired.get(name)?.value.revisions.includes(revision) ?? false);
   for (const driver of drivers.values()) await driver.recover(wanted);
+  await processes.recover();
+  undo.add(() => processes.close(graceMs));
   const keptBytes = () => [...drivers.values()].reduce((sum, driver) => sum + driver.keptBytes(), 0);
   const monitor: Monitor = new Monitor(() => reconciler.current, keptBytes);
   const builds = new BuildService(stores.state, blobs, join(folder.path, 'build'));
@@ -242,8 +250,10 @@ async function assemble(
   const catalog = new ImageCatalog(stores.state);
   const images = await ImageService.open(blobs, catalog, join(folder.path, 'images'));
   undo.add(() => images.close());
+  const artifacts: DesiredState['artifacts'] = (unreadable) =>
+    new Set([...desired.artifacts(unreadable), ...processes.artifacts(unreadable)]);
   const sweep = () =>
-    void sweepStore(blobs, desired, builds, catalog)
+    void sweepStore(blobs, { artifacts }, builds, catalog)
       .then(() => sweepLayers(catalog))
       .catch((error) => log.warn({ err: error }, 'a sweep failed'));
   const reconciler = new Reconciler({
@@ -284,6 +294,7 @@ async function assemble(
     logs,
     secrets,
     drivers,
+    processes,
     dispatcher,
     gatewayUrl,
     build: (request, progress, signal) => builds.build(request, progress, signal),

@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import * as z from 'zod';
 import type { Cgroup, Cgroups } from '../../native/host/index.ts';
 import type { Exit } from '../../runtime/driver.ts';
+import { containerErrors, PROGRAM_MISSING } from '../../runtime/drivers/container/errors.ts';
 import type {
   ContainerHost,
   ContainerLabels,
@@ -34,6 +35,8 @@ const run = promisify(execFile);
 /** The runtime's own records, beside the folders of containers. */
 const CRUN_STATE = '.crun';
 
+/** Exit status of a command that cannot be found, as a shell tells it. */
+const COMMAND_NOT_FOUND = 127;
 const CRUN_PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 /** Processes at once beside the first one of a container. */
 const MOST_EXECUTIONS = 64;
@@ -97,8 +100,8 @@ export class Containers implements ContainerHost {
       await container.start(request, layers);
     } catch (error) {
       await container.remove();
-      if (error instanceof Error && /executable file .* not found|No such file or directory/.test(error.message)) {
-        throw hostErrors.COMMAND_MISSING(spec.command[0] as string).because(error);
+      if (error instanceof Error && PROGRAM_MISSING.test(error.message)) {
+        throw containerErrors.COMMAND_MISSING(spec.command[0] as string).because(error);
       }
       throw hostErrors.CONTAINER_NOT_STARTED(id, (error as Error).message).because(error);
     }
@@ -236,7 +239,11 @@ class Container implements HostedContainer {
       });
       const exited = new Promise<number>((resolve, reject) => {
         child.once('error', reject);
-        child.once('exit', (code, signal) => resolve(code ?? 128 + constants.signals[signal as NodeJS.Signals]));
+        child.once('exit', (code, signal) => {
+          // Without it no process came to be: crun has said why to its stderr.
+          if (!existsSync(pidFile)) resolve(COMMAND_NOT_FOUND);
+          else resolve(code ?? 128 + constants.signals[signal as NodeJS.Signals]);
+        });
       }).finally(over);
       // Told to whoever waits for it; that may be nobody.
       exited.catch(() => {});

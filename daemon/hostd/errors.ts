@@ -7,11 +7,6 @@ export const hostErrors = defineErrors({
     fix: 'see `skerry doctor` for what this machine lacks, and the log of the node',
     retryAfter: 5,
   },
-  COMMAND_MISSING: {
-    status: 422,
-    what: (command: string) => `the image has no program ${command} that can be run`,
-    fix: "correct the image's entrypoint, or give a command",
-  },
   TOO_MANY_EXECUTIONS: {
     status: 429,
     what: (id: string, most: number) => `${most} further processes run in the container ${id} already`,

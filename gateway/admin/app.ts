@@ -7,6 +7,7 @@ import { artifactRoutes } from './routes/artifacts.ts';
 import { imageRoutes } from './routes/images.ts';
 import { logRoutes } from './routes/logs.ts';
 import { nodeRoutes } from './routes/node.ts';
+import { processRoutes } from './routes/processes.ts';
 import { secretRoutes } from './routes/secrets.ts';
 import { workloadRoutes } from './routes/workloads.ts';
 import type { AdminServices } from './services.ts';
@@ -28,6 +29,7 @@ export function makeAdminApp(services: AdminServices, log: (message: string, err
   artifactRoutes(app, services);
   imageRoutes(app, services);
   workloadRoutes(app, services);
+  processRoutes(app, services);
   logRoutes(app, services);
   secretRoutes(app, services);
   app.doc31('/openapi.json', {

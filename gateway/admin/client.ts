@@ -6,8 +6,8 @@
  */
 import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders, RequestOptions } from 'node:http';
 import http from 'node:http';
-import type { Readable } from 'node:stream';
-import type { z } from 'zod';
+import type { Readable, Writable } from 'node:stream';
+import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { gatewayErrors } from '../errors.ts';
 import { clientErrors } from './client-errors.ts';
@@ -59,6 +59,20 @@ export interface InvocationAnswer {
   readonly headers: IncomingHttpHeaders;
   /** Breaks with an error when the function broke off. */
   readonly body: Readable;
+}
+
+/** What a process reads and writes. */
+export interface AttachedStreams {
+  readonly stdin: Readable;
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+}
+
+export interface Ended {
+  /** As a shell tells it. */
+  readonly status: number;
+  /** How it ended, when that needs to be said. */
+  readonly message: string;
 }
 
 interface Ask {
@@ -241,6 +255,65 @@ export class AdminClient {
     };
   }
 
+  processes(): Promise<z.infer<typeof schemas.ProcessList>> {
+    return this.#json('GET', '/v1/processes', schemas.ProcessList);
+  }
+
+  /** Throws NO_PROCESS. */
+  process(name: string): Promise<schemas.ProcessView> {
+    return this.#json('GET', processPath(name), schemas.ProcessView);
+  }
+
+  run(request: schemas.RunRequest): Promise<schemas.ProcessView> {
+    return this.#json('POST', '/v1/processes', schemas.ProcessView, request);
+  }
+
+  stopProcess(name: string, graceMs: number): Promise<schemas.ProcessView> {
+    return this.#json('POST', `${processPath(name)}/stop?graceMs=${graceMs}`, schemas.ProcessView);
+  }
+
+  /** False: it does not listen to it. */
+  async signalProcess(name: string, signal: string): Promise<boolean> {
+    const heard = z.object({ heard: z.boolean() });
+    return (await this.#json('POST', `${processPath(name)}/signal`, heard, { signal })).heard;
+  }
+
+  async removeProcess(name: string, graceMs: number): Promise<void> {
+    const doing = `removing ${name}`;
+    (await this.#send({ method: 'DELETE', path: `${processPath(name)}?graceMs=${graceMs}`, doing })).resume();
+  }
+
+  /** Runs an image with its process attached to these streams. `started` is told its name. */
+  runAttached(request: schemas.RunRequest, streams: AttachedStreams, started: (name: string) => void): Promise<Ended> {
+    return this.#attach('/v1/run', request, streams, started, 'running a process');
+  }
+
+  /** Runs a command in a container with its process attached to these streams. */
+  exec(request: z.infer<typeof schemas.ExecRequest>, streams: AttachedStreams): Promise<Ended> {
+    return this.#attach('/v1/exec', request, streams, () => {}, 'running a command');
+  }
+
+  async #attach(
+    path: string,
+    request: object,
+    streams: AttachedStreams,
+    started: (name: string) => void,
+    doing: string,
+  ): Promise<Ended> {
+    const { attachRequest, readAttached } = await import('./client-attach.ts');
+    const answer = await this.#send({ method: 'POST', path, doing, body: attachRequest(request, streams.stdin) });
+    let said: Awaited<ReturnType<typeof readAttached>>;
+    try {
+      said = await readAttached(answer, streams, started);
+    } catch (error) {
+      throw clientErrors.CONNECTION_LOST(this.where, doing).because(error);
+    } finally {
+      answer.destroy();
+    }
+    if ('problem' in said) throw problemError(schemas.Problem.parse(said.problem));
+    return said;
+  }
+
   async #json<T>(
     method: string,
     path: string,
@@ -376,6 +449,10 @@ export class AdminClient {
 
 function workloadPath(name: string): string {
   return `/v1/workloads/${encodeURIComponent(name)}`;
+}
+
+function processPath(name: string): string {
+  return `/v1/processes/${encodeURIComponent(name)}`;
 }
 
 function secretPath(name: string): string {

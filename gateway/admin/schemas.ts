@@ -3,6 +3,8 @@ import { z } from '@hono/zod-openapi';
 import { ApplyFile } from '../../runtime/workload/apply-file.ts';
 import {
   LIMITS,
+  ProcessName,
+  ProcessSettings,
   RevisionSettings,
   SecretName,
   WorkloadName,
@@ -133,6 +135,55 @@ export const WorkloadView = z
 export type WorkloadView = z.infer<typeof WorkloadView>;
 
 export const WorkloadList = z.object({ workloads: z.array(WorkloadView) }).openapi('WorkloadList');
+
+export const RunRequest = z
+  .strictObject({
+    name: ProcessName.optional().describe('One is made up when it is left out'),
+    /** What a name that is made up begins with. */
+    basename: WorkloadName.default('process'),
+    artifact: Artifact,
+    /** What the user calls the image. */
+    label: z.string().max(256),
+    arguments: z
+      .array(z.string().max(128 * 1024))
+      .max(4096)
+      .describe("In place of the image's command; empty: as it says"),
+    settings: ProcessSettings,
+  })
+  .openapi('RunRequest');
+export type RunRequest = z.infer<typeof RunRequest>;
+
+export const ExecRequest = z.strictObject({
+  name: ProcessName,
+  command: z
+    .array(z.string().max(128 * 1024))
+    .min(1)
+    .max(4096),
+});
+
+export const SignalRequest = z.strictObject({
+  signal: z.enum(['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGKILL', 'SIGUSR1', 'SIGUSR2']),
+});
+
+export const ProcessView = z
+  .object({
+    name: ProcessName,
+    image: z.string().describe('As the user called it'),
+    digest: Digest,
+    arguments: z.array(z.string()),
+    isolation: z.enum(['wasm', 'container', 'vm']),
+    state: z.enum(['running', 'starting', 'exited']),
+    startedAt: z.string().describe('ISO 8601'),
+    endedAt: z.string().nullable(),
+    /** As a shell tells it: 128 and the number of the signal that ended it. Null: it runs, or nobody knows. */
+    exitStatus: z.number().nullable(),
+    message: z.string().describe('How it ended'),
+    cpuMs: z.number().nullable(),
+    memoryBytes: z.number().nullable(),
+  })
+  .openapi('Process');
+export type ProcessView = z.infer<typeof ProcessView>;
+export const ProcessList = z.object({ processes: z.array(ProcessView) }).openapi('ProcessList');
 
 export const PlanRequest = z
   .strictObject({

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { ContentStore, VerifiedBlob } from '../../images/store/index.ts';
 import type { Driver } from '../../runtime/driver.ts';
 import type { WorkloadLogs } from '../../runtime/logs/workload-logs.ts';
+import type { Processes } from '../../runtime/processes/processes.ts';
 import type { SecretStore } from '../../runtime/secrets/secret-store.ts';
 import type { Isolation } from '../../runtime/workload/revision.ts';
 import type { Dispatcher } from '../dispatch.ts';
@@ -14,6 +15,7 @@ export interface AdminServices extends ViewSources {
   readonly logs: WorkloadLogs;
   readonly secrets: SecretStore;
   readonly drivers: ReadonlyMap<Isolation, Driver>;
+  readonly processes: Processes;
   readonly dispatcher: Dispatcher;
   /** Makes a component of an uploaded bundle. Throws a SkerryError; `signal` ends it. */
   build(

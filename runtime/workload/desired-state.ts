@@ -8,6 +8,7 @@ import { secretErrors } from '../secrets/errors.ts';
 import type { Document, StateStore, Write } from '../state/store.ts';
 import {
   canonicalJson,
+  processKey,
   REVISIONS,
   type RevisionDocument,
   revisionKey,
@@ -201,6 +202,7 @@ export class DesiredState {
       throw workloadErrors.GENERATION_CONFLICT(name, expectGeneration, found);
     }
     const before = document?.value ?? null;
+    if (before === null && this.#store.get(processKey(name))) throw workloadErrors.NAME_TAKEN(name, 'process');
     const scale = scaleOf(settings, before?.scale ?? null);
     checkScale(scale.min, scale.max);
     const traffic = wanted.map(({ revision, percent }) => ({ revision: revision.id, percent }));

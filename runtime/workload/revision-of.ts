@@ -41,13 +41,14 @@ function secretsOf({ secrets = [], env = {} }: WorkloadSettings): string[] {
   return distinct(secrets);
 }
 
-/** Throws ISOLATION_UNFIT when no sandbox of this node fits, INVALID_SETTING. */
+/** `process`: it is one, in place of a workload. Throws ISOLATION_UNFIT when no sandbox of this node fits, INVALID_SETTING. */
 export function revisionOf(
   workload: string,
   artifact: Artifact,
   label: string,
   settings: WorkloadSettings,
   offered: ReadonlySet<Isolation>,
+  process?: Revision['process'],
 ): RevisionDocument {
   const { isolation, decision } = placeWorkload(settings.isolation ?? 'auto', artifact.mediaType, offered);
   const content: Omit<Revision, 'id'> = {
@@ -63,6 +64,7 @@ export function revisionOf(
     // Left out where it is not said, so that revisions from before there were such settings keep their names.
     ...(settings.port === undefined ? {} : { port: settings.port }),
     ...(settings.writable === undefined ? {} : { writableBytes: parsed(parseBytes, settings.writable, 0) }),
+    ...(process && { process }),
     reuse: settings.reuse ?? LIMITS.reuse.default,
   };
   return { id: revisionId(content), ...content, createdAt: new Date().toISOString(), label, decision };

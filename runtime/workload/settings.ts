@@ -191,6 +191,24 @@ export const WorkloadSettings = z.strictObject({
 });
 export type WorkloadSettings = z.infer<typeof WorkloadSettings>;
 
+/** A process that is run has names as Docker's: letters of both cases, digits, `_`, `.` and `-`. */
+export const ProcessName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, {
+  error: 'must be 1 to 128 of letters, digits, "_", "." and "-", beginning with a letter or digit',
+});
+
+/** What can be said of a process: of a workload's settings those that are not about requests. */
+export const ProcessSettings = WorkloadSettings.pick({
+  isolation: true,
+  memory: true,
+  cpus: true,
+  priority: true,
+  env: true,
+  secrets: true,
+  allow: true,
+  writable: true,
+});
+export type ProcessSettings = z.infer<typeof ProcessSettings>;
+
 /** What a revision is made of beside its artifact: all but what the workload as a whole has. */
 export const RevisionSettings = WorkloadSettings.omit({ routes: true, queue: true, min: true, max: true, idle: true });
 export type RevisionSettings = z.infer<typeof RevisionSettings>;

@@ -7,9 +7,10 @@ import type { ContentStore } from '../../../images/store/index.ts';
 import type { Driver, Exit, Instance, Probe, ProcessStreams, Progress } from '../../driver.ts';
 import type { WorkloadLogs } from '../../logs/workload-logs.ts';
 import { Upstream } from '../../proxy/upstream.ts';
+import { room } from '../../room.ts';
 import type { SecretStore } from '../../secrets/secret-store.ts';
 import type { Limits, Revision } from '../../workload/revision.ts';
-import { containerErrors } from './errors.ts';
+import { containerErrors, PROGRAM_MISSING } from './errors.ts';
 import type { ContainerHost, ContainerProcess, HostedContainer, StartContainer } from './host.ts';
 import { type ImageUser, imageUser } from './image-user.ts';
 import { CONNECT_MS, ContainerInstance, connectTo } from './instance.ts';
@@ -201,8 +202,9 @@ export class ContainerDriver implements Driver {
     try {
       container = await this.#options.host.start({ ...request, stdio: pipes.inside });
     } catch (error) {
-      await pipes.discard();
-      throw error;
+      // What runs it had no other place to say why.
+      const said = await pipes.discard();
+      throw PROGRAM_MISSING.test(said) ? containerErrors.COMMAND_MISSING(request.spec.command[0] as string) : error;
     }
     await pipes.given();
     container.follow(() => {});
@@ -212,7 +214,7 @@ export class ContainerDriver implements Driver {
         write(data: Buffer, _encoding, done) {
           log.piece(revision, '', stream, data);
           if (to.destroyed || to.write(data)) done();
-          else eitherOf(to, 'drain', 'close', done);
+          else void room(to).then(() => done());
         },
       });
     const streams = { stdin, stdout: both('stdout', stdout), stderr: both('stderr', stderr) };
@@ -343,16 +345,6 @@ function slug(name: string): string {
 function commandOf({ process }: Revision, { config }: StoredImage): readonly string[] {
   const given = process?.arguments ?? [];
   return given.length === 0 ? config.argv : [...config.entrypoint, ...given];
-}
-
-function eitherOf(emitter: NodeJS.EventEmitter, one: string, other: string, then: () => void): void {
-  const once = () => {
-    emitter.removeListener(one, once);
-    emitter.removeListener(other, once);
-    then();
-  };
-  emitter.once(one, once);
-  emitter.once(other, once);
 }
 
 const later = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

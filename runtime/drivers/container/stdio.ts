@@ -7,6 +7,9 @@ import type { Stdio } from './host.ts';
 /** What a process that has ended left in its pipes is read for this long, while others that it started hold them; in ms. */
 const REST_MS = 500;
 
+/** Of what is said of a process that did not come to be, in characters. */
+const MOST_SAID = 2000;
+
 /** Three pipes. */
 export class ProcessPipes {
   /** The ends of the process. */
@@ -65,9 +68,18 @@ export class ProcessPipes {
     clearTimeout(late);
   }
 
-  /** For a process that did not come to be. */
-  async discard(): Promise<void> {
+  /** For a process that did not come to be. Resolves with what was written to its stderr meanwhile. */
+  async discard(): Promise<string> {
     await this.given();
-    for (const socket of [this.#stdin, ...this.#outputs]) socket.destroy();
+    const [stdout, stderr] = this.#outputs;
+    let said = '';
+    stderr.on('data', (piece: Buffer) => {
+      said = (said + piece).slice(0, MOST_SAID);
+    });
+    const late = setTimeout(() => stderr.destroy(), REST_MS);
+    await new Promise((resolve) => stderr.once('close', resolve));
+    clearTimeout(late);
+    for (const socket of [this.#stdin, stdout]) socket.destroy();
+    return said;
   }
 }
