@@ -59,6 +59,7 @@ function defineAll(program: Command, bind: Bind): void {
   defineNode(program, bind);
   defineDeploying(program, bind);
   defineProcesses(program, bind);
+  defineVolumes(program, bind);
   defineLooking(program, bind);
   defineChanging(program, bind);
   defineSecrets(program, bind);
@@ -168,6 +169,22 @@ function defineProcesses(program: Command, bind: Bind): void {
     .argument('<cmd...>', 'The command.');
   examples(exec, ['skerry exec db ps', 'tar c . | skerry exec db tar x -C /tmp']);
   bind(exec, async (context, _flags, name, cmd) => (await import('./commands/exec.ts')).exec(context, name, cmd));
+}
+
+function defineVolumes(program: Command, bind: Bind): void {
+  const volume = program.command('volume').description('List and remove the folders that outlive containers.');
+  examples(volume, ['skerry volume ls', 'skerry volume rm db']);
+
+  const list = json(volume.command('ls').description('List the volumes, and who has them.'));
+  examples(list, ['skerry volume ls']);
+  bind(list, async (context) => (await import('./commands/volume.ts')).listVolumes(context));
+
+  const rm = volume
+    .command('rm')
+    .description('Remove volumes with all that is in them; those that nobody has.')
+    .argument('<volume...>', 'Names of volumes.');
+  examples(rm, ['skerry volume rm db']);
+  bind(rm, async (context, _flags, names) => (await import('./commands/volume.ts')).removeVolumes(context, names));
 }
 
 function settingOption(command: Command, setting: (typeof SETTING_FLAGS)[number]): void {

@@ -30,6 +30,7 @@ export const SETTING_FLAGS: readonly SettingFlag[] = [
   { key: 'allow', flag: '--allow', value: 'host[:port]', kind: 'list' },
   { key: 'port', flag: '--port', value: 'n', kind: 'number' },
   { key: 'writable', flag: '--writable', value: 'size', kind: 'text' },
+  { key: 'volumes', flag: '--volume', value: 'name:/path[:size]', kind: 'list' },
   { key: 'keyvalue-quota', flag: '--keyvalue-quota', value: 'size', kind: 'text' },
   { key: 'routes', flag: '--route', value: '[host]/path', kind: 'list' },
   { key: 'min', flag: '--min', value: 'n', kind: 'number' },

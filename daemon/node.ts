@@ -20,6 +20,7 @@ import { answerOwn } from '../gateway/own-paths.ts';
 import { ImageCatalog } from '../images/oci/index.ts';
 import { type ContentStore, openContentStore } from '../images/store/index.ts';
 import type { Driver } from '../runtime/driver.ts';
+import type { HostVolumes } from '../runtime/drivers/container/host.ts';
 import { ContainerDriver, WasmDriver } from '../runtime/drivers/index.ts';
 import { resolveHere } from '../runtime/egress/resolver.ts';
 import { systemTrust } from '../runtime/egress/trust.ts';
@@ -180,6 +181,8 @@ export interface OpenDrivers {
   readonly missing: ReadonlyMap<Isolation, Missing>;
   /** The Wasm engine. */
   readonly engine: string;
+  /** Null where there are no containers. */
+  readonly volumes: HostVolumes | null;
   /** Removes unpacked layers of images that are gone. */
   sweepLayers(images: ImageCatalog): Promise<void>;
 }
@@ -208,18 +211,20 @@ export async function openDrivers(
   undo.add(() => wasm.close());
   const drivers = new Map<Isolation, Driver>([[wasm.isolation, wasm]]);
   const missing = new Map<Isolation, Missing>();
+  let volumes: HostVolumes | null = null;
   let sweep: OpenDrivers['sweepLayers'] = async () => {};
   try {
     const host = await privileges.openContainers(folder.path, (message, error) => log.warn({ err: error }, message));
     const containers = new ContainerDriver({ host, blobs, logs, secrets });
     undo.add(() => containers.close());
     drivers.set(containers.isolation, containers);
+    volumes = host.volumes;
     sweep = (images) => sweepLayers(host.layers, images, containers.layersInUse());
   } catch (error) {
     if (!(error instanceof NoContainers)) throw error;
     missing.set('container', { why: error.message, advice: error.advice });
   }
-  return { drivers, missing, engine: engine.version, sweepLayers: sweep };
+  return { drivers, missing, engine: engine.version, volumes, sweepLayers: sweep };
 }
 
 async function assemble(
@@ -233,7 +238,14 @@ async function assemble(
   const notices: string[] = [];
   const stores = await openStores(settings, log, undo, notices);
   const { folder, desired, blobs, logs, secrets, keyvalue } = stores;
-  const { drivers, missing, engine, sweepLayers } = await openDrivers(settings, stores, log, privileges, undo, notices);
+  const { drivers, missing, engine, volumes, sweepLayers } = await openDrivers(
+    settings,
+    stores,
+    log,
+    privileges,
+    undo,
+    notices,
+  );
   const processes = new Processes({
     ...{ store: stores.state, desired, drivers, logs },
     log: (message, error) => log.warn({ err: error }, message),
@@ -299,6 +311,8 @@ async function assemble(
     gatewayUrl,
     build: (request, progress, signal) => builds.build(request, progress, signal),
     importImage: (...request) => images.import(...request),
+    mediaType: (digest) => catalog.get(digest)?.manifest.mediaType ?? 'application/wasm',
+    volumes,
     sourceMap: (component) => builds.sourceMap(component),
     metrics: () => registry.metrics(),
     usage: (windowMs, signal) => sampleUsage(monitor, windowMs, signal),

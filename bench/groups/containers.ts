@@ -132,7 +132,6 @@ class BareCrun {
         memoryBytes: 128 * 2 ** 20,
         cpuMillicores: 2000,
         scratch: [],
-        binds: [],
         writableRoot: false,
       },
       {
@@ -140,6 +139,7 @@ class BareCrun {
         ids: { first, count },
         cgroup: `/skerry-bench/${id}`,
         networkNamespace: `/proc/${process.pid}/fd/${network.fd}`,
+        binds: [],
         seccomp: seccompFilter(this.#seccomp, CAPABILITIES),
       },
     );

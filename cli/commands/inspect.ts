@@ -1,5 +1,6 @@
 import type { ProcessView, RevisionView, WorkloadView } from '../../gateway/admin/schemas.ts';
 import { formatBytes, formatDuration } from '../../runtime/workload/units.ts';
+import { formatVolume } from '../../runtime/workload/volume.ts';
 import type { Context } from '../context.ts';
 import { latencyText, phaseCell, timeText, trafficText, warningLines } from '../describe.ts';
 import { named } from '../named.ts';
@@ -101,6 +102,9 @@ function describeRevision(revision: RevisionView, view: WorkloadView, colours: P
     ['priority', String(revision.priority)],
     ['reuse', String(revision.reuse)],
     ['key-value quota', formatBytes(revision.keyvalueQuotaBytes)],
+    ...(revision.port === undefined ? [] : [['port', String(revision.port)]]),
+    ...(revision.writableBytes === undefined ? [] : [['writable', formatBytes(revision.writableBytes)]]),
+    ...(revision.volumes ?? []).map((volume, i) => [i === 0 ? 'volumes' : '', formatVolume(volume)]),
   ];
   const rows = spec.map((row, i): Cell[] => [...row, status[i] ?? '']);
   const rest: Cell[][] = [

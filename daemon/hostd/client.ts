@@ -13,6 +13,8 @@ import type {
   FoundContainer,
   HostedContainer,
   HostLayers,
+  HostVolume,
+  HostVolumes,
   ImageAccounts,
   StartContainer,
   Stdio,
@@ -240,22 +242,25 @@ class RemoteLayers implements HostLayers {
 class RemoteHost implements ContainerHost {
   readonly provider: string;
   readonly layers: HostLayers;
+  readonly volumes: HostVolumes;
   readonly #calls: Calls;
 
   constructor(calls: Calls, provider: string) {
     this.provider = provider;
     this.layers = new RemoteLayers(calls);
+    this.volumes = {
+      list: async () => (await calls.value('volumes.list', {})) as HostVolume[],
+      delete: async (name) => (await calls.value('volumes.delete', { name })) === true,
+    };
     this.#calls = calls;
   }
 
   async start(request: StartContainer): Promise<HostedContainer> {
     const { stdio, ...rest } = request;
-    const { binds, ...spec } = rest.spec;
-    if (binds.length > 0) throw hostErrors.HOSTD_CALL_INVALID('containers.start', 'it has folders of the host');
     // Before it is known to run, so that its end is never missed.
     const container = new RemoteContainer(this.#calls, request.id, request.labels);
     try {
-      const args = { ...rest, spec } as Args<'containers.start'>;
+      const args = rest as Args<'containers.start'>;
       if (stdio) await this.#calls.call('containers.attach', args, [stdio.stdin, stdio.stdout, stdio.stderr]);
       else await this.#calls.call('containers.start', args);
       return container;

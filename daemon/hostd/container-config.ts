@@ -12,6 +12,8 @@ export interface ContainerPlace {
   readonly cgroup: string;
   /** Path of its network namespace. */
   readonly networkNamespace: string;
+  /** Folders of the host, with their ids mapped already. */
+  readonly binds: readonly { readonly source: string; readonly path: string; readonly writable: boolean }[];
   readonly seccomp: SeccompFilter;
 }
 
@@ -53,7 +55,7 @@ const LEAST_QUOTA_US = 1000;
 /** Open files of one process. */
 const OPEN_FILES = 4096;
 
-function mounts({ scratch, binds }: ContainerSpec): object[] {
+function mounts({ scratch }: ContainerSpec, { binds }: ContainerPlace): object[] {
   const memory = (path: string, bytes: number, mode: string) => ({
     destination: path,
     type: 'tmpfs',
@@ -114,7 +116,7 @@ export function containerConfig(spec: ContainerSpec, place: ContainerPlace): obj
     hostname: spec.hostname,
     root: { path: place.root, readonly: !spec.writableRoot },
     process: processConfig(spec),
-    mounts: mounts(spec),
+    mounts: mounts(spec, place),
     linux: {
       namespaces: [
         { type: 'user' },

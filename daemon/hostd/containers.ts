@@ -1,12 +1,13 @@
 /** Starts, watches and ends containers: by the launcher, conmon and crun; all that needs root. */
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, type StdioOptions, spawn } from 'node:child_process';
 import { chmodSync, existsSync, watch } from 'node:fs';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import * as z from 'zod';
+import { SkerryError } from '../../errors/skerry-error.ts';
 import type { Cgroup, Cgroups } from '../../native/host/index.ts';
 import type { Exit } from '../../runtime/driver.ts';
 import { containerErrors, PROGRAM_MISSING } from '../../runtime/drivers/container/errors.ts';
@@ -19,6 +20,7 @@ import type {
   Execution,
   FoundContainer,
   HostedContainer,
+  HostVolumes,
   StartContainer,
   Stdio,
 } from '../../runtime/drivers/container/host.ts';
@@ -29,12 +31,15 @@ import { containerIds, LAYER_IDS, MOST_CONTAINERS } from './ids.ts';
 import { NetworkNamespace } from './network-namespaces.ts';
 import { OutputFollower } from './output-follower.ts';
 import { type SeccompProfile, seccompFilter } from './seccomp.ts';
+import type { Volumes } from './volumes.ts';
 
 const run = promisify(execFile);
 
 /** The runtime's own records, beside the folders of containers. */
 const CRUN_STATE = '.crun';
 
+/** Behind stdin, stdout, stderr and the pipe that conmon tells by. */
+const FIRST_VOLUME_FD = 4;
 /** Exit status of a command that cannot be found, as a shell tells it. */
 const COMMAND_NOT_FOUND = 127;
 const CRUN_PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
@@ -54,6 +59,7 @@ export interface ContainersOptions {
   readonly seccomp: SeccompProfile;
   readonly groups: Cgroups;
   readonly layers: StoredLayers;
+  readonly volumes: Volumes;
   readonly log: (message: string, error?: unknown) => void;
 }
 
@@ -64,6 +70,8 @@ const State = z.object({
     .min(0)
     .max(MOST_CONTAINERS - 1),
   labels: z.object({ workload: z.string(), revision: z.string() }),
+  /** By name. */
+  volumes: z.array(z.string()).default([]),
 });
 type State = z.infer<typeof State>;
 
@@ -78,6 +86,16 @@ export class Containers implements ContainerHost {
   get layers(): StoredLayers {
     return this.#options.layers;
   }
+
+  readonly volumes: HostVolumes = {
+    list: async () =>
+      (await this.#options.volumes.list()).map((each) => ({ ...each, usedBy: this.#usersOf(each.name) })),
+    delete: async (name) => {
+      const users = this.#usersOf(name);
+      if (users.length > 0) throw hostErrors.VOLUME_IN_USE(name, users.join(', '));
+      return this.#options.volumes.delete(name);
+    },
+  };
 
   /** What runs them, and in which version of control groups. */
   get provider(): string {
@@ -94,12 +112,14 @@ export class Containers implements ContainerHost {
     const layers = await this.layers.folders(request.layers);
     if (this.#containers.has(id)) throw hostErrors.CONTAINER_EXISTS(id);
     const slot = this.#freeSlot();
-    const container = new Container(id, { slot, labels }, this.#options, () => this.#containers.delete(id));
+    const volumes = request.volumes.map(({ name }) => name);
+    const container = new Container(id, { slot, labels, volumes }, this.#options, () => this.#containers.delete(id));
     this.#containers.set(id, container);
     try {
       await container.start(request, layers);
     } catch (error) {
       await container.remove();
+      if (error instanceof SkerryError) throw error;
       if (error instanceof Error && PROGRAM_MISSING.test(error.message)) {
         throw containerErrors.COMMAND_MISSING(spec.command[0] as string).because(error);
       }
@@ -120,7 +140,12 @@ export class Containers implements ContainerHost {
         found.push({ container, running: await container.adopt() });
       } catch (error) {
         log(`the container ${id} of an earlier run is removed`, error);
-        await new Container(id, { slot: 0, labels: { workload: '', revision: '' } }, this.#options, () => {}).remove();
+        await new Container(
+          id,
+          { slot: 0, labels: { workload: '', revision: '' }, volumes: [] },
+          this.#options,
+          () => {},
+        ).remove();
       }
     }
     return found;
@@ -134,6 +159,11 @@ export class Containers implements ContainerHost {
     if (left.every((name) => name === CRUN_STATE)) await rm(folder, { recursive: true, force: true });
   }
 
+  #usersOf(volume: string): string[] {
+    const users = [...this.#containers.values()].filter(({ volumes }) => volumes.includes(volume));
+    return [...new Set(users.map(({ labels }) => labels.workload))];
+  }
+
   #freeSlot(): number {
     const taken = new Set([...this.#containers.values()].map(({ slot }) => slot));
     for (let slot = 0; slot < MOST_CONTAINERS; slot++) if (!taken.has(slot)) return slot;
@@ -145,6 +175,7 @@ class Container implements HostedContainer {
   readonly id: string;
   readonly slot: number;
   readonly labels: ContainerLabels;
+  readonly volumes: readonly string[];
   readonly exited: Promise<Exit>;
   readonly #folder: string;
   readonly #options: ContainersOptions;
@@ -161,10 +192,11 @@ class Container implements HostedContainer {
   #unwatch = () => {};
   #removing: Promise<void> | null = null;
 
-  constructor(id: string, { slot, labels }: State, options: ContainersOptions, onRemoved: () => void) {
+  constructor(id: string, { slot, labels, volumes }: State, options: ContainersOptions, onRemoved: () => void) {
     this.id = id;
     this.slot = slot;
     this.labels = labels;
+    this.volumes = volumes;
     this.#options = options;
     this.#onRemoved = onRemoved;
     this.#folder = join(options.folder, id);
@@ -279,23 +311,33 @@ class Container implements HostedContainer {
     await this.#network?.close();
   }
 
-  async #makeFolder({ labels }: StartContainer): Promise<void> {
+  /** Where one is mounted that the container is to have. */
+  #volumeAt(at: number): string {
+    return join(this.#folder, 'volumes', String(at));
+  }
+
+  async #makeFolder({ labels, volumes }: StartContainer): Promise<void> {
     await mkdir(this.#options.folder, { recursive: true });
     chmodSync(this.#options.folder, 0o711);
     await mkdir(this.#folder, { mode: 0o711 });
-    for (const name of ['rootfs', 'exits', 'sockets']) await mkdir(join(this.#folder, name));
-    await writeFile(join(this.#folder, 'state.json'), JSON.stringify({ slot: this.slot, labels } satisfies State));
+    for (const name of ['rootfs', 'exits', 'sockets', 'volumes']) await mkdir(join(this.#folder, name));
+    for (const at of volumes.keys()) await mkdir(this.#volumeAt(at));
+    await writeFile(
+      join(this.#folder, 'state.json'),
+      JSON.stringify({ slot: this.slot, labels, volumes: [...this.volumes] } satisfies State),
+    );
     // Watched before conmon makes it.
     await writeFile(join(this.#folder, 'log'), '');
   }
 
-  async #writeConfig({ spec }: StartContainer, networkNamespace: string): Promise<void> {
+  async #writeConfig({ spec, volumes }: StartContainer, networkNamespace: string): Promise<void> {
     const { base: first, count } = containerIds(this.slot);
     const config = containerConfig(spec, {
       root: join(this.#folder, 'rootfs'),
       ids: { first, count },
       cgroup: this.#group.path,
       networkNamespace,
+      binds: volumes.map(({ path }, at) => ({ source: this.#volumeAt(at), path, writable: true })),
       seccomp: seccompFilter(this.#options.seccomp, CAPABILITIES),
     });
     await writeFile(join(this.#folder, 'config.json'), JSON.stringify(config));
@@ -306,7 +348,21 @@ class Container implements HostedContainer {
   }
 
   /** conmon stays with the container, in a mount namespace that ends with the two of them. */
-  async #create({ writableBytes, stdio }: StartContainer, layers: readonly string[]): Promise<void> {
+  async #create(request: StartContainer, layers: readonly string[]): Promise<void> {
+    const images: FileHandle[] = [];
+    try {
+      for (const volume of request.volumes) images.push(await this.#options.volumes.take(volume));
+      await this.#launch(request, layers, images);
+    } finally {
+      for (const image of images) await image.close();
+    }
+  }
+
+  async #launch(
+    { writableBytes, stdio }: StartContainer,
+    layers: readonly string[],
+    volumes: readonly FileHandle[],
+  ): Promise<void> {
     const { programs, groups } = this.#options;
     const folder = this.#folder;
     const { base, count } = containerIds(this.slot);
@@ -316,6 +372,7 @@ class Container implements HostedContainer {
       ...['--root', join(folder, 'rootfs'), '--upper', String(writableBytes)],
       ...['--idmap', `${LAYER_IDS.base}:${base}:${count}`],
       ...layers.flatMap((layer) => ['--lower', layer]),
+      ...volumes.flatMap((_, at) => ['--volume', `${FIRST_VOLUME_FD + at}:${this.#volumeAt(at)}`]),
       ...['--keep', '3'],
     ];
     const conmon = [
@@ -328,7 +385,10 @@ class Container implements HostedContainer {
       ...['--exit-dir', join(folder, 'exits'), '--socket-dir-path', join(folder, 'sockets')],
     ];
     const child = spawn(programs.launcher, [...launcher, '--', programs.conmon, ...conmon], {
-      stdio: [stdio?.stdin ?? 'ignore', stdio?.stdout ?? 'ignore', stdio?.stderr ?? 'pipe', 'pipe'],
+      stdio: [
+        ...[stdio?.stdin ?? 'ignore', stdio?.stdout ?? 'ignore', stdio?.stderr ?? 'pipe', 'pipe'],
+        ...volumes.map(({ fd }) => fd),
+      ] as StdioOptions,
       env: { PATH: CRUN_PATH, _OCI_SYNCPIPE: '3' },
       cwd: folder,
       detached: true,

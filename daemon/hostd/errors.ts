@@ -1,4 +1,5 @@
 import { defineErrors } from '../../errors/skerry-error.ts';
+import { formatBytes } from '../../runtime/workload/units.ts';
 
 export const hostErrors = defineErrors({
   CONTAINER_NOT_STARTED: {
@@ -34,6 +35,23 @@ export const hostErrors = defineErrors({
     what: () => 'the privileged helper of the node has ended',
     fix: 'start the node again, and report what its log says',
     retryAfter: 5,
+  },
+  VOLUME_SIZE: {
+    status: 409,
+    what: (name: string, found: number, wanted: number) =>
+      `the volume ${name} has ${formatBytes(found)}, not ${formatBytes(wanted)}`,
+    fix: 'say its size, or none, or take another volume; `skerry volume ls` lists them',
+  },
+  VOLUME_NOT_MADE: {
+    status: 503,
+    what: (name: string, why: string) => `the volume ${name} could not be made: ${why}`,
+    fix: 'see `skerry doctor` for the disk; mke2fs (e2fsprogs) is needed',
+    retryAfter: 10,
+  },
+  VOLUME_IN_USE: {
+    status: 409,
+    what: (name: string, who: string) => `the volume ${name} is in use by ${who}`,
+    fix: 'stop what uses it first',
   },
   LAYER_NOT_HERE: {
     status: 503,

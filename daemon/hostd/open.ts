@@ -12,6 +12,7 @@ import { StoredLayers } from './host-layers.ts';
 import { LAYER_IDS } from './ids.ts';
 import { SeccompProfile } from './seccomp.ts';
 import { LAUNCHER } from './split.ts';
+import { Volumes } from './volumes.ts';
 
 const run = promisify(execFile);
 
@@ -53,15 +54,9 @@ export async function openContainers(
       (await run(PROGRAMS.crun, ['--version'])).stdout.split('\n')[0]?.replace(' version ', ' ') ?? 'crun';
     const folder = join('/run/skerry', name);
     const layers = new StoredLayers(await openLayerStore(join(dataFolder, 'layers'), { range: LAYER_IDS }));
-    return new Containers({
-      folder,
-      programs: { ...PROGRAMS, launcher: LAUNCHER },
-      runtime,
-      seccomp,
-      groups,
-      layers,
-      log,
-    });
+    const volumes = await Volumes.open(join(dataFolder, 'volumes'));
+    const programs = { ...PROGRAMS, launcher: LAUNCHER };
+    return new Containers({ folder, programs, runtime, seccomp, groups, layers, volumes, log });
   } catch (error) {
     throw new NoContainers((error as Error).message, ['build the native parts with `npm run build`']);
   }

@@ -9,6 +9,8 @@ import { isDigest } from '../../images/store/index.ts';
 
 /** Calls that are being carried out at once; more wait unread. */
 export const MOST_CALLS = 256;
+/** Of a container. */
+const MOST_VOLUMES = 8;
 /** Of an image, or of a container. */
 const MOST_LAYERS = 128;
 const GIB = 2 ** 30;
@@ -28,6 +30,11 @@ const Name = z
   .regex(/^[A-Za-z0-9._-]+$/);
 const DiffId = z.string().refine(isDigest);
 const Layers = z.array(DiffId).max(MOST_LAYERS);
+const VolumeName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/);
+const VolumeBytes = z
+  .int()
+  .min(2 ** 20)
+  .max(16 * 1024 * GIB);
 const Inside = text(4096).regex(/^\//);
 const Id = z.int().min(0).max(65_535);
 const Port = z.int().min(1).max(65_535);
@@ -44,7 +51,7 @@ const Process = z.strictObject({
   user: z.strictObject({ uid: Id, gid: Id, groups: z.array(Id).max(256) }),
 });
 
-/** ContainerSpec without binds: the node has no folder to give. */
+/** ContainerSpec. */
 const Spec = Process.extend({
   hostname: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/),
   memoryBytes: z
@@ -77,6 +84,7 @@ const StartRequest = z.strictObject({
     .min(4096)
     .max(64 * GIB),
   spec: Spec,
+  volumes: z.array(z.strictObject({ name: VolumeName, path: Inside, bytes: VolumeBytes.nullable() })).max(MOST_VOLUMES),
 });
 
 const OfContainer = z.strictObject({ id: ContainerId });
@@ -110,6 +118,8 @@ export const CALLS = {
   'container.resume': { fds: 0, args: OfContainer },
   'container.usage': { fds: 0, args: OfContainer },
   'container.remove': { fds: 0, args: OfContainer },
+  'volumes.list': { fds: 0, args: z.strictObject({}) },
+  'volumes.delete': { fds: 0, args: z.strictObject({ name: VolumeName }) },
   'layers.has': { fds: 0, args: z.strictObject({ diffId: DiffId }) },
   'layers.unpack': { fds: 1, args: z.strictObject({ diffId: DiffId }) },
   'layers.list': { fds: 0, args: z.strictObject({}) },

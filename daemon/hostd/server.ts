@@ -196,6 +196,8 @@ export class HostdServer {
       this.#containers.delete(id);
       return NOTHING;
     },
+    'volumes.list': async () => ({ value: await (await this.#host()).volumes.list() }),
+    'volumes.delete': async ({ name }) => ({ value: await (await this.#host()).volumes.delete(name) }),
     'layers.has': async ({ diffId }) => ({ value: await (await this.#host()).layers.has(diffId) }),
     'layers.unpack': async ({ diffId }, [blob]) => {
       const status = await fileStatus(blob!);
@@ -220,8 +222,7 @@ export class HostdServer {
   }
 
   async #start(request: Args<'containers.start'>, stdio?: Stdio): Promise<Result> {
-    const spec = { ...request.spec, binds: [] };
-    this.#add(await (await this.#host()).start({ ...request, spec, ...(stdio && { stdio }) }));
+    this.#add(await (await this.#host()).start({ ...request, ...(stdio && { stdio }) }));
     return NOTHING;
   }
 

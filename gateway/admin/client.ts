@@ -283,6 +283,16 @@ export class AdminClient {
     (await this.#send({ method: 'DELETE', path: `${processPath(name)}?graceMs=${graceMs}`, doing })).resume();
   }
 
+  volumes(): Promise<z.infer<typeof schemas.VolumeList>> {
+    return this.#json('GET', '/v1/volumes', schemas.VolumeList);
+  }
+
+  /** Throws NO_VOLUME, VOLUME_IN_USE, VOLUME_WANTED. */
+  async removeVolume(name: string): Promise<void> {
+    const path = `/v1/volumes/${encodeURIComponent(name)}`;
+    (await this.#send({ method: 'DELETE', path, doing: `removing the volume ${name}` })).resume();
+  }
+
   /** Runs an image with its process attached to these streams. `started` is told its name. */
   runAttached(request: schemas.RunRequest, streams: AttachedStreams, started: (name: string) => void): Promise<Ended> {
     return this.#attach('/v1/run', request, streams, started, 'running a process');

@@ -86,6 +86,9 @@ export const RevisionView = z
     secrets: z.array(z.string()).describe('Names'),
     allow: z.array(z.string()),
     keyvalueQuotaBytes: z.number(),
+    port: z.number().optional(),
+    writableBytes: z.number().optional(),
+    volumes: z.array(z.object({ name: z.string(), path: z.string(), bytes: z.number().nullable() })).optional(),
     percent: z.number().describe('Share of the traffic that the spec gives it'),
     phase: RevisionPhase,
     error: z.string().nullable(),
@@ -165,6 +168,17 @@ export const SignalRequest = z.strictObject({
   signal: z.enum(['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGKILL', 'SIGUSR1', 'SIGUSR2']),
 });
 
+export const VolumeView = z
+  .object({
+    name: z.string(),
+    bytes: z.number().describe('What it holds at most'),
+    usedBytes: z.number().describe('Of the disk'),
+    usedBy: z.array(z.string()).describe('Workloads and processes with a container that has it now'),
+  })
+  .openapi('Volume');
+export type VolumeView = z.infer<typeof VolumeView>;
+export const VolumeList = z.object({ volumes: z.array(VolumeView) }).openapi('VolumeList');
+
 export const ProcessView = z
   .object({
     name: ProcessName,
@@ -194,7 +208,7 @@ export const PlanRequest = z
         revisions: z
           .array(
             z.strictObject({
-              artifact: Artifact,
+              artifact: Artifact.partial({ mediaType: true }).describe('Without a media type: as the node knows it'),
               label: z.string().max(256),
               percent: z.number().int().min(1).max(100).describe('Share of the traffic; they sum to 100'),
               settings: RevisionSettings,

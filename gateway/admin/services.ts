@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { ContentStore, VerifiedBlob } from '../../images/store/index.ts';
 import type { Driver } from '../../runtime/driver.ts';
+import type { HostVolumes } from '../../runtime/drivers/container/host.ts';
 import type { WorkloadLogs } from '../../runtime/logs/workload-logs.ts';
 import type { Processes } from '../../runtime/processes/processes.ts';
 import type { SecretStore } from '../../runtime/secrets/secret-store.ts';
@@ -30,6 +31,10 @@ export interface AdminServices extends ViewSources {
     progress: (step: string) => void,
     signal: AbortSignal,
   ): Promise<Extract<ImageEvent, { event: 'done' }>>;
+  /** Of what the node has: an image's manifest, or a component. */
+  mediaType(digest: string): string;
+  /** Null where there are no containers. */
+  readonly volumes: HostVolumes | null;
   /** The source map that a component was built with, by its digest; null when there is none. */
   sourceMap(component: string): Promise<VerifiedBlob | null>;
   /** In the text format of Prometheus. */

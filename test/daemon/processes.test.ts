@@ -1,7 +1,7 @@
 /** `skerry run`, `ps`, `stop`, `exec`, `logs`, `rm`: images as processes on a real node, as users type it. */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -206,6 +206,82 @@ test('one that runs out of memory is told as that', async (scene) => {
   assert.is(status, 137);
   assert.match((await view(scene, 'hog')).message, /out of memory/);
   await on(scene, 'rm', 'hog');
+});
+
+const sh = (scene: Scene, name: string, script: string) => typed(scene, ['exec', name, 'sh', '-c', script]).ended;
+
+test('a volume outlives its containers, is shared by those that have it, and holds no more than its size', async (scene) => {
+  const fill =
+    'echo kept > /data/file; while echo "a line to fill it with" ; do :; done > /data/fill 2> /dev/null; echo full';
+  const first = ['run', '--rm', '--volume', 'store:/data:16MiB', scene.image, 'sh', '-c', fill];
+  assert.is((await typed(scene, first).ended).stdout.toString(), 'full\n');
+  const [full] = JSON.parse((await on(scene, 'volume', 'ls', '--json')).stdout).volumes;
+  assert.equal([full.name, full.bytes, full.usedBy], ['store', 16 * 2 ** 20, []]);
+  assert.ok(full.usedBytes <= 17 * 2 ** 20, `${full.usedBytes} bytes of the disk`);
+  await on(scene, 'run', '-d', '--name', 'one', '--volume', 'store:/data', scene.image);
+  await on(scene, 'run', '-d', '--name', 'two', '--volume', 'store:/other', scene.image);
+  assert.is(
+    (await sh(scene, 'one', 'read x < /data/file; echo $x; rm /data/fill; echo new > /data/page')).stdout.toString(),
+    'kept\n',
+  );
+  assert.is(
+    (await sh(scene, 'two', 'read x < /other/page; echo $x; echo /other/*')).stdout.toString(),
+    'new\n/other/file /other/page\n',
+  );
+  const [shared] = JSON.parse((await on(scene, 'volume', 'ls', '--json')).stdout).volumes;
+  assert.equal(shared.usedBy, ['one', 'two']);
+  assertFailure(await on(scene, 'volume', 'rm', 'store'), 'VOLUME_WANTED', 1, /one/);
+  await on(scene, 'rm', 'one', 'two');
+  assert.is((await on(scene, 'volume', 'rm', 'store')).status, 0);
+  assertFailure(await on(scene, 'volume', 'rm', 'store'), 'NO_VOLUME', 1, /store/);
+  assert.not.match(readFileSync('/proc/self/mountinfo', 'utf8'), /\/volumes\//);
+});
+
+test('what a container leaves in a volume leads nowhere: links stay inside of whoever follows them', async (scene) => {
+  const leave = 'ln -s /proc/1/root/etc /data/etc; ln -s ../../../.. /data/up; chmod u+s /data 2> /dev/null; echo done';
+  await typed(scene, ['run', '--rm', '--volume', 'links:/data', scene.image, 'sh', '-c', leave]).ended;
+  await on(scene, 'run', '-d', '--name', 'reader', '--volume', 'links:/data', scene.image);
+  const { stdout } = await sh(scene, 'reader', 'echo /data/up/*');
+  assert.not.match(stdout.toString(), /home|var|srv/, 'the root that it leads to is the container’s');
+  await on(scene, 'rm', 'reader');
+  await on(scene, 'volume', 'rm', 'links');
+});
+
+test('volumes that cannot be are refused, each with its reason', async (scene) => {
+  const refused = async (volume: string, code: string, pattern: RegExp, status = 1) =>
+    assertFailure(await on(scene, 'run', '--rm', '--volume', volume, scene.image, 'true'), code, status, pattern);
+  for (const text of [
+    'x',
+    'x:relative',
+    '../x:/a',
+    'x:/',
+    'x:/proc',
+    'x:/proc/sys',
+    'x:/a/../dev',
+    'x:/a:1KiB',
+    'x:/a:5',
+  ]) {
+    await refused(text, 'BAD_FLAG', /NAME:\/PATH/, 2);
+  }
+  await on(scene, 'run', '--rm', '--volume', 'small:/a:8MiB', scene.image, 'true');
+  await refused('small:/a:9MiB', 'VOLUME_SIZE', /8MiB, not 9MiB/);
+  await on(scene, 'volume', 'rm', 'small');
+  const both = await on(scene, 'run', '--rm', '--volume', 'a:/x', '--volume', 'a:/y', scene.image, 'true');
+  assertFailure(both, 'INVALID_SETTING', 1, /twice/);
+});
+
+test('a workload with a volume keeps what it wrote from one revision to the next', async (scene) => {
+  await on(scene, 'deploy', scene.image, '--name', 'kept', '--volume', 'pages:/www/data');
+  await sh(scene, 'kept', 'echo written by the first > /www/data/page');
+  await on(scene, 'deploy', scene.image, '--name', 'kept', '--volume', 'pages:/www/data', '--memory', '64MiB');
+  assert.is((await ask(scene.node.url, { path: '/kept/data/page' })).body.toString(), 'written by the first\n');
+  const exported = await on(scene, 'export', 'kept');
+  assert.match(exported.stdout, /volumes:\n\s+- pages:\/www\/data/);
+  assert.is((await on(scene, 'apply', '-f', join(scene.place, 'kept.yaml'))).status, 1, 'there is no such file yet');
+  writeFileSync(join(scene.place, 'kept.yaml'), exported.stdout);
+  assert.match((await on(scene, 'apply', '-f', join(scene.place, 'kept.yaml'))).stdout, /unchanged/);
+  await on(scene, 'rm', 'kept');
+  assert.is((await on(scene, 'volume', 'rm', 'pages')).status, 0);
 });
 
 test('after kill -9 of the node: one that ran is taken over, one that ended meanwhile has its status', async (scene) => {

@@ -171,6 +171,7 @@ export class ContainerDriver implements Driver {
       labels: { workload, revision: revisionId },
       layers,
       writableBytes: revision.writableBytes ?? LEAST_WRITABLE,
+      volumes: revision.volumes ?? [],
       spec: {
         ...this.#context(revision, { image, user }),
         hostname: slug(workload),
@@ -180,7 +181,6 @@ export class ContainerDriver implements Driver {
         cpuWeight: 20 * (1 + revision.priority),
         pids: PIDS,
         scratch: [],
-        binds: [],
         writableRoot: revision.writableBytes !== undefined,
       },
     };

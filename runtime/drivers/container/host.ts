@@ -23,10 +23,32 @@ export interface ContainerSpec extends ContainerProcess {
   readonly pids: number;
   /** Folders in memory at these places, each of at most so many bytes; they count as the container's memory. */
   readonly scratch: readonly { readonly path: string; readonly bytes: number }[];
-  /** Folders of the host, with their ids mapped already. */
-  readonly binds: readonly { readonly source: string; readonly path: string; readonly writable: boolean }[];
   /** The root file system takes writes, up to what its place in memory holds. */
   readonly writableRoot: boolean;
+}
+
+/** A folder that outlives containers, and that several may have at once. */
+export interface VolumeMount {
+  readonly name: string;
+  /** Absolute, inside. */
+  readonly path: string;
+  /** What it holds at most; null: what it has been made with, or what is made when nothing is said. */
+  readonly bytes: number | null;
+}
+
+export interface HostVolume {
+  readonly name: string;
+  readonly bytes: number;
+  /** Of the disk. */
+  readonly usedBytes: number;
+  /** Workloads and processes with a container that has it now. */
+  readonly usedBy: readonly string[];
+}
+
+export interface HostVolumes {
+  list(): Promise<HostVolume[]>;
+  /** False when it was not there. Throws VOLUME_IN_USE. */
+  delete(name: string): Promise<boolean>;
 }
 
 /** What the node remembers a container by, through its own end too. */
@@ -44,6 +66,7 @@ export interface StartContainer {
   /** What may be written over them, in bytes, in memory. */
   readonly writableBytes: number;
   readonly spec: ContainerSpec;
+  readonly volumes: readonly VolumeMount[];
   /** What its first process reads and writes; when left out it reads nothing, and what it writes is kept to be followed. */
   readonly stdio?: Stdio;
 }
@@ -129,6 +152,7 @@ export interface ContainerHost {
   /** What runs them, as `skerry doctor` tells it. */
   readonly provider: string;
   readonly layers: HostLayers;
+  readonly volumes: HostVolumes;
   /** Resolves when its process runs. Throws the errors of the host. */
   start(request: StartContainer): Promise<HostedContainer>;
   /** Those that another run of the node left, running (or paused) or not. */

@@ -115,7 +115,14 @@ const spec = {
   scratch: [],
   writableRoot: false,
 };
-const start = { id: 'w-1', labels: { workload: 'w', revision: 'r' }, layers: [digest], writableBytes: 65_536, spec };
+const start = {
+  id: 'w-1',
+  labels: { workload: 'w', revision: 'r' },
+  layers: [digest],
+  writableBytes: 65_536,
+  spec,
+  volumes: [],
+};
 
 /** One of each call, as the node would ask. */
 const GOOD: Record<CallName, unknown> = {
@@ -142,6 +149,8 @@ const GOOD: Record<CallName, unknown> = {
   'container.resume': { id: 'w-1' },
   'container.usage': { id: 'w-1' },
   'container.remove': { id: 'w-1' },
+  'volumes.list': {},
+  'volumes.delete': { name: 'none' },
   'layers.has': { diffId: digest },
   'layers.unpack': { diffId: digest },
   'layers.list': {},
@@ -179,6 +188,8 @@ const hostile: [string, CallName, unknown][] = [
   ['memory at a relative place', 'containers.start', ofSpec({ scratch: [{ path: 'proc', bytes: 1 }] })],
   ['a host name that is none', 'containers.start', ofSpec({ hostname: 'a/b' })],
   ['a workload that is a path', 'containers.start', changed({ labels: { workload: '../x', revision: 'r' } })],
+  ['a volume by its path', 'containers.start', changed({ volumes: [{ name: '../layers', path: '/x', bytes: null }] })],
+  ['a volume that is a path', 'volumes.delete', { name: '../layers' }],
   ['the root of all layers', 'layers.delete', { diffId: '' }],
   ['a path for a layer', 'layers.delete', { diffId: '../content' }],
   ['the accounts of the host', 'layers.accounts', { layers: ['/'] }],
