@@ -11,6 +11,7 @@ import { NetworkNamespace } from '../../daemon/hostd/network-namespaces.ts';
 import { SeccompProfile, seccompFilter } from '../../daemon/hostd/seccomp.ts';
 import { projectRoot } from '../../errors/project-root.ts';
 import { openLayerStore } from '../../images/layers/index.ts';
+import { connectInside } from '../../native/host/index.ts';
 import { ContainerNode, whyNoContainers } from '../../test/support/container-node.ts';
 import { makeExchange } from '../../test/support/exchange.ts';
 import { busyboxLayer, LayoutBuilder, layerOf } from '../../test/support/image-builder.ts';
@@ -171,7 +172,7 @@ class BareCrun {
     for (;;) {
       if (over) throw new Error('crun ended before it answered; BENCH_DEBUG shows why');
       try {
-        const socket = new Socket({ fd: await network.connect(PORT, 1000) });
+        const socket = new Socket({ fd: await connectInside(network.fd, '127.0.0.1', PORT, 1000) });
         await new Promise((resolve) => {
           socket.end('GET / HTTP/1.0\r\n\r\n');
           socket.resume().once('close', resolve);

@@ -167,8 +167,8 @@ class RemoteContainer implements HostedContainer {
     this.#output(piece);
   }
 
-  connect(port: number, timeoutMs: number): Promise<number> {
-    return this.#calls.descriptor('container.connect', { id: this.id, port, timeoutMs });
+  async sockets(count: number): Promise<number[]> {
+    return [...(await this.#calls.call('container.sockets', { id: this.id, count })).fds];
   }
 
   async signal(name: string): Promise<boolean> {

@@ -238,9 +238,9 @@ class Container implements HostedContainer {
     this.#tellFollowed();
   }
 
-  connect(port: number, timeoutMs: number): Promise<number> {
+  sockets(count: number): Promise<number[]> {
     const network = this.#network;
-    return network ? network.connect(port, timeoutMs) : Promise.reject(new Error('it has no network yet'));
+    return network ? network.sockets(count) : Promise.reject(new Error('it has no network yet'));
   }
 
   async signal(name: string): Promise<boolean> {

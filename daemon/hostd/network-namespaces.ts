@@ -1,7 +1,5 @@
 /** Networks of containers: a loopback and nothing else, reached from outside by sockets that are made inside. */
-import { closeFd, connectInside, makeNetworkNamespace, openNetworkNamespace } from '../../native/host/index.ts';
-
-const LOOPBACK = '127.0.0.1';
+import { closeFd, makeNetworkNamespace, openNetworkNamespace, socketsInside } from '../../native/host/index.ts';
 
 /** A network namespace, as long as it is open here or somebody is in it. */
 export class NetworkNamespace {
@@ -21,10 +19,10 @@ export class NetworkNamespace {
     return new NetworkNamespace(await openNetworkNamespace(`/proc/${pid}/ns/net`));
   }
 
-  /** A descriptor of a connection to its loopback. Rejects with the system's error as `code`. */
-  async connect(port: number, timeoutMs: number): Promise<number> {
+  /** Descriptors of sockets in it that are not connected yet. */
+  async sockets(count: number): Promise<number[]> {
     if (this.#closed) throw Object.assign(new Error('the network is gone'), { code: 'ENETUNREACH' });
-    return connectInside(this.fd, LOOPBACK, port, timeoutMs);
+    return socketsInside(this.fd, count);
   }
 
   /** Idempotent. */

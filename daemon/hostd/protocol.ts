@@ -9,6 +9,8 @@ import { isDigest } from '../../images/store/index.ts';
 
 /** Calls that are being carried out at once; more wait unread. */
 export const MOST_CALLS = 256;
+/** At once: as many descriptors as go with one message. */
+const MOST_SOCKETS = 16;
 /** Of a container. */
 const MOST_VOLUMES = 8;
 /** Of an image, or of a container. */
@@ -37,8 +39,6 @@ const VolumeBytes = z
   .max(16 * 1024 * GIB);
 const Inside = text(4096).regex(/^\//);
 const Id = z.int().min(0).max(65_535);
-const Port = z.int().min(1).max(65_535);
-const TimeoutMs = z.number().min(0).max(600_000);
 
 /** ContainerProcess. */
 const Process = z.strictObject({
@@ -109,7 +109,8 @@ export const CALLS = {
   'containers.attach': { fds: 3, args: StartRequest },
   'containers.recover': { fds: 0, args: z.strictObject({}) },
   'container.follow': { fds: 0, args: OfContainer },
-  'container.connect': { fds: 0, args: OfContainer.extend({ port: Port, timeoutMs: TimeoutMs }) },
+  /** TCP sockets in its network, for the node to connect. */
+  'container.sockets': { fds: 0, args: OfContainer.extend({ count: z.int().min(1).max(MOST_SOCKETS) }) },
   'container.signal': { fds: 0, args: OfContainer.extend({ name: z.string().regex(/^[A-Z0-9+-]{1,16}$/) }) },
   /** The node chooses the number `execution`; its end is told by an event. Descriptors: stdin, stdout, stderr. */
   'container.exec': { fds: 3, args: OfContainer.extend({ execution: z.int().min(0), process: Process }) },

@@ -161,9 +161,7 @@ export class HostdServer {
       this.#container(id).follow(({ stream, data }) => this.#messages.send({ event: 'output', id, stream }, data));
       return NOTHING;
     },
-    'container.connect': async ({ id, port, timeoutMs }) => ({
-      fds: [await this.#container(id).connect(port, timeoutMs)],
-    }),
+    'container.sockets': async ({ id, count }) => ({ fds: await this.#container(id).sockets(count) }),
     'container.signal': async ({ id, name }) => ({ value: await this.#container(id).signal(name) }),
     'container.exec': async ({ id, execution, process }, fds) => {
       const container = this.#container(id);

@@ -22,7 +22,8 @@ export interface NativeHost {
   ) => NativeChannel;
   makeNetworkNamespace(): Promise<number>;
   openNetworkNamespace(path: string): Promise<number>;
-  connectInside(network: number, host: string, port: number): Promise<number>;
+  socketsInside(network: number, family: 4 | 6, count: number): Promise<number[]>;
+  connectSocket(fd: number, host: string, port: number): Promise<boolean>;
   listenInside(network: number, host: string, port: number, backlog: number): Promise<number>;
   bindUdpInside(network: number, host: string, port: number): Promise<number>;
   openTap(network: number, name: string, address: string, prefix: number, vnetHeader: boolean): Promise<number>;

@@ -15,10 +15,12 @@ export { calibrateKvm, type KvmCalibration, type KvmProbe, probeKvm } from './kv
 export {
   bindUdpInside,
   connectInside,
+  connectSocket,
   listenInside,
   makeNetworkNamespace,
   openNetworkNamespace,
   openTap,
+  socketsInside,
   type TapOptions,
 } from './namespaces.ts';
 export { type Exit, HostProcess, setChildSubreaper, setParentDeathSignal, startTimeOf } from './pidfd.ts';

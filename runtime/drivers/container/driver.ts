@@ -13,7 +13,8 @@ import type { Limits, Revision } from '../../workload/revision.ts';
 import { containerErrors, PROGRAM_MISSING } from './errors.ts';
 import type { ContainerHost, ContainerProcess, HostedContainer, StartContainer } from './host.ts';
 import { type ImageUser, imageUser } from './image-user.ts';
-import { CONNECT_MS, ContainerInstance, connectTo } from './instance.ts';
+import { CONNECT_MS, ContainerInstance } from './instance.ts';
+import { Loopback } from './loopback.ts';
 import { ProcessPipes } from './stdio.ts';
 
 export interface ContainerDriverOptions {
@@ -230,15 +231,16 @@ export class ContainerDriver implements Driver {
       this.#layersOf.set(container, layers);
       void container.exited.then(() => this.#layersOf.delete(container));
       const context = this.#context(revision, { image, user });
+      const loopback = new Loopback(container);
       const stopSignal = image.config.stopSignal ?? 'SIGTERM';
       const instance = (upstream: Upstream | null) => {
         const startMs = performance.now() - began;
-        return new ContainerInstance({ revision, container, context, upstream, pipes, stopSignal, startMs });
+        return new ContainerInstance({ revision, container, loopback, context, upstream, pipes, stopSignal, startMs });
       };
       if (revision.process) return instance(null);
       const port = portOf(revision, image);
-      await this.#listening(followed, workload, port, limits.startTimeoutMs);
-      const connect = () => connectTo(container, port);
+      await this.#listening(followed, loopback, workload, port, limits.startTimeoutMs);
+      const connect = () => loopback.connect(port, CONNECT_MS);
       return instance(await Upstream.open({ name: workload, connections: limits.concurrency, connect }));
     } catch (error) {
       await container.remove();
@@ -312,7 +314,13 @@ export class ContainerDriver implements Driver {
   }
 
   /** Resolves when it takes connections. Throws CONTAINER_ENDED, CONTAINER_NOT_LISTENING. */
-  async #listening({ container, lastWords }: Followed, name: string, port: number, timeoutMs: number): Promise<void> {
+  async #listening(
+    { container, lastWords }: Followed,
+    loopback: Loopback,
+    name: string,
+    port: number,
+    timeoutMs: number,
+  ): Promise<void> {
     let ended: Exit | null = null;
     void container.exited.then((exit) => {
       ended = exit;
@@ -320,7 +328,7 @@ export class ContainerDriver implements Driver {
     const until = performance.now() + timeoutMs;
     for (let wait = READY.first; ; wait = Math.min(READY.most, wait * 2)) {
       try {
-        (await connectTo(container, port, Math.max(1, Math.min(CONNECT_MS, until - performance.now())))).destroy();
+        (await loopback.connect(port, Math.max(1, Math.min(CONNECT_MS, until - performance.now())))).destroy();
         return;
       } catch {
         // Not yet.

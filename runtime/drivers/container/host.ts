@@ -108,8 +108,8 @@ export interface HostedContainer {
    * To be called once.
    */
   follow(output: (piece: ContainerOutput) => void): void;
-  /** A descriptor of a connection to its loopback; rejects with the system's error. */
-  connect(port: number, timeoutMs: number): Promise<number>;
+  /** Descriptors of TCP sockets in its network, 16 at most, which the caller connects and closes. */
+  sockets(count: number): Promise<number[]>;
   /**
    * To its first process, by name or number. False when that does not listen to it: to the first process of a namespace
    * the kernel then gives none.

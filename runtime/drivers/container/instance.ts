@@ -1,4 +1,3 @@
-import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Exit, Instance, InstanceStats, ProcessStreams } from '../../driver.ts';
 import type { Exchange } from '../../exchange.ts';
@@ -6,6 +5,7 @@ import type { Upstream } from '../../proxy/upstream.ts';
 import type { Revision } from '../../workload/revision.ts';
 import { containerErrors } from './errors.ts';
 import type { ContainerProcess, ContainerUsage, Execution, HostedContainer } from './host.ts';
+import type { Loopback } from './loopback.ts';
 import { ProcessPipes } from './stdio.ts';
 
 /** How often it is asked what it uses, in milliseconds. */
@@ -13,14 +13,10 @@ const USAGE_EVERY_MS = 2000;
 /** A connection to its loopback is made within this, or refused; in milliseconds. */
 export const CONNECT_MS = 2000;
 
-/** A connection to the container's loopback; rejects with the system's error. */
-export async function connectTo(container: HostedContainer, port: number, timeoutMs = CONNECT_MS): Promise<Socket> {
-  return new Socket({ fd: await container.connect(port, timeoutMs), readable: true, writable: true });
-}
-
 export interface ContainerInstanceOptions {
   readonly revision: Revision;
   readonly container: HostedContainer;
+  readonly loopback: Loopback;
   /** What a further process gets, beside its command. */
   readonly context: Omit<ContainerProcess, 'command'>;
   /** Null: it speaks no HTTP. */
@@ -51,6 +47,7 @@ export class ContainerInstance implements Instance {
   readonly revision: Revision;
   readonly exited: Promise<Exit>;
   readonly #container: HostedContainer;
+  readonly #loopback: Loopback;
   readonly #context: Omit<ContainerProcess, 'command'>;
   readonly #upstream: Upstream | null;
   readonly #stopSignal: string;
@@ -67,10 +64,11 @@ export class ContainerInstance implements Instance {
   #stopped: Promise<void> | null = null;
 
   constructor(options: ContainerInstanceOptions) {
-    const { revision, container, context, upstream, pipes, stopSignal, startMs } = options;
+    const { revision, container, loopback, context, upstream, pipes, stopSignal, startMs } = options;
     this.id = container.id;
     this.revision = revision;
     this.#container = container;
+    this.#loopback = loopback;
     this.#context = context;
     this.#upstream = upstream;
     this.#stopSignal = stopSignal;
@@ -104,7 +102,7 @@ export class ContainerInstance implements Instance {
   }
 
   connect(port: number): Promise<Duplex> {
-    return connectTo(this.#container, port);
+    return this.#loopback.connect(port, CONNECT_MS);
   }
 
   async exec(command: readonly string[], streams: ProcessStreams, signal: AbortSignal): Promise<number> {

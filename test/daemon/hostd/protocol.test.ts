@@ -137,7 +137,7 @@ const GOOD: Record<CallName, unknown> = {
   'containers.attach': start,
   'containers.recover': {},
   'container.follow': { id: 'w-1' },
-  'container.connect': { id: 'w-1', port: 80, timeoutMs: 10 },
+  'container.sockets': { id: 'w-1', count: 16 },
   'container.signal': { id: 'w-1', name: 'SIGTERM' },
   'container.exec': {
     id: 'w-1',
@@ -194,7 +194,7 @@ const hostile: [string, CallName, unknown][] = [
   ['a path for a layer', 'layers.delete', { diffId: '../content' }],
   ['the accounts of the host', 'layers.accounts', { layers: ['/'] }],
   ['a signal that is an option', 'container.signal', { id: 'w-1', name: '--all' }],
-  ['port 0', 'container.connect', { id: 'w-1', port: 0, timeoutMs: 1 }],
+  ['more sockets than go with a message', 'container.sockets', { id: 'w-1', count: 17 }],
 ];
 test('what no node may ask is refused', [], () =>
   taken(async (hostd) => {
