@@ -46,8 +46,11 @@ async function up(argv: readonly string[]): Promise<void> {
 
   // Last: who hears it may send a signal at once.
   const { engine, workloads, dataFolder } = node.view();
-  log.info({ gateway: node.gatewayUrl, data: dataFolder, engine, workloads }, 'the node is ready');
-  process.send?.({ ready: true, gateway: node.gatewayUrl, data: dataFolder });
+  log.info(
+    { gateway: node.gatewayUrl, registry: node.registryUrl, data: dataFolder, engine, workloads },
+    'the node is ready',
+  );
+  process.send?.({ ready: true, gateway: node.gatewayUrl, registry: node.registryUrl, data: dataFolder });
   process.disconnect?.();
 }
 

@@ -1,7 +1,6 @@
 /** The composition root: makes the parts of a node, wires them, starts and stops the listeners. */
 import { hkdfSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
 import { projectRoot } from '../errors/project-root.ts';
 import { makeAdminApp } from '../gateway/admin/app.ts';
@@ -9,12 +8,6 @@ import { type AdminListener, listenTcp, listenUnix } from '../gateway/admin/list
 import type { NodeView } from '../gateway/admin/schemas.ts';
 import type { AdminServices } from '../gateway/admin/services.ts';
 import { Dispatcher } from '../gateway/dispatch.ts';
-import {
-  type Certificate,
-  type CertificateFiles,
-  CertificateReload,
-  readCertificate,
-} from '../gateway/listener/certificate.ts';
 import { type Listener, listen } from '../gateway/listener/listen.ts';
 import { answerOwn } from '../gateway/own-paths.ts';
 import { openLayerStore } from '../images/layers/index.ts';
@@ -35,9 +28,10 @@ import { openStateStore, type StateStore } from '../runtime/state/index.ts';
 import { DesiredState } from '../runtime/workload/desired-state.ts';
 import type { Isolation } from '../runtime/workload/revision.ts';
 import { parseDuration } from '../runtime/workload/units.ts';
+import { isLoopback, orListenError, parseAddress } from './address.ts';
 import { BuildService } from './build-service.ts';
+import { certificateOf, followCertificate } from './certificate.ts';
 import type { Settings } from './config.ts';
-import { parseAddress } from './config-schema.ts';
 import { type DataFolder, openDataFolder } from './data-folder.ts';
 import { examine, type Missing } from './doctor.ts';
 import { daemonErrors } from './errors.ts';
@@ -45,10 +39,12 @@ import { LAYER_IDS } from './hostd/ids.ts';
 import { NoContainers, openContainers } from './hostd/open.ts';
 import { ImageService } from './image-service.ts';
 import type { Logger } from './log.ts';
+import { checkRegistry, type OpenRegistry, openRegistry, registryOf } from './registry-service.ts';
 import { selectEngine } from './select-engine.ts';
 import { sweepKeyValue } from './sweep-keyvalue.ts';
 import { sweepLayers } from './sweep-layers.ts';
 import { sweepStore } from './sweep-store.ts';
+import { Undo } from './undo.ts';
 import { warmUp } from './warm-up.ts';
 
 /** Shortest token that the admin API over TCP accepts. */
@@ -60,8 +56,10 @@ const LOADING_MS = 300;
 export interface Node {
   readonly gatewayUrl: string;
   readonly view: () => NodeView;
-  /** Reads the gateway's certificate again; null when it has none. */
-  readonly reloadCertificate: (() => Promise<void>) | null;
+  /** Null when it is switched off. */
+  readonly registryUrl: string | null;
+  /** Reads the certificates of gateway and registry again; null when there is none. */
+  readonly reloadCertificate: (() => Promise<unknown>) | null;
   /** Finishes requests in flight, stops everything, and gives the data folder free. Idempotent. */
   close(): Promise<void>;
 }
@@ -73,39 +71,10 @@ function deriveKey(nodeKey: Uint8Array, use: string): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', nodeKey, new Uint8Array(), `skerry ${use}`, 32));
 }
 
-async function orListenError<T>(what: string, address: string, listening: Promise<T>): Promise<T> {
-  try {
-    return await listening;
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? String(error);
-    if (code === 'EADDRINUSE') throw daemonErrors.PORT_IN_USE(what, address);
-    throw daemonErrors.CANNOT_LISTEN(what, address, code).because(error);
-  }
-}
-
-/** What has to be undone, the last first. */
-export class Undo {
-  readonly #steps: ((failed: boolean) => Promise<unknown> | unknown)[] = [];
-
-  /** `failed`: the node never came up. */
-  add(step: (failed: boolean) => Promise<unknown> | unknown): void {
-    this.#steps.push(step);
-  }
-
-  async run(failed: boolean, onError: (error: unknown) => void): Promise<void> {
-    for (let step = this.#steps.pop(); step; step = this.#steps.pop()) {
-      try {
-        await step(failed);
-      } catch (error) {
-        onError(error);
-      }
-    }
-  }
-}
-
 /** Starts a node. Throws a SkerryError that says what to do; then nothing is left behind. */
 export async function startNode(settings: Settings, log: Logger): Promise<Node> {
   checkAdmin(settings);
+  checkRegistry(settings);
   const undo = new Undo();
   const onUndoError = (error: unknown) => log.error({ err: error }, 'stopping a part failed');
   try {
@@ -127,10 +96,7 @@ export async function startNode(settings: Settings, log: Logger): Promise<Node> 
 function checkAdmin(settings: Settings): void {
   if (settings.admin === undefined) return;
   if ((settings.adminToken ?? '').length < MIN_TOKEN_LENGTH) throw daemonErrors.ADMIN_NEEDS_TOKEN();
-  const { host } = parseAddress(settings.admin) as { host: string };
-  // A name that only looks like 127.0.0.0/8 may be anywhere.
-  const loopback = host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
-  if (!loopback) throw daemonErrors.ADMIN_NOT_LOOPBACK(settings.admin);
+  if (!isLoopback(settings.admin)) throw daemonErrors.ADMIN_NOT_LOOPBACK(settings.admin);
 }
 
 interface Stores {
@@ -231,10 +197,11 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   const builds = new BuildService(stores.state, blobs, join(folder.path, 'build'));
   undo.add(() => builds.close());
   const catalog = new ImageCatalog(stores.state);
-  const images = await ImageService.open(blobs, catalog, join(folder.path, 'images'));
+  const registry = registryOf(stores.state, blobs);
+  const images = await ImageService.open(blobs, catalog, registry.repositories, join(folder.path, 'images'));
   undo.add(() => images.close());
   const sweep = () =>
-    void sweepStore(blobs, desired, builds, catalog)
+    void sweepStore(blobs, desired, builds, catalog, registry.repositories)
       .then(() => sweepLayers(catalog))
       .catch((error) => log.warn({ err: error }, 'a sweep failed'));
   const reconciler = new Reconciler({
@@ -256,14 +223,16 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   undo.add(() => reconciler.close(graceMs));
 
   let gateway: Listener | null = null;
+  let ownRegistry: OpenRegistry | null = null;
   const gatewayUrl = () => gateway?.url ?? '';
-  const registry = prometheusRegistry(monitor);
+  const metrics = prometheusRegistry(monitor);
   const view = (): NodeView => ({
     version,
     pid: process.pid,
     dataFolder: folder.path,
     engine,
     gateway: gatewayUrl(),
+    registry: ownRegistry?.url ?? null,
     startedAt,
     workloads: desired.list().length,
     notices,
@@ -274,20 +243,21 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
     blobs,
     logs,
     secrets,
+    tokens: registry.tokens,
     drivers,
     dispatcher,
     gatewayUrl,
     build: (request, progress, signal) => builds.build(request, progress, signal),
     importImage: (...request) => images.import(...request),
     sourceMap: (component) => builds.sourceMap(component),
-    metrics: () => registry.metrics(),
+    metrics: () => metrics.metrics(),
     usage: (windowMs, signal) => sampleUsage(monitor, windowMs, signal),
     node: view,
     doctor: () => examine(drivers, missing, folder.path),
   };
   const app = makeAdminApp(services, (message, error) => log.error({ err: error }, message));
 
-  const certificate = await certificateOf(settings);
+  const certificate = await certificateOf(settings['tls-cert'], settings['tls-key']);
   reconciler.start();
   // What is kept loads in milliseconds: the first request need not wait for it. What does not, comes while others are served.
   await reconciler.settled(LOADING_MS);
@@ -299,7 +269,10 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
     listen({ ...where, handlers, certificate: certificate?.current }),
   );
   const closeGateway = gateway.close.bind(gateway);
-  const reload = certificate && followCertificate(certificate, gateway, log, undo);
+  const reloads = certificate ? [followCertificate('gateway', certificate, gateway, log, undo)] : [];
+  const key = deriveKey(folder.nodeKey, 'registry bearers');
+  ownRegistry = await openRegistry(settings, registry, { blobs, key, log, undo, graceMs });
+  if (ownRegistry?.certificate) reloads.push(ownRegistry.certificate);
   await listenAdmin(settings, app, folder, undo);
   // Last made, first undone: requests in flight end before anything they need does.
   undo.add(() => closeGateway(graceMs));
@@ -309,39 +282,12 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   await warmUp(gateway.url);
   sweep();
   sweepKeyValue(keyvalue, desired, stores.damaged).catch((error) => log.warn({ err: error }, 'a sweep failed'));
-  return { gatewayUrl: gateway.url, view, reloadCertificate: reload && (() => reload.reload()) };
-}
-
-interface GatewayCertificate {
-  readonly files: CertificateFiles;
-  readonly current: Certificate;
-}
-
-async function certificateOf(settings: Settings): Promise<GatewayCertificate | null> {
-  const { 'tls-cert': cert, 'tls-key': key } = settings;
-  if (cert === undefined || key === undefined) return null;
-  const files = { cert, key };
-  return { files, current: await readCertificate(files) };
-}
-
-function followCertificate(
-  { files, current }: GatewayCertificate,
-  gateway: Listener,
-  log: Logger,
-  undo: Undo,
-): CertificateReload {
-  const expires = (certificate: Certificate) => new Date(certificate.expires).toISOString();
-  const reload = new CertificateReload(current, {
-    files,
-    apply: (next) => {
-      gateway.setCertificate(next);
-      log.info({ certificate: files.cert, expires: expires(next) }, 'the gateway has a new certificate');
-    },
-    onBad: (error) => log.error({ err: error }, 'the new certificate is not usable; the one before goes on'),
-  });
-  undo.add(() => reload.close());
-  log.info({ certificate: files.cert, expires: expires(current) }, 'the gateway speaks TLS');
-  return reload;
+  return {
+    gatewayUrl: gateway.url,
+    registryUrl: ownRegistry?.url ?? null,
+    view,
+    reloadCertificate: reloads.length > 0 ? () => Promise.all(reloads.map((each) => each.reload())) : null,
+  };
 }
 
 async function listenAdmin(

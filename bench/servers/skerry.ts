@@ -45,7 +45,18 @@ export class SkerryNode {
 
   /** Starts it over the data folder that it had; resolves when it says that it is ready. */
   async up(): Promise<void> {
-    const flags = ['--data', this.#data, '--listen', '127.0.0.1:0', '--engine', this.#engine, '--log-level', 'warn'];
+    const flags = [
+      '--data',
+      this.#data,
+      '--listen',
+      '127.0.0.1:0',
+      '--registry',
+      'off',
+      '--engine',
+      this.#engine,
+      '--log-level',
+      'warn',
+    ];
     const { child, stop } = launch(process.execPath, [join(projectRoot, 'bin', 'skerry.js'), 'up', ...flags]);
     const url = await new Promise<string>((resolve, reject) => {
       child.once('message', (message: { gateway: string }) => resolve(message.gateway));

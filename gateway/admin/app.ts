@@ -8,6 +8,7 @@ import { imageRoutes } from './routes/images.ts';
 import { logRoutes } from './routes/logs.ts';
 import { nodeRoutes } from './routes/node.ts';
 import { secretRoutes } from './routes/secrets.ts';
+import { tokenRoutes } from './routes/tokens.ts';
 import { workloadRoutes } from './routes/workloads.ts';
 import type { AdminServices } from './services.ts';
 
@@ -30,6 +31,7 @@ export function makeAdminApp(services: AdminServices, log: (message: string, err
   workloadRoutes(app, services);
   logRoutes(app, services);
   secretRoutes(app, services);
+  tokenRoutes(app, services);
   app.doc31('/openapi.json', {
     openapi: '3.1.0',
     info: {

@@ -153,6 +153,20 @@ export class AdminClient {
     answer.resume();
   }
 
+  async tokens(): Promise<schemas.TokenView[]> {
+    return (await this.#json('GET', '/v1/tokens', schemas.TokenList)).tokens;
+  }
+
+  /** The token, which is not to be had again. */
+  async createToken(name: string, scopes: readonly string[]): Promise<string> {
+    return (await this.#json('PUT', tokenPath(name), schemas.TokenSecret, { scopes })).token;
+  }
+
+  async removeToken(name: string): Promise<void> {
+    const answer = await this.#send({ method: 'DELETE', path: tokenPath(name), doing: 'a removal' });
+    answer.resume();
+  }
+
   export(name?: string): Promise<schemas.Export> {
     const query = name === undefined ? '' : `?name=${encodeURIComponent(name)}`;
     return this.#json('GET', `/v1/export${query}`, schemas.Export);
@@ -380,6 +394,10 @@ function workloadPath(name: string): string {
 
 function secretPath(name: string): string {
   return `/v1/secrets/${encodeURIComponent(name)}`;
+}
+
+function tokenPath(name: string): string {
+  return `/v1/tokens/${encodeURIComponent(name)}`;
 }
 
 function jsonBody(value: unknown): { headers: OutgoingHttpHeaders; body: Uint8Array } {

@@ -240,6 +240,16 @@ export const SecretView = z
 export type SecretView = z.infer<typeof SecretView>;
 export const SecretList = z.object({ secrets: z.array(SecretView) }).openapi('SecretList');
 
+export const TokenRequest = z
+  .strictObject({ scopes: z.array(z.string().max(1000)).describe('Each as repository:PATTERN:ACTIONS') })
+  .openapi('TokenRequest');
+export const TokenSecret = z.object({ token: z.string() }).openapi('TokenSecret');
+export const TokenView = z
+  .object({ name: z.string(), scopes: z.array(z.string()), createdAt: z.string().describe('ISO 8601') })
+  .openapi('Token');
+export type TokenView = z.infer<typeof TokenView>;
+export const TokenList = z.object({ tokens: z.array(TokenView) }).openapi('TokenList');
+
 export const ProbeView = z
   .object({
     part: z.string().describe('wasm, container, vm, or a part of the node such as engine or state'),
@@ -314,6 +324,7 @@ export const NodeView = z
     dataFolder: z.string(),
     engine: z.string(),
     gateway: z.string().describe('Base URL of the gateway'),
+    registry: z.string().nullable().describe('Base URL of the image registry; null when it is switched off'),
     startedAt: z.string(),
     workloads: z.number(),
     notices: z.array(z.string()).describe('What the operator should know, such as a missing native engine'),

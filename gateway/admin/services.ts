@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { Tokens } from '../../images/registry/index.ts';
 import type { ContentStore, VerifiedBlob } from '../../images/store/index.ts';
 import type { Driver } from '../../runtime/driver.ts';
 import type { WorkloadLogs } from '../../runtime/logs/workload-logs.ts';
@@ -13,6 +14,7 @@ export interface AdminServices extends ViewSources {
   readonly blobs: ContentStore;
   readonly logs: WorkloadLogs;
   readonly secrets: SecretStore;
+  readonly tokens: Pick<Tokens, 'create' | 'list' | 'remove'>;
   readonly drivers: ReadonlyMap<Isolation, Driver>;
   readonly dispatcher: Dispatcher;
   /** Makes a component of an uploaded bundle. Throws a SkerryError; `signal` ends it. */

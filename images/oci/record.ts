@@ -30,13 +30,13 @@ export interface NamedImage {
   readonly image: ImageRecord;
 }
 
-interface RecordDocument<T> {
+export interface RecordDocument<T> {
   readonly key: string;
   readonly generation: number;
   readonly value: T;
 }
 
-type RecordWrite =
+export type RecordWrite =
   | { readonly key: string; readonly expect: number; readonly value: unknown }
   | { readonly key: string; readonly expect: number; readonly delete: true };
 

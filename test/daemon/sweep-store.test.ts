@@ -9,6 +9,7 @@ import { digestOf, openContentStore } from '../../images/store/index.ts';
 import { openStateStore } from '../../runtime/state/index.ts';
 
 const DAY_S = 86_400;
+const none = { digests: () => new Set<string>() };
 
 test('of the store are kept what revisions are made from, its source maps, and what is young', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'skerry-sweep-'));
@@ -38,6 +39,7 @@ test('of the store are kept what revisions are made from, its source maps, and w
         { artifacts: (onCorrupt) => artifacts(() => onCorrupt('', null as never)) },
         { sourceMaps },
         images,
+        none,
       );
       return (await blobs.list()).map(({ digest }) => digest).sort();
     };
@@ -91,9 +93,9 @@ test('of images are kept those with a name, those deployed, and young ones; the 
         return [];
       },
     };
-    await sweepStore(blobs, { artifacts }, { sourceMaps: () => [] }, damaged as never);
+    await sweepStore(blobs, { artifacts }, { sourceMaps: () => [] }, damaged as never, none);
     assert.is((await blobs.list()).length, 12, 'an image that cannot be read may be made from any of them');
-    await sweepStore(blobs, { artifacts }, { sourceMaps: () => [] }, images);
+    await sweepStore(blobs, { artifacts }, { sourceMaps: () => [] }, images, none);
     const left = images.list().map(({ name }) => name);
     assert.equal(left.sort(), ['app:1', deployed.manifest.digest, young.manifest.digest].sort());
     const parts = [named, deployed, young].flatMap((each) => [each.manifest, each.config, ...each.layers]);

@@ -118,7 +118,17 @@ export async function spawnNode(options: ProcessOptions = {}) {
   built ??= buildOnce();
   await built;
   const data = options.data ?? temporaryFolder();
-  const flags = ['--data', data, '--listen', '127.0.0.1:0', '--engine', 'jco', ...(options.args ?? [])];
+  const flags = [
+    '--data',
+    data,
+    '--listen',
+    '127.0.0.1:0',
+    '--registry',
+    '127.0.0.1:0',
+    '--engine',
+    'jco',
+    ...(options.args ?? []),
+  ];
   const env = { ...process.env, NODE_OPTIONS: '', ...options.env };
   const child = spawn(process.execPath, [join(projectRoot, 'bin/skerry.js'), 'up', ...flags], {
     env,
@@ -182,7 +192,7 @@ export interface LocalNode {
 /** A node in this process; its settings as flags. */
 export async function startLocal(args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<LocalNode> {
   const data = temporaryFolder();
-  const flags = ['--data', data, '--listen', '127.0.0.1:0', '--engine', 'jco', ...args];
+  const flags = ['--data', data, '--listen', '127.0.0.1:0', '--registry', '127.0.0.1:0', '--engine', 'jco', ...args];
   const settings = await readSettings(flags, env);
   if (!settings) throw new Error('no settings');
   const log: Record<string, unknown>[] = [];

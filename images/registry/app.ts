@@ -1,0 +1,68 @@
+/** The registry: a Hono app over the OCI distribution specification 1.1, behind docker's token protocol. */
+import type { IncomingMessage } from 'node:http';
+import { Hono } from 'hono';
+import { asSkerryError } from '../../errors/skerry-error.ts';
+import type { Bearers } from './auth/bearer.ts';
+import { tokenRoutes } from './auth/token-endpoint.ts';
+import type { Tokens } from './auth/tokens.ts';
+import { blobRoutes } from './blob-routes.ts';
+import type { RegistryEnv, RegistryParts } from './context.ts';
+import { registryCode, registryErrors } from './errors.ts';
+import { manifestRoutes } from './manifest-routes.ts';
+import { tagRoutes } from './tag-routes.ts';
+import { uploadRoutes } from './upload-routes.ts';
+
+export interface RegistryAppOptions extends RegistryParts {
+  readonly tokens: Tokens;
+  readonly bearers: Bearers;
+  /** Gets what the node itself did wrong. */
+  readonly log: (message: string, error: unknown) => void;
+}
+
+export type RegistryApp = Hono<RegistryEnv>;
+
+export function makeRegistryApp({ tokens, bearers, log, ...parts }: RegistryAppOptions): RegistryApp {
+  const app = new Hono<RegistryEnv>();
+
+  app.use(async (c, next) => {
+    c.header('docker-distribution-api-version', 'registry/2.0');
+    // What was pushed is nobody's page.
+    c.header('x-content-type-options', 'nosniff');
+    await next();
+  });
+
+  app.onError((reason, c) => {
+    const error = asSkerryError(reason);
+    const { incoming } = c.env;
+    const left = incoming.readableAborted || incoming.destroyed;
+    if (error.status >= 500 && !left) log(`${c.req.method} ${c.req.path} failed`, error.cause ?? error);
+    if (error.retryAfter !== undefined) c.header('retry-after', String(error.retryAfter));
+    // Of a body that nobody wants no more is read than it takes to answer.
+    if (hasBody(incoming) && !incoming.complete) c.header('connection', 'close');
+    // Paths and causes are for the node's log.
+    const message = error.status >= 500 ? 'the node could not do it; its log says why' : `${error.what}; ${error.fix}`;
+    return c.json({ errors: [{ code: registryCode(error), message, detail: null }] }, error.status as 400);
+  });
+
+  tokenRoutes(app, tokens, bearers);
+  app.on('GET', ['/v2/', '/v2'], (c) => {
+    parts.guard.caller(c, null);
+    return c.json({});
+  });
+  tagRoutes(app, parts);
+  manifestRoutes(app, parts);
+  uploadRoutes(app, parts);
+  blobRoutes(app, parts);
+
+  app.all('*', (c) => {
+    if (c.req.path.startsWith('/v2/')) parts.guard.caller(c, null);
+    const known = /^\/(?:v2\/?|token|v2\/_catalog|v2\/.+\/(?:tags\/list|(?:manifests|blobs|referrers)\/.+))$/;
+    if (known.test(c.req.path)) throw registryErrors.UNSUPPORTED(`${c.req.method} on this path`);
+    throw registryErrors.NOT_AN_ENDPOINT(c.req.path);
+  });
+  return app;
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
