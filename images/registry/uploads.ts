@@ -134,13 +134,13 @@ export class Upload {
     signal.addEventListener('abort', stop);
     // What is wrong with it can still be answered: the connection stays.
     const pieces = body.iterator({ destroyOnReturn: false });
-    if (range === null) return file.append(pieces);
+    if (range === null) return file.append(pieces, { owned: true });
     const { first, last } = range;
     if (first !== file.size) throw registryErrors.UPLOAD_OUT_OF_ORDER(`${first}-${last}`, file.size);
     const before = file.mark();
     const limit = last + 1;
     try {
-      await file.append(pieces, limit);
+      await file.append(pieces, { maxBytes: limit, owned: true });
     } catch (error) {
       if ((error as { code?: string }).code !== 'BLOB_TOO_LARGE') throw error;
       await file.rewind(before);

@@ -5,9 +5,10 @@ import { dirname } from 'node:path';
 import { imageErrors } from '../errors.ts';
 import { type DigestAlgorithm, RunningDigest } from './digest.ts';
 import { explain } from './disk.ts';
+import { release } from './release.ts';
 
 /** So much is gathered for one write, in bytes: twice that is in memory, once on its way and once being gathered. */
-const WRITE_BYTES = 512 * 1024;
+const WRITE_BYTES = 256 * 1024;
 
 interface Mark {
   readonly size: number;
@@ -74,8 +75,12 @@ export class BlobFile {
    * Adds what `source` yields, in bounded memory. When the source fails, what came before is kept, and the error thrown;
    * when the disk does, the file is as it was at the last piece that was written whole. Throws BLOB_TOO_LARGE when the
    * file would become larger than `maxBytes`, and the errors of the content store.
+   * @param owned the pieces are nobody else's: their memory is given back as soon as they are written
    */
-  async append(source: AsyncIterable<Uint8Array>, maxBytes = Number.POSITIVE_INFINITY): Promise<void> {
+  async append(
+    source: AsyncIterable<Uint8Array>,
+    { maxBytes = Number.POSITIVE_INFINITY, owned = false } = {},
+  ): Promise<void> {
     let gathered: Uint8Array[] = [];
     let bytes = 0;
     let writing: Promise<void> = Promise.resolve();
@@ -84,7 +89,7 @@ export class BlobFile {
       const pieces = gathered;
       gathered = [];
       bytes = 0;
-      writing = this.#write(pieces);
+      writing = this.#write(pieces, owned);
       // It is awaited before the next write and at the end: a failure in between is no unhandled one.
       writing.catch(() => {});
     };
@@ -101,7 +106,7 @@ export class BlobFile {
     }
   }
 
-  async #write(pieces: readonly Uint8Array[]): Promise<void> {
+  async #write(pieces: readonly Uint8Array[], owned: boolean): Promise<void> {
     if (pieces.length === 0) return;
     const total = pieces.reduce((sum, { length }) => sum + length, 0);
     const writing = disk(this.path, writeAll(this.#file, pieces, total, this.#size));
@@ -116,6 +121,7 @@ export class BlobFile {
     }
     this.#digest = next;
     this.#size += total;
+    if (owned) pieces.forEach(release);
   }
 
   /** Of all that was added so far. */

@@ -162,7 +162,7 @@ class FolderContentStore implements ContentStore {
     try {
       try {
         this.#reached('blob:created');
-        await file.append(source, maxBytes);
+        await file.append(source, maxBytes === undefined ? {} : { maxBytes });
         this.#reached('blob:written');
         if (expectedDigest !== undefined && expectedDigest !== file.digest())
           throw imageErrors.DIGEST_MISMATCH(expectedDigest, file.digest());
