@@ -1,14 +1,11 @@
 import { open } from 'node:fs/promises';
-import { pipeline } from 'node:stream/promises';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { Hono } from 'hono';
 import { isDigest } from '../store/index.ts';
 import { parseRange } from './byte-range.ts';
 import type { RegistryEnv, RegistryParts } from './context.ts';
 import { registryErrors } from './errors.ts';
-
-/** Read at once and sent, in bytes. */
-const READ_BYTES = 256 * 1024;
+import { sendFile } from './send-file.ts';
 
 export function blobRoutes(app: Hono<RegistryEnv>, { repositories, blobs, guard }: RegistryParts): void {
   const path = '/v2/:name{.+}/blobs/:digest';
@@ -44,13 +41,15 @@ export function blobRoutes(app: Hono<RegistryEnv>, { repositories, blobs, guard 
     const file = await open(path);
     const { outgoing } = c.env;
     outgoing.writeHead(range ? 206 : 200, { ...Object.fromEntries(c.res.headers), ...head });
-    // Who leaves in the midst is nobody's failure; a read that fails breaks the transfer off.
-    if (size === 0) outgoing.end();
-    else {
-      const source = file.createReadStream({ start: first, end: last, highWaterMark: READ_BYTES, autoClose: false });
-      await pipeline(source, outgoing).catch(() => outgoing.destroy());
+    try {
+      if (size > 0) await sendFile(file, first, last, outgoing);
+      outgoing.end();
+    } catch {
+      // Who leaves in the midst is nobody's failure; a read that fails breaks the transfer off.
+      outgoing.destroy();
+    } finally {
+      await file.close();
     }
-    await file.close();
     return RESPONSE_ALREADY_SENT;
   });
 
