@@ -61,6 +61,7 @@ function defineAll(program: Command, bind: Bind): void {
   defineLooking(program, bind);
   defineChanging(program, bind);
   defineSecrets(program, bind);
+  defineImages(program, bind);
   defineTokens(program, bind);
   defineShell(program, bind);
 }
@@ -245,6 +246,29 @@ function defineSecrets(program: Command, bind: Bind): void {
   bind(rm, async (context, flags, names) =>
     (await import('./commands/secret.ts')).removeSecrets(context, names, flags),
   );
+}
+
+function defineImages(program: Command, bind: Bind): void {
+  const images = json(program.command('images').description('List the images of the node, and what uses them.'));
+  examples(images, ['skerry images', "skerry images --json | jq '.images[].name'"]);
+  bind(images, async (context) => (await import('./commands/image.ts')).listImages(context));
+
+  const image = program.command('image').description('Remove images.');
+  examples(image, ['skerry image rm team/app:1.0', 'skerry image prune --dry-run']);
+
+  const rm = image
+    .command('rm')
+    .description('Take names away, and free what nothing else needs; what is deployed stays.')
+    .argument('<ref...>', 'Images as `skerry images` names them.');
+  examples(json(rm), ['skerry image rm team/app:1.0']);
+  bind(rm, async (context, _flags, names) => (await import('./commands/image.ts')).removeImages(context, names));
+
+  const prune = image
+    .command('prune')
+    .description('Remove what no name leads to: untagged manifests, pushes that were given up, what nothing needs.')
+    .option('--dry-run', 'Only say what would be freed.');
+  examples(json(prune), ['skerry image prune --dry-run', 'skerry image prune']);
+  bind(prune, async (context, flags) => (await import('./commands/image.ts')).pruneImages(context, flags));
 }
 
 function defineTokens(program: Command, bind: Bind): void {

@@ -6,6 +6,12 @@ export const daemonErrors = defineErrors({
     what: (reference: string) => `this node has no image ${reference}`,
     fix: 'push it to this node (`skerry images` lists what is here), name its registry (REGISTRY/REPOSITORY:TAG), or give oci:DIR or docker-archive:FILE',
   },
+  IMAGE_IN_USE: {
+    status: 409,
+    what: (digest: string, users: readonly string[]) => `${digest} is what ${users.join(', ')} is made from`,
+    fix: (_digest: string, users: readonly string[]) =>
+      `remove ${users.length > 1 ? 'these' : 'that'} first (\`skerry rm\`)`,
+  },
   IMAGE_NOT_SENT: {
     status: 400,
     what: (reference: string) => `the request names ${reference}, which is the client's, and does not bring it`,

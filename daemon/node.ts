@@ -37,6 +37,7 @@ import { examine, type Missing } from './doctor.ts';
 import { daemonErrors } from './errors.ts';
 import { LAYER_IDS } from './hostd/ids.ts';
 import { NoContainers, openContainers } from './hostd/open.ts';
+import { ImageLibrary } from './image-library.ts';
 import { ImageService } from './image-service.ts';
 import type { Logger } from './log.ts';
 import { checkRegistry, type OpenRegistry, openRegistry, registryOf } from './registry-service.ts';
@@ -52,6 +53,9 @@ const MIN_TOKEN_LENGTH = 16;
 
 /** The listener opens this long after the start at the latest for what is still being loaded, in milliseconds. */
 const LOADING_MS = 300;
+
+/** How often what nothing needs is looked for, in milliseconds; beside that, whenever a workload is removed. */
+const SWEEP_EVERY_MS = 3_600_000;
 
 export interface Node {
   readonly gatewayUrl: string;
@@ -200,10 +204,14 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   const registry = registryOf(stores.state, blobs);
   const images = await ImageService.open(blobs, catalog, registry.repositories, join(folder.path, 'images'));
   undo.add(() => images.close());
+  const unpacked = () => sweepLayers(catalog);
+  const library = new ImageLibrary({ blobs, desired, builds, images: catalog, sweepLayers: unpacked, ...registry });
   const sweep = () =>
-    void sweepStore(blobs, desired, builds, catalog, registry.repositories)
-      .then(() => sweepLayers(catalog))
+    void sweepStore({ blobs, desired, builds, images: catalog, ...registry })
+      .then(unpacked)
       .catch((error) => log.warn({ err: error }, 'a sweep failed'));
+  const sweeping = setInterval(sweep, SWEEP_EVERY_MS).unref();
+  undo.add(() => clearInterval(sweeping));
   const reconciler = new Reconciler({
     desired,
     drivers,
@@ -248,6 +256,7 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
     dispatcher,
     gatewayUrl,
     build: (request, progress, signal) => builds.build(request, progress, signal),
+    images: library,
     importImage: (...request) => images.import(...request),
     sourceMap: (component) => builds.sourceMap(component),
     metrics: () => metrics.metrics(),

@@ -153,6 +153,18 @@ export class AdminClient {
     answer.resume();
   }
 
+  async images(): Promise<schemas.ImageView[]> {
+    return (await this.#json('GET', '/v1/images', schemas.ImageList)).images;
+  }
+
+  removeImage(reference: string): Promise<schemas.RemovedImage> {
+    return this.#json('DELETE', `/v1/images?reference=${encodeURIComponent(reference)}`, schemas.RemovedImage);
+  }
+
+  pruneImages(dryRun: boolean): Promise<schemas.Pruned> {
+    return this.#json('POST', '/v1/images/prune', schemas.Pruned, { dryRun });
+  }
+
   async tokens(): Promise<schemas.TokenView[]> {
     return (await this.#json('GET', '/v1/tokens', schemas.TokenList)).tokens;
   }

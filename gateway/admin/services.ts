@@ -6,7 +6,17 @@ import type { WorkloadLogs } from '../../runtime/logs/workload-logs.ts';
 import type { SecretStore } from '../../runtime/secrets/secret-store.ts';
 import type { Isolation } from '../../runtime/workload/revision.ts';
 import type { Dispatcher } from '../dispatch.ts';
-import type { BuildEvent, BuildRequest, Doctor, ImageEvent, NodeView, UsageSample } from './schemas.ts';
+import type {
+  BuildEvent,
+  BuildRequest,
+  Doctor,
+  ImageEvent,
+  ImageView,
+  NodeView,
+  Pruned,
+  RemovedImage,
+  UsageSample,
+} from './schemas.ts';
 import type { ViewSources } from './views.ts';
 
 /** What the admin API stands on; the daemon puts it together. */
@@ -30,6 +40,11 @@ export interface AdminServices extends ViewSources {
     progress: (step: string) => void,
     signal: AbortSignal,
   ): Promise<Extract<ImageEvent, { event: 'done' }>>;
+  readonly images: {
+    list(): ImageView[];
+    remove(reference: string): Promise<RemovedImage>;
+    prune(dryRun: boolean): Promise<Pruned>;
+  };
   /** The source map that a component was built with, by its digest; null when there is none. */
   sourceMap(component: string): Promise<VerifiedBlob | null>;
   /** In the text format of Prometheus. */

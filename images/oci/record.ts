@@ -79,13 +79,6 @@ export class ImageCatalog {
     return this.#change(name, (key, expect) => (expect === 0 ? null : { key, expect, delete: true }));
   }
 
-  /** Of all blobs that images are made from: what a sweep of the content store must keep. */
-  blobs(onUnreadable: () => void): Set<string> {
-    const images = this.list(onUnreadable).map(({ image }) => image);
-    const digests = images.flatMap(({ manifest, config, layers }) => [manifest, config, ...layers]);
-    return new Set(digests.map(({ digest }) => digest));
-  }
-
   /** Of all layers that images are made from: what a sweep of the unpacked layers must keep. */
   diffIds(onUnreadable: () => void): Set<string> {
     return new Set(this.list(onUnreadable).flatMap(({ image }) => image.layers.map(({ diffId }) => diffId)));

@@ -240,11 +240,12 @@ export class Repositories {
     }
   }
 
-  /** What `collect` would remove. */
-  garbage(repository: string, rules: CollectRules): Garbage {
+  /** What `collect` would remove. @param untagged as if this tag were not there */
+  garbage(repository: string, rules: CollectRules, untagged?: string): Garbage {
     const prefix = `${BLOBS}${repository}@`;
     const blobs = this.#records.list<BlobRecord>(prefix).map(({ key, value }) => [key.slice(prefix.length), value]);
-    const tagged = this.tags(repository, (_key, error) => raise(error)).map(({ digest }) => digest);
+    const tags = this.tags(repository, (_key, error) => raise(error));
+    const tagged = tags.flatMap(({ tag, digest }) => (tag === untagged ? [] : digest));
     const manifests = this.manifests(repository, (_key, error) => raise(error));
     return garbageOf(manifests, tagged, new Map(blobs as [string, BlobRecord][]), rules);
   }

@@ -90,8 +90,17 @@ export class DesiredState {
 
   /** Digests of all artifacts that a kept revision is made from. */
   artifacts(onCorrupt: (key: string, error: SkerryError) => void): Set<string> {
-    const revisions = this.#store.list<RevisionDocument>(REVISIONS, onCorrupt);
-    return new Set(revisions.map((document) => document.value.artifact.digest));
+    return new Set(this.artifactUsers(onCorrupt).keys());
+  }
+
+  /** Names of the workloads that keep a revision made from an artifact, by the artifact's digest. */
+  artifactUsers(onCorrupt: (key: string, error: SkerryError) => void): Map<string, Set<string>> {
+    const users = new Map<string, Set<string>>();
+    for (const { value } of this.#store.list<RevisionDocument>(REVISIONS, onCorrupt)) {
+      const { digest } = value.artifact;
+      users.set(digest, (users.get(digest) ?? new Set()).add(value.workload));
+    }
+    return users;
   }
 
   /** The revisions that the traffic goes to, by the name of their workload; damaged ones are left out. */

@@ -30,7 +30,9 @@ const routes = {
 };
 
 export function tokenRoutes(app: AdminApp, { tokens }: AdminServices): void {
-  app.openapi(routes.list, (c) => c.json({ tokens: tokens.list().map((each) => ({ ...each, scopes: [...each.scopes] })) }, 200));
+  app.openapi(routes.list, (c) =>
+    c.json({ tokens: tokens.list().map((each) => ({ ...each, scopes: [...each.scopes] })) }, 200),
+  );
 
   app.openapi(routes.create, async (c) => {
     const { name } = c.req.valid('param');
