@@ -7,10 +7,13 @@ import { tokenRoutes } from './auth/token-endpoint.ts';
 import type { Tokens } from './auth/tokens.ts';
 import { blobRoutes } from './blob-routes.ts';
 import type { RegistryEnv, RegistryParts } from './context.ts';
-import { registryCode, registryErrors } from './errors.ts';
+import { registryCode, registryErrors, registryStatus } from './errors.ts';
 import { manifestRoutes } from './manifest-routes.ts';
 import { tagRoutes } from './tag-routes.ts';
 import { uploadRoutes } from './upload-routes.ts';
+
+/** Of a body that nobody wants, in bytes: as much as is on its way to a node far away. */
+const DISCARD_BYTES = 16 * 2 ** 20;
 
 export interface RegistryAppOptions extends RegistryParts {
   readonly tokens: Tokens;
@@ -37,11 +40,11 @@ export function makeRegistryApp({ tokens, bearers, log, ...parts }: RegistryAppO
     const left = incoming.readableAborted || incoming.destroyed;
     if (error.status >= 500 && !left) log(`${c.req.method} ${c.req.path} failed`, error.cause ?? error);
     if (error.retryAfter !== undefined) c.header('retry-after', String(error.retryAfter));
-    // Of a body that nobody wants no more is read than it takes to answer.
-    if (hasBody(incoming) && !incoming.complete) c.header('connection', 'close');
+    discardBody(incoming);
     // Paths and causes are for the node's log.
-    const message = error.status >= 500 ? 'the node could not do it; its log says why' : `${error.what}; ${error.fix}`;
-    return c.json({ errors: [{ code: registryCode(error), message, detail: null }] }, error.status as 400);
+    const status = registryStatus(error);
+    const message = status >= 500 ? 'the node could not do it; its log says why' : `${error.what}; ${error.fix}`;
+    return c.json({ errors: [{ code: registryCode(error), message, detail: null }] }, status as 400);
   });
 
   tokenRoutes(app, tokens, bearers);
@@ -63,6 +66,16 @@ export function makeRegistryApp({ tokens, bearers, log, ...parts }: RegistryAppO
   return app;
 }
 
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+/**
+ * Reads the rest of a body that nobody wants: a connection that is closed before takes the answer with it. Clients stop
+ * sending when they have read that; one that does not is cut off.
+ */
+function discardBody(incoming: IncomingMessage): void {
+  let bytes = 0;
+  incoming.on('error', () => {});
+  incoming.on('data', (piece: Uint8Array) => {
+    bytes += piece.length;
+    if (bytes > DISCARD_BYTES) incoming.destroy();
+  });
+  incoming.resume();
 }

@@ -123,6 +123,11 @@ const codes: Record<string, string> = {
   BLOB_CORRUPT: 'BLOB_UNKNOWN',
 };
 
+/** A blob that was damaged is one that is not there: it can be pushed again. */
+export function registryStatus({ code, status }: SkerryError): number {
+  return code === 'BLOB_CORRUPT' ? 404 : status;
+}
+
 /** One of the specification's codes for all that is the client's to mend; the node's own troubles keep theirs. */
 export function registryCode({ code }: SkerryError): string {
   return codes[code] ?? code;

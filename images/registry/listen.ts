@@ -22,6 +22,15 @@ export interface RegistryListener {
   close(graceMs: number): Promise<void>;
 }
 
+export interface RegistryListenOptions {
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  /** With it the listener speaks TLS and nothing else. */
+  readonly pair?: KeyPair | null;
+  readonly stallMs?: number;
+}
+
 /** A connection on which nothing moves for so long is ended, unless the node itself is at work for it; in milliseconds. */
 const STALL_MS = 60_000;
 const HEAD_TIMEOUT_MS = 15_000;
@@ -40,7 +49,7 @@ function tlsOptions({ cert, key }: KeyPair) {
 /** Listens; rejects with the system's error when the port is taken or not allowed. */
 export async function listenRegistry(
   app: RegistryApp,
-  { host, port, pair }: { host: string; port: number; pair: KeyPair | null },
+  { host, port, pair = null, stallMs = STALL_MS }: RegistryListenOptions,
 ): Promise<RegistryListener> {
   const serve = getRequestListener(
     async (request, env) => {
@@ -60,7 +69,7 @@ export async function listenRegistry(
   const server = tls ?? createServer(options);
   server.maxConnections = CONNECTIONS;
   server.on('request', serve);
-  endStalled(server);
+  endStalled(server, stallMs);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen({ host, port, backlog: 512 }, () => {
@@ -83,7 +92,7 @@ export async function listenRegistry(
 }
 
 /** A sender that sends nothing, and a reader that takes nothing. */
-function endStalled(server: ReturnType<typeof createServer> | TlsServer): void {
+function endStalled(server: ReturnType<typeof createServer> | TlsServer, stallMs: number): void {
   const waiting = new Map<Socket, () => boolean>();
   server.on('request', (request, response) => {
     const { socket } = request;
@@ -91,7 +100,7 @@ function endStalled(server: ReturnType<typeof createServer> | TlsServer): void {
     waiting.set(socket, () => request.complete && !response.headersSent);
     response.once('close', () => waiting.delete(socket));
   });
-  server.setTimeout(STALL_MS, (socket: Socket) => {
+  server.setTimeout(stallMs, (socket: Socket) => {
     if (!waiting.get(socket)?.()) socket.destroy();
   });
 }
