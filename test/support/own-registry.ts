@@ -144,7 +144,7 @@ export class Client {
 
   /** `path` as it is; the repository is what stands before the kind of thing in it. */
   async ask(request: Ask, ...more: readonly string[]): Promise<Answer> {
-    const [, repository = 'none'] = /^\/v2\/(.+?)\/(?:blobs|manifests|tags|referrers)\b/.exec(request.path) ?? [];
+    const repository = repositoryOf(request.path);
     return ask(this.#url, { ...request, headers: { ...(await this.head(repository, ...more)), ...request.headers } });
   }
 
@@ -165,7 +165,9 @@ export class Client {
 
   async pushManifest(repository: string, reference: string, manifest: object | string): Promise<Answer> {
     const body = typeof manifest === 'string' ? manifest : JSON.stringify(manifest);
-    const headers = { 'content-type': (JSON.parse(body) as { mediaType?: string }).mediaType ?? types.manifest };
+    const headers = {
+      'content-type': (JSON.parse(body) as { mediaType?: string } | null)?.mediaType ?? types.manifest,
+    };
     return this.ask({ method: 'PUT', path: `/v2/${repository}/manifests/${reference}`, body, headers });
   }
 
@@ -186,7 +188,7 @@ export class Client {
 
   /** A request whose body comes when the test sends it. */
   async open(method: string, path: string, headers: Record<string, string | number>) {
-    const [, repository = 'none'] = /^\/v2\/(.+?)\/blobs\b/.exec(path) ?? [];
+    const repository = repositoryOf(path);
     const { hostname, port } = new URL(this.#url);
     const sent = request({
       host: hostname,
@@ -207,6 +209,10 @@ export class Client {
     sent.flushHeaders();
     return { sent, answered };
   }
+}
+
+function repositoryOf(path: string): string {
+  return /^\/v2\/(.+?)\/(?:blobs|manifests|tags|referrers)\b/.exec(path)?.[1] ?? 'none';
 }
 
 /** The code of an answer that is an error of the specification. */
