@@ -1,7 +1,7 @@
 /** The registry: a Hono app over the OCI distribution specification 1.1, behind docker's token protocol. */
 import type { IncomingMessage } from 'node:http';
 import { Hono } from 'hono';
-import { asSkerryError } from '../../errors/skerry-error.ts';
+import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
 import type { Bearers } from './auth/bearer.ts';
 import { tokenRoutes } from './auth/token-endpoint.ts';
 import type { Tokens } from './auth/tokens.ts';
@@ -41,10 +41,8 @@ export function makeRegistryApp({ tokens, bearers, log, ...parts }: RegistryAppO
     if (error.status >= 500 && !left) log(`${c.req.method} ${c.req.path} failed`, error.cause ?? error);
     if (error.retryAfter !== undefined) c.header('retry-after', String(error.retryAfter));
     discardBody(incoming);
-    // Paths and causes are for the node's log.
     const status = registryStatus(error);
-    const message = status >= 500 ? 'the node could not do it; its log says why' : `${error.what}; ${error.fix}`;
-    return c.json({ errors: [{ code: registryCode(error), message, detail: null }] }, status as 400);
+    return c.json({ errors: [{ code: registryCode(error), message: messageOf(error), detail: null }] }, status as 400);
   });
 
   tokenRoutes(app, tokens, bearers);
@@ -64,6 +62,14 @@ export function makeRegistryApp({ tokens, bearers, log, ...parts }: RegistryAppO
     throw registryErrors.NOT_AN_ENDPOINT(c.req.path);
   });
   return app;
+}
+
+/** Paths and causes of the node's own troubles are for its log. */
+function messageOf(error: SkerryError): string {
+  if (error.code === 'STORE_DISK_FULL')
+    return 'no room on the disk of the node: nothing was stored; make room, then push again';
+  if (registryStatus(error) >= 500) return 'the node could not do it; its log says why';
+  return `${error.what}; ${error.fix}`;
 }
 
 /**
