@@ -13,6 +13,7 @@ import {
   importImage,
   openImageSource,
   parseReference,
+  type Reference,
 } from '../images/oci/index.ts';
 import { PushedSource, type Repositories } from '../images/registry/index.ts';
 import type { ContentStore } from '../images/store/index.ts';
@@ -23,32 +24,37 @@ type Done = Extract<ImageEvent, { event: 'done' }>;
 /** Layers in MiB are told as they come, no finer than this part of the whole. */
 const STEPS = 10;
 
+export interface ImageServiceParts {
+  readonly blobs: ContentStore;
+  readonly catalog: ImageCatalog;
+  readonly repositories: Repositories;
+  /** `HOST:PORT` of the node's own registry, each way that it may be called. */
+  readonly registryHosts: () => readonly string[];
+}
+
 export class ImageService {
   readonly #blobs: ContentStore;
   readonly #catalog: ImageCatalog;
   readonly #repositories: Repositories;
   /** Archives on their way; emptied at the start. */
   readonly #incoming: string;
+  readonly #registryHosts: () => readonly string[];
   readonly #stop = new AbortController();
   #serial = 0;
 
-  private constructor(blobs: ContentStore, catalog: ImageCatalog, repositories: Repositories, incoming: string) {
-    this.#blobs = blobs;
-    this.#catalog = catalog;
-    this.#repositories = repositories;
+  private constructor(parts: ImageServiceParts, incoming: string) {
+    this.#blobs = parts.blobs;
+    this.#catalog = parts.catalog;
+    this.#repositories = parts.repositories;
+    this.#registryHosts = parts.registryHosts;
     this.#incoming = incoming;
   }
 
-  static async open(
-    blobs: ContentStore,
-    catalog: ImageCatalog,
-    repositories: Repositories,
-    folder: string,
-  ): Promise<ImageService> {
+  static async open(parts: ImageServiceParts, folder: string): Promise<ImageService> {
     const incoming = join(folder, 'incoming');
     await rm(incoming, { recursive: true, force: true });
     await mkdir(incoming, { recursive: true, mode: 0o700 });
-    return new ImageService(blobs, catalog, repositories, incoming);
+    return new ImageService(parts, incoming);
   }
 
   /**
@@ -61,7 +67,7 @@ export class ImageService {
     progress: (step: string) => void,
     signal: AbortSignal,
   ): Promise<Done> {
-    const named = parseReference(reference);
+    const named = this.#own(parseReference(reference));
     const both = AbortSignal.any([signal, this.#stop.signal]);
     if (named.kind === 'own') {
       if (!this.#repositories.has(named.repository)) throw daemonErrors.IMAGE_NOT_HERE(reference);
@@ -79,6 +85,12 @@ export class ImageService {
     } finally {
       await rm(path, { force: true });
     }
+  }
+
+  /** What is named at this node's own registry is here already. */
+  #own(named: Reference): Reference {
+    const own = this.#registryHosts();
+    return named.kind === 'registry' && own.includes(named.registry) ? { ...named, kind: 'own', registry: '' } : named;
   }
 
   /** Ends what is on its way. */

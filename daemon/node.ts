@@ -40,7 +40,7 @@ import { NoContainers, openContainers } from './hostd/open.ts';
 import { ImageLibrary } from './image-library.ts';
 import { ImageService } from './image-service.ts';
 import type { Logger } from './log.ts';
-import { checkRegistry, type OpenRegistry, openRegistry, registryOf } from './registry-service.ts';
+import { checkRegistry, hostsOf, type OpenRegistry, openRegistry, registryOf } from './registry-service.ts';
 import { selectEngine } from './select-engine.ts';
 import { sweepKeyValue } from './sweep-keyvalue.ts';
 import { sweepLayers } from './sweep-layers.ts';
@@ -200,9 +200,13 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   const monitor: Monitor = new Monitor(() => reconciler.current, keptBytes);
   const builds = new BuildService(stores.state, blobs, join(folder.path, 'build'));
   undo.add(() => builds.close());
+  let ownRegistry: OpenRegistry | null = null;
   const catalog = new ImageCatalog(stores.state);
   const registry = registryOf(stores.state, blobs);
-  const images = await ImageService.open(blobs, catalog, registry.repositories, join(folder.path, 'images'));
+  const images = await ImageService.open(
+    { blobs, catalog, repositories: registry.repositories, registryHosts: () => hostsOf(ownRegistry) },
+    join(folder.path, 'images'),
+  );
   undo.add(() => images.close());
   const unpacked = () => sweepLayers(catalog);
   const library = new ImageLibrary({ blobs, desired, builds, images: catalog, sweepLayers: unpacked, ...registry });
@@ -231,7 +235,6 @@ async function assemble(settings: Settings, log: Logger, undo: Undo): Promise<Om
   undo.add(() => reconciler.close(graceMs));
 
   let gateway: Listener | null = null;
-  let ownRegistry: OpenRegistry | null = null;
   const gatewayUrl = () => gateway?.url ?? '';
   const metrics = prometheusRegistry(monitor);
   const view = (): NodeView => ({

@@ -86,3 +86,16 @@ export async function openRegistry(
   undo.add(() => opened.close(graceMs));
   return { url: opened.url, certificate: certificate && followCertificate('registry', certificate, opened, log, undo) };
 }
+
+/** Each way that the registry may be called from this machine. */
+export function hostsOf(registry: OpenRegistry | null): readonly string[] {
+  if (!registry) return [];
+  const { hostname, port } = new URL(registry.url);
+  const everywhere = hostname === '0.0.0.0' || hostname === '[::]';
+  const names = everywhere
+    ? ['localhost', '127.0.0.1', '[::1]']
+    : isLoopback(`${hostname}:${port}`)
+      ? ['localhost', hostname]
+      : [hostname];
+  return names.map((name) => `${name}:${port}`);
+}

@@ -13,8 +13,8 @@ export function blobRoutes(app: Hono<RegistryEnv>, { repositories, blobs, guard 
   app.get(path, async (c) => {
     const { name, digest } = c.req.param();
     guard.require(c, name, 'pull');
-    const record = isDigest(digest) ? repositories.blob(name, digest) : null;
     if (!isDigest(digest)) throw registryErrors.DIGEST_INVALID(digest, 'is not a digest');
+    const record = repositories.blob(name, digest, { wanted: c.req.method === 'HEAD' });
     if (!record) throw registryErrors.BLOB_UNKNOWN(name, digest);
     const etag = `"${digest}"`;
     const head: Record<string, string> = {

@@ -65,12 +65,17 @@ const blobKey = (repository: string, digest: string) => `${BLOBS}${repository}@$
 const manifestKey = (repository: string, digest: string) => `${MANIFESTS}${repository}@${digest}`;
 const tagKey = (repository: string, tag: string) => `${TAGS}${repository}:${tag}`;
 
+/** Blobs that were wanted, remembered in memory: those of some hundred pushes. */
+const MAX_WANTED = 10_000;
+
 type OnUnreadable = (key: string, error: SkerryError) => void;
 const skip: OnUnreadable = () => {};
 
 export class Repositories {
   readonly #records: RecordStore;
   readonly #blobs: ContentStore;
+  /** When blobs were wanted last, by key, the oldest first; in milliseconds since 1970. */
+  readonly #wanted = new Map<string, number>();
   /** One change at a time of what depends on other documents: each begins with what is there. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -96,7 +101,12 @@ export class Repositories {
     );
   }
 
-  blob(repository: string, digest: string): BlobRecord | null {
+  /**
+   * `wanted`: somebody asks whether it is there, and may be about to name it in a manifest without sending it: for a while
+   * it counts as linked now.
+   */
+  blob(repository: string, digest: string, { wanted = false } = {}): BlobRecord | null {
+    if (wanted) this.#note(blobKey(repository, digest));
     return this.#records.get<BlobRecord>(blobKey(repository, digest))?.value ?? null;
   }
 
@@ -243,11 +253,14 @@ export class Repositories {
   /** What `collect` would remove. @param untagged as if this tag were not there */
   garbage(repository: string, rules: CollectRules, untagged?: string): Garbage {
     const prefix = `${BLOBS}${repository}@`;
-    const blobs = this.#records.list<BlobRecord>(prefix).map(({ key, value }) => [key.slice(prefix.length), value]);
+    const blobs = this.#records.list<BlobRecord>(prefix).map(({ key, value }): [string, BlobRecord] => {
+      const linkedMs = Math.max(value.linkedMs, this.#wanted.get(key) ?? 0);
+      return [key.slice(prefix.length), { ...value, linkedMs }];
+    });
     const tags = this.tags(repository, (_key, error) => raise(error));
     const tagged = tags.flatMap(({ tag, digest }) => (tag === untagged ? [] : digest));
     const manifests = this.manifests(repository, (_key, error) => raise(error));
-    return garbageOf(manifests, tagged, new Map(blobs as [string, BlobRecord][]), rules);
+    return garbageOf(manifests, tagged, new Map(blobs), rules);
   }
 
   /**
@@ -281,6 +294,13 @@ export class Repositories {
       ]),
     );
     return new Set(documents.flatMap(({ key }) => (gone.has(key) ? [] : key.slice(key.indexOf('@') + 1))));
+  }
+
+  #note(key: string): void {
+    this.#wanted.delete(key);
+    this.#wanted.set(key, Date.now());
+    const [oldest] = this.#wanted.keys();
+    if (this.#wanted.size > MAX_WANTED) this.#wanted.delete(oldest as string);
   }
 
   #write(key: string, value: unknown): RecordWrite {

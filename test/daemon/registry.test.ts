@@ -245,6 +245,8 @@ if (why !== null) {
       assert.is(first.status, 0, first.stderr);
       assert.is(await page(), 'one');
       assertFailure(await run('deploy', 'team/web:v2'), 'IMAGE_NOT_FOUND', 1, /team\/web:v1/);
+      const { host } = new URL(node.registry as string);
+      assert.is((await run('deploy', `${host}/team/web:v1`, '--name', 'web')).status, 0, 'as it was pushed');
       // The tag moves: what runs stays, until it is deployed again.
       push('two');
       assert.is(await page(), 'one');

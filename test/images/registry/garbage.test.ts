@@ -95,6 +95,15 @@ garbage(
   },
 );
 
+garbage('a blob that somebody has just found there is not taken from under his push', async ({ registry, client }) => {
+  const digest = await client.pushBlob('app', Buffer.from('of an older push'));
+  const pushed = Date.now() + 1;
+  while (Date.now() <= pushed);
+  assert.is(registry.repositories.garbage('app', { before: pushed, untagged: true }).blobs.size, 1);
+  await client.ask({ method: 'HEAD', path: `/v2/app/blobs/${digest}` });
+  assert.is((await registry.repositories.collect('app', { before: pushed, untagged: true })).blobs.size, 0);
+});
+
 garbage('a manifest that comes while its blobs are swept is refused or whole', async ({ registry, client }) => {
   const layer = Buffer.from('a layer');
   const config = Buffer.from('{}');
