@@ -1,12 +1,18 @@
 /** The images of a node as its operator sees them: what is there, who uses it, what its removal frees. */
 import type { ImageView, Pruned, RemovedImage } from '../gateway/admin/schemas.ts';
-import type { ImageCatalog } from '../images/oci/index.ts';
-import { formatReference, type ImageRecord, type OwnReference, parseReference } from '../images/oci/index.ts';
-import { type Garbage, type Repositories, reachable, type StoredManifest } from '../images/registry/index.ts';
+import {
+  formatReference,
+  type ImageCatalog,
+  type ImageRecord,
+  type NamedImage,
+  type OwnReference,
+  parseReference,
+} from '../images/oci/index.ts';
+import { type Inventory, partsByTag, type Repositories } from '../images/registry/index.ts';
 import { type ContentStore, isDigest } from '../images/store/index.ts';
 import type { DesiredState } from '../runtime/workload/desired-state.ts';
 import { daemonErrors } from './errors.ts';
-import { neededDigests, type SweepSources, sweepStore } from './sweep-store.ts';
+import { isWanted, neededDigests, type SweepSources, sweepStore } from './sweep-store.ts';
 
 export interface ImageLibraryParts extends SweepSources {
   readonly blobs: ContentStore;
@@ -17,7 +23,7 @@ export interface ImageLibraryParts extends SweepSources {
   readonly sweepLayers: () => Promise<void>;
 }
 
-/** A blob that an image is made from. */
+/** A blob or a manifest that an image is made from. */
 interface Part {
   readonly size: number;
   /** When it came last, as far as the image knows; in milliseconds since 1970. */
@@ -25,6 +31,8 @@ interface Part {
 }
 
 type Parts = ReadonlyMap<string, Part>;
+/** Names of workloads by the digest of what they are made from. */
+type Users = ReadonlyMap<string, ReadonlySet<string>>;
 
 export class ImageLibrary {
   readonly #parts: ImageLibraryParts;
@@ -35,54 +43,24 @@ export class ImageLibrary {
 
   /** By name: what was pushed, then what came from other registries, then what was sent and is deployed. */
   list(): ImageView[] {
-    const { repositories, images } = this.#parts;
     const users = this.#users();
-    const pushed = repositories.tags().flatMap(({ repository, tag, digest, taggedMs }): ImageView[] => {
-      const manifests = repositories.manifests(repository);
-      const found = manifests.find((manifest) => manifest.digest === digest);
-      if (!found) return [];
-      const closure = reachable(manifests, [digest]);
-      return [
-        {
-          name: `${repository}:${tag}`,
-          origin: 'pushed',
-          digest,
-          mediaType: found.mediaType,
-          createdAt: new Date(taggedMs).toISOString(),
-          size: sum(this.#partsOf(repository, manifests, closure)),
-          usedBy: usersOf(users, closure),
-          frees: this.#freed(repository, this.#garbageWithout(repository, digest, tag)),
-        },
-      ];
-    });
-    const others = images
-      .list(() => {})
-      .map(({ name, image }): ImageView => {
-        const byDigest = name === image.manifest.digest;
-        const needed = neededDigests(this.#parts, { image: name });
-        return {
-          name,
-          origin: byDigest ? 'deployed' : 'pulled',
-          digest: image.root,
-          mediaType: image.manifest.mediaType,
-          createdAt: new Date(image.importedMs).toISOString(),
-          size: sum(recordParts(image)),
-          usedBy: usersOf(users, [image.manifest.digest]),
-          frees: needed ? sum(without(recordParts(image), needed)) : 0,
-        };
-      });
-    return [...pushed, ...others.filter(({ origin }) => origin === 'pulled'), ...this.#onlyDeployed(pushed, others)];
-  }
-
-  /** Records by digest of which no name tells. */
-  #onlyDeployed(pushed: readonly ImageView[], others: readonly ImageView[]): ImageView[] {
-    const { repositories } = this.#parts;
-    const told = new Set(others.flatMap(({ origin, digest }) => (origin === 'pulled' ? digest : [])));
-    for (const { name } of pushed) {
-      const repository = name.slice(0, name.indexOf(':'));
-      for (const { digest } of repositories.manifests(repository)) told.add(digest);
-    }
-    return others.filter(({ origin, name, digest }) => origin === 'deployed' && !told.has(name) && !told.has(digest));
+    const inventories = this.#inventories();
+    const deployed = new Set(users.keys());
+    const records = this.#parts.images.list(() => {}).filter(({ name, image }) => isWanted(name, image, deployed));
+    const keepers = countKeepers(inventories, records, deployed);
+    const pushed = [...inventories].flatMap(([repository, inventory]) =>
+      pushedViews(repository, inventory, users, keepers),
+    );
+    const known = new Set([...inventories.values()].flatMap(({ manifests }) => manifests.map(({ digest }) => digest)));
+    const pulled = records.filter(({ name, image }) => name !== image.manifest.digest);
+    for (const { image } of pulled) known.add(image.manifest.digest);
+    // Records by digest of which no name tells.
+    const sent = records.filter(({ name, image }) => name === image.manifest.digest && !known.has(name));
+    return [
+      ...pushed,
+      ...pulled.map((each) => recordView(each, 'pulled', users, keepers)),
+      ...sent.map((each) => recordView(each, 'deployed', users, keepers)),
+    ];
   }
 
   /**
@@ -112,20 +90,15 @@ export class ImageLibrary {
     const { repository, tag, digest } = named;
     const found = repositories.manifest(repository, digest ?? (tag as string));
     if (!found) throw daemonErrors.IMAGE_NOT_HERE(reference);
-    const manifests = repositories.manifests(repository);
-    const closure = reachable(manifests, [found.digest]);
-    const parts = this.#partsOf(repository, manifests, closure);
+    const inventory = repositories.inventory(repository);
+    // As if it had a tag, also when it is named by its digest.
+    const root = { repository, tag: '', digest: found.digest, taggedMs: 0 };
+    const { all } = partsByTag({ ...inventory, tags: [root] }).get('')!;
     if (digest === null) await repositories.untag(repository, tag as string);
     else await repositories.remove(repository, digest);
-    const only = new Set(parts.keys());
-    const { manifests: gone, blobs } = await repositories.collect(repository, {
-      before: Number.POSITIVE_INFINITY,
-      untagged: true,
-      only,
-    });
-    const lost = new Set([...gone.map((manifest) => manifest.digest), ...blobs.keys(), ...(digest ? [digest] : [])]);
-    const bytes = await this.#free(new Map([...parts].filter(([part]) => lost.has(part))));
-    return { name: formatReference(named), usedBy: usersOf(this.#users(), closure), bytes };
+    await repositories.collect(repository, { before: Number.POSITIVE_INFINITY, untagged: true, only: all });
+    const bytes = await this.#free(partsOf(inventory, all));
+    return { name: formatReference(named), usedBy: usersOf(this.#users(), all), bytes };
   }
 
   /** Removes what no name leads to: untagged manifests, blobs of given up pushes, what workloads left behind. */
@@ -135,65 +108,105 @@ export class ImageLibrary {
     return { ...swept, dryRun };
   }
 
-  #partsOf(repository: string, manifests: readonly StoredManifest[], closure: ReadonlySet<string>): Parts {
-    const parts = new Map<string, Part>();
-    for (const { digest, size, pushedMs, blobs } of manifests) {
-      if (!closure.has(digest)) continue;
-      parts.set(digest, { size, cameMs: pushedMs });
-      for (const blob of blobs) {
-        const record = this.#parts.repositories.blob(repository, blob);
-        if (record) parts.set(blob, { size: record.size, cameMs: record.linkedMs });
-      }
-    }
-    return parts;
-  }
-
-  #garbageWithout(repository: string, digest: string, tag: string): Garbage {
-    const { repositories } = this.#parts;
-    const manifests = repositories.manifests(repository);
-    const only = new Set(this.#partsOf(repository, manifests, reachable(manifests, [digest])).keys());
-    return repositories.garbage(repository, { before: Number.POSITIVE_INFINITY, untagged: true, only }, tag);
-  }
-
-  #freed(repository: string, garbage: Garbage): number {
-    const needed = neededDigests(this.#parts, { garbage: new Map([[repository, garbage]]) });
-    if (!needed) return 0;
-    const { manifests, blobs } = garbage;
-    const all = [...manifests.map(({ digest, size }) => [digest, size] as const), ...sizes(blobs)];
-    return all.reduce((total, [digest, size]) => total + (needed.has(digest) ? 0 : size), 0);
-  }
-
   /** Returns the bytes. What was put again since it came may be about to be deployed: the next sweep looks at it. */
   async #free(parts: Parts): Promise<number> {
     const { blobs, sweepLayers } = this.#parts;
     const needed = neededDigests(this.#parts);
     let bytes = 0;
     if (!needed) return bytes;
-    for (const [digest, { size, cameMs }] of without(parts, needed))
-      if (await blobs.delete(digest, { putBefore: cameMs + 1 })) bytes += size;
+    for (const [digest, { size, cameMs }] of parts)
+      if (!needed.has(digest) && (await blobs.delete(digest, { putBefore: cameMs + 1 }))) bytes += size;
     await sweepLayers();
     return bytes;
   }
 
-  #users(): ReadonlyMap<string, ReadonlySet<string>> {
+  #inventories(): Map<string, Inventory> {
+    const { repositories } = this.#parts;
+    return new Map(repositories.allNames().map((name) => [name, repositories.inventory(name)]));
+  }
+
+  #users(): Users {
     return this.#parts.desired.artifactUsers(() => {});
   }
 }
 
-function usersOf(users: ReadonlyMap<string, ReadonlySet<string>>, digests: Iterable<string>): string[] {
-  return [...new Set([...digests].flatMap((digest) => [...(users.get(digest) ?? [])]))].sort();
+/** How many repositories, records and revisions keep each digest. */
+function countKeepers(
+  inventories: ReadonlyMap<string, Inventory>,
+  records: readonly NamedImage[],
+  deployed: ReadonlySet<string>,
+): Map<string, number> {
+  const keepers = new Map<string, number>();
+  const count = (digests: Iterable<string>) => {
+    for (const digest of digests) keepers.set(digest, (keepers.get(digest) ?? 0) + 1);
+  };
+  for (const { manifests, blobs } of inventories.values())
+    count(new Set([...manifests.map(({ digest }) => digest), ...blobs.keys()]));
+  for (const { image } of records) count(recordParts(image).keys());
+  count(deployed);
+  return keepers;
+}
+
+function pushedViews(
+  repository: string,
+  inventory: Inventory,
+  users: Users,
+  keepers: ReadonlyMap<string, number>,
+): ImageView[] {
+  const byTag = partsByTag(inventory);
+  const mediaTypes = new Map(inventory.manifests.map(({ digest, mediaType }) => [digest, mediaType]));
+  return inventory.tags.map(({ tag, digest, taggedMs }): ImageView => {
+    const { all, alone } = byTag.get(tag)!;
+    return {
+      name: `${repository}:${tag}`,
+      origin: 'pushed',
+      digest,
+      mediaType: mediaTypes.get(digest) ?? '',
+      createdAt: new Date(taggedMs).toISOString(),
+      size: sum(partsOf(inventory, all)),
+      usedBy: usersOf(users, all),
+      frees: sum(partsOf(inventory, new Set([...alone].filter((part) => keepers.get(part) === 1)))),
+    };
+  });
+}
+
+function recordView(
+  { name, image }: NamedImage,
+  origin: 'pulled' | 'deployed',
+  users: Users,
+  keepers: ReadonlyMap<string, number>,
+): ImageView {
+  const parts = recordParts(image);
+  return {
+    name,
+    origin,
+    digest: image.root,
+    mediaType: image.manifest.mediaType,
+    createdAt: new Date(image.importedMs).toISOString(),
+    size: sum(parts),
+    usedBy: usersOf(users, [image.manifest.digest]),
+    frees: sum(new Map([...parts].filter(([digest]) => keepers.get(digest) === 1))),
+  };
+}
+
+/** What the repository has of these. */
+function partsOf({ manifests, blobs }: Inventory, digests: ReadonlySet<string>): Parts {
+  const parts = new Map<string, Part>();
+  for (const digest of digests) {
+    const blob = blobs.get(digest);
+    if (blob) parts.set(digest, { size: blob.size, cameMs: blob.linkedMs });
+  }
+  for (const { digest, size, pushedMs } of manifests)
+    if (digests.has(digest)) parts.set(digest, { size, cameMs: pushedMs });
+  return parts;
 }
 
 function recordParts({ manifest, config, layers, importedMs }: ImageRecord): Parts {
   return new Map([manifest, config, ...layers].map(({ digest, size }) => [digest, { size, cameMs: importedMs }]));
 }
 
-function without(parts: Parts, needed: ReadonlySet<string>): Parts {
-  return new Map([...parts].filter(([digest]) => !needed.has(digest)));
-}
-
-function sizes(blobs: Garbage['blobs']): (readonly [string, number])[] {
-  return [...blobs].map(([digest, { size }]) => [digest, size] as const);
+function usersOf(users: Users, digests: Iterable<string>): string[] {
+  return [...new Set([...digests].flatMap((digest) => [...(users.get(digest) ?? [])]))].sort();
 }
 
 function sum(parts: Parts): number {

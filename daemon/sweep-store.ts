@@ -16,19 +16,15 @@ export interface SweepSources {
   readonly repositories: Pick<Repositories, 'digests' | 'allNames' | 'garbage' | 'collect'>;
 }
 
-/** What is taken for gone. */
-export interface Without {
-  /** By repository. */
-  readonly garbage?: ReadonlyMap<string, Garbage>;
-  /** A name in the catalog of images. */
-  readonly image?: string;
-}
-
 /**
  * Digests of what kept revisions and images are made from, of the source maps of these, and of what the repositories have;
  * null when a record cannot be read: it may need any of them.
+ * @param without what is taken for gone, by repository
  */
-export function neededDigests(sources: Omit<SweepSources, 'blobs'>, without: Without = {}): Set<string> | null {
+export function neededDigests(
+  sources: Omit<SweepSources, 'blobs'>,
+  without?: ReadonlyMap<string, Garbage>,
+): Set<string> | null {
   const { desired, builds, images, repositories } = sources;
   let readable = true;
   const unreadable = () => {
@@ -37,16 +33,16 @@ export function neededDigests(sources: Omit<SweepSources, 'blobs'>, without: Wit
   const deployed = desired.artifacts(unreadable);
   const needed = new Set(deployed);
   for (const { name, image } of images.list(unreadable)) {
-    if (name === without.image || !isWanted(name, image, deployed)) continue;
+    if (!isWanted(name, image, deployed)) continue;
     for (const { digest } of [image.manifest, image.config, ...image.layers]) needed.add(digest);
   }
-  for (const digest of repositories.digests(unreadable, without.garbage)) needed.add(digest);
+  for (const digest of repositories.digests(unreadable, without)) needed.add(digest);
   for (const digest of builds.sourceMaps(needed)) needed.add(digest);
   return readable ? needed : null;
 }
 
 /** A record by digest alone is there for what is deployed of it, or about to be. */
-function isWanted(name: string, image: ImageRecord, deployed: ReadonlySet<string>): boolean {
+export function isWanted(name: string, image: ImageRecord, deployed: ReadonlySet<string>): boolean {
   return name !== image.manifest.digest || deployed.has(name) || image.importedMs >= Date.now() - MIN_AGE_MS;
 }
 
@@ -72,7 +68,7 @@ export async function sweepStore(
     const rules = { before, untagged };
     garbage.set(name, dryRun ? repositories.garbage(name, rules) : await repositories.collect(name, rules));
   }
-  const needed = neededDigests(sources, { garbage });
+  const needed = neededDigests(sources, garbage);
   if (!needed) return NOTHING;
   const deployed = desired.artifacts(() => {});
   for (const { name, image } of images.list()) {

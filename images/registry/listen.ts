@@ -38,6 +38,8 @@ const KEEP_ALIVE_MS = 30_000;
 /** Connections at once; more are closed as they come. */
 const CONNECTIONS = 1024;
 const HEAD_BYTES = 32 * 1024;
+/** How often connections that have become idle are looked for while the listener closes, in milliseconds. */
+const CLOSE_SWEEP_MS = 50;
 
 /** Marks RESPONSE_ALREADY_SENT, and what is copied from it. */
 const ALREADY_SENT = 'x-hono-already-sent';
@@ -83,8 +85,11 @@ export async function listenRegistry(
     close: (graceMs) =>
       new Promise((resolve) => {
         const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+        // Kept-alive connections that finish their request while we wait would otherwise stay until they time out.
+        const sweep = setInterval(() => server.closeIdleConnections(), CLOSE_SWEEP_MS);
         server.close(() => {
           clearTimeout(timer);
+          clearInterval(sweep);
           resolve();
         });
       }),

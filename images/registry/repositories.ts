@@ -7,7 +7,7 @@ import { SkerryError } from '../../errors/skerry-error.ts';
 import type { RecordStore, RecordWrite } from '../oci/index.ts';
 import type { ContentStore } from '../store/index.ts';
 import { registryErrors } from './errors.ts';
-import { type CollectRules, type Garbage, garbageOf } from './garbage.ts';
+import { type CollectRules, type Garbage, garbageOf, type Inventory } from './garbage.ts';
 import { type ManifestDocument, parseManifest } from './manifest-document.ts';
 
 export interface ManifestRecord {
@@ -250,17 +250,20 @@ export class Repositories {
     }
   }
 
-  /** What `collect` would remove. @param untagged as if this tag were not there */
-  garbage(repository: string, rules: CollectRules, untagged?: string): Garbage {
+  /** Throws STATE_CORRUPT when a record cannot be read. */
+  inventory(repository: string): Inventory {
     const prefix = `${BLOBS}${repository}@`;
     const blobs = this.#records.list<BlobRecord>(prefix).map(({ key, value }): [string, BlobRecord] => {
       const linkedMs = Math.max(value.linkedMs, this.#wanted.get(key) ?? 0);
       return [key.slice(prefix.length), { ...value, linkedMs }];
     });
-    const tags = this.tags(repository, (_key, error) => raise(error));
-    const tagged = tags.flatMap(({ tag, digest }) => (tag === untagged ? [] : digest));
     const manifests = this.manifests(repository, (_key, error) => raise(error));
-    return garbageOf(manifests, tagged, new Map(blobs), rules);
+    return { manifests, tags: this.tags(repository, (_key, error) => raise(error)), blobs: new Map(blobs) };
+  }
+
+  /** What `collect` would remove. */
+  garbage(repository: string, rules: CollectRules): Garbage {
+    return garbageOf(this.inventory(repository), rules);
   }
 
   /**

@@ -88,6 +88,7 @@ export class Upload {
       await this.#receive(file, chunk, signal);
       let whole = file;
       if (algorithm !== file.algorithm) {
+        this.#file = null;
         await file.close();
         whole = await BlobFile.reopen(this.#path, algorithm);
         this.#file = whole;

@@ -204,7 +204,8 @@ uploads('a client that stalls is let go, and its upload can go on', async (conte
   sent.write(content.subarray(0, 1000));
   const [error] = (await once(sent, 'error')) as [NodeJS.ErrnoException];
   assert.is(error.code, 'ECONNRESET');
-  assert.is((await client.ask({ path: location })).headers.range, '0-999');
+  assert.ok((await goOn(client, location)) <= 1000);
+  assert.is((await client.ask({ method: 'PUT', path: `${location}?digest=${digest}` })).status, 201);
 });
 
 uploads('an upload outlives a restart; what a crash left without an owner is cleared away', async (context) => {
