@@ -18,14 +18,8 @@ import {
 import type { UploadLimits } from '../../images/registry/uploads.ts';
 import { type ContentStore, digestOf, openContentStore } from '../../images/store/index.ts';
 import { openStateStore, type StateStore } from '../../runtime/state/index.ts';
+import { types } from './image-builder.ts';
 import { type Answer, type Ask, ask } from './test-node.ts';
-
-export const types = {
-  manifest: 'application/vnd.oci.image.manifest.v1+json',
-  index: 'application/vnd.oci.image.index.v1+json',
-  config: 'application/vnd.oci.image.config.v1+json',
-  layer: 'application/vnd.oci.image.layer.v1.tar',
-};
 
 export interface OwnRegistryOptions {
   /** Of one that has ended; a new one when left out. */

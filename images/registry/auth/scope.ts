@@ -39,7 +39,7 @@ export function formatGrant({ pattern, actions }: Grant): string {
 
 /** What one of a client's scopes asks for; null for what is not about a repository. Actions of others are left out. */
 export function parseRequest(scope: string): Access | null {
-  // The name may have a port in it, with which no repository here begins; a class may stand behind the kind.
+  // A class may stand behind the kind.
   const match = /^repository(?:\([^)]*\))?:(.+):([a-z,*]*)$/.exec(scope);
   if (!match) return null;
   const wanted = new Set(match[2]!.split(','));

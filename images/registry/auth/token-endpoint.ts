@@ -3,6 +3,7 @@
  * https://distribution.github.io/distribution/spec/auth/token/ and .../oauth/
  */
 import type { Context, Hono } from 'hono';
+import { isRepository } from '../../oci/index.ts';
 import { readBody } from '../body.ts';
 import type { RegistryEnv } from '../context.ts';
 import { registryErrors } from '../errors.ts';
@@ -10,8 +11,8 @@ import { BEARER_SECONDS, type Bearers } from './bearer.ts';
 import { type Access, parseRequest } from './scope.ts';
 import type { Holder, Tokens } from './tokens.ts';
 
-/** Scopes of one request, beyond which the rest is not looked at. */
-const MAX_SCOPES = 64;
+/** Scopes of one request, beyond which the rest is not looked at: a bearer token with all of them still fits into a head. */
+const MAX_SCOPES = 32;
 const MAX_FORM_BYTES = 64 * 1024;
 
 export function tokenRoutes(app: Hono<RegistryEnv>, tokens: Tokens, bearers: Bearers): void {
@@ -47,7 +48,8 @@ function scopesOf(parameters: readonly string[]): Access[] {
   return parameters
     .flatMap((parameter) => parameter.split(' '))
     .slice(0, MAX_SCOPES)
-    .flatMap((scope) => parseRequest(scope) ?? []);
+    .flatMap((scope) => parseRequest(scope) ?? [])
+    .filter(({ repository }) => isRepository(repository));
 }
 
 /** Null when no credentials are shown. Wrong ones are never taken for none. */

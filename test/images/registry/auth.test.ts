@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { matches } from '../../../images/registry/auth/scope.ts';
-import { basic, Client, codeOf, OwnRegistry, types } from '../../support/own-registry.ts';
+import { types } from '../../support/image-builder.ts';
+import { basic, Client, codeOf, OwnRegistry } from '../../support/own-registry.ts';
 import { ask } from '../../support/test-node.ts';
 
 const key = randomBytes(32);
@@ -109,6 +110,20 @@ auth('a bearer token for more than its holder may has only what he may', async (
     const answer = await ask(registry.url, { method, path, headers: head });
     assert.equal([answer.status, codeOf(answer)], [403, 'DENIED'], `${method} ${path}`);
   }
+});
+
+auth('a bearer token for as many repositories as may be asked for at once still works', async ({ registry }) => {
+  const client = await registry.client();
+  const names = Array.from({ length: 40 }, (_, i) => `${'a'.repeat(250)}${i}`);
+  const scopes = [
+    'repository:../x:pull',
+    'registry:catalog:*',
+    'nonsense',
+    ...names.map((name) => `repository:${name}:*`),
+  ];
+  const head = withBearer(await client.bearer(...scopes));
+  const status = async (name: string) => (await get(registry, `/v2/${name}/tags/list`, head)).status;
+  assert.equal([await status(names[0]!), await status(names.at(-1)!)], [404, 401], 'the first of them, and no more');
 });
 
 auth('wrong credentials are refused, whatever else is allowed', async (context) => {

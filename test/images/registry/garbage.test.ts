@@ -8,7 +8,8 @@ import * as assert from 'uvu/assert';
 import { sweepStore } from '../../../daemon/sweep-store.ts';
 import type { CollectRules } from '../../../images/registry/index.ts';
 import { digestOf } from '../../../images/store/index.ts';
-import { type Client, codeOf, OwnRegistry, types } from '../../support/own-registry.ts';
+import { types } from '../../support/image-builder.ts';
+import { type Client, codeOf, OwnRegistry } from '../../support/own-registry.ts';
 
 const garbage = suite<{ registry: OwnRegistry; client: Client }>('what the registry keeps and what it lets go');
 

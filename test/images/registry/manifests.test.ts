@@ -1,7 +1,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { digestOf } from '../../../images/store/index.ts';
-import { type Client, codeOf, OwnRegistry, types } from '../../support/own-registry.ts';
+import { types } from '../../support/image-builder.ts';
+import { type Client, codeOf, OwnRegistry } from '../../support/own-registry.ts';
 
 const manifests = suite<{ registry: OwnRegistry; client: Client }>('manifests, tags and referrers of the registry');
 
