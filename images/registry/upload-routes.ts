@@ -30,6 +30,7 @@ export function uploadRoutes(app: Hono<RegistryEnv>, parts: RegistryParts): void
         return created(c, name, mount);
       }
     }
+    await checkRoom(c);
     const upload = await uploads.start(name, digest ? splitDigest(digest).algorithm : algorithm);
     if (digest !== undefined) return finish(c, upload, digest);
     return progress(c, upload, 202);
@@ -45,7 +46,11 @@ export function uploadRoutes(app: Hono<RegistryEnv>, parts: RegistryParts): void
     const { name, id } = c.req.param();
     guard.require(c, name, 'push');
     const upload = uploads.find(name, id);
-    await orGiveUp(c, upload, upload.append(chunkOf(c)));
+    await orGiveUp(
+      c,
+      upload,
+      checkRoom(c).then(() => upload.append(chunkOf(c))),
+    );
     return progress(c, upload, 202);
   });
 
@@ -76,10 +81,19 @@ export function uploadRoutes(app: Hono<RegistryEnv>, parts: RegistryParts): void
   }
 
   async function finish(c: Ctx, upload: Upload, digest: string): Promise<Response> {
-    const size = await orGiveUp(c, upload, upload.finish(chunkOf(c), digest, blobs));
+    const size = await orGiveUp(
+      c,
+      upload,
+      checkRoom(c).then(() => upload.finish(chunkOf(c), digest, blobs)),
+    );
     await repositories.link(upload.repository, digest, size);
     await uploads.remove(upload);
     return created(c, upload.repository, digest);
+  }
+
+  /** What comes without saying how long it is meets the full disk itself. */
+  function checkRoom(c: Ctx): Promise<void> {
+    return uploads.checkRoom(Number(c.req.header('content-length') ?? 0));
   }
 
   async function orGiveUp<T>(c: Ctx, upload: Upload, work: Promise<T>): Promise<T> {

@@ -3,7 +3,7 @@
  * outlive a restart: what came before it is read again when the upload goes on.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, statfs, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import * as z from 'zod';
@@ -23,6 +23,10 @@ export const UPLOAD_LIMITS: UploadLimits = {
   // A device that lost its network in the evening goes on in the morning.
   idleMs: 24 * 3_600_000,
 };
+
+/** Of the disk, that pushes leave to the node, in bytes and as a share: what is deployed must still be written down. */
+const RESERVE_BYTES = 64 * 2 ** 20;
+const RESERVE_SHARE = 0.02;
 
 const ownerSchema = z.object({ repository: z.string(), algorithm: z.enum(['sha256', 'sha512']) });
 type Owner = z.infer<typeof ownerSchema>;
@@ -194,6 +198,13 @@ export class Uploads {
     } catch {
       return null;
     }
+  }
+
+  /** Throws STORE_DISK_FULL when so many bytes would take the room that the node itself needs. */
+  async checkRoom(bytes: number): Promise<void> {
+    const { bavail, bsize, blocks } = await statfs(this.#folder);
+    const reserve = Math.min(RESERVE_BYTES, blocks * bsize * RESERVE_SHARE);
+    if (bavail * bsize - bytes < reserve) throw imageErrors.STORE_DISK_FULL(this.#folder);
   }
 
   /** Throws TOOMANYREQUESTS, and the errors of the content store. */
