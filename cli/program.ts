@@ -63,6 +63,8 @@ function defineAll(program: Command, bind: Bind): void {
   defineLooking(program, bind);
   defineChanging(program, bind);
   defineSecrets(program, bind);
+  defineImages(program, bind);
+  defineTokens(program, bind);
   defineShell(program, bind);
 }
 
@@ -307,6 +309,63 @@ function defineSecrets(program: Command, bind: Bind): void {
   bind(rm, async (context, flags, names) =>
     (await import('./commands/secret.ts')).removeSecrets(context, names, flags),
   );
+}
+
+function defineImages(program: Command, bind: Bind): void {
+  const images = json(program.command('images').description('List the images of the node, and what uses them.'));
+  examples(images, ['skerry images', "skerry images --json | jq '.images[].name'"]);
+  bind(images, async (context) => (await import('./commands/image.ts')).listImages(context));
+
+  const image = program.command('image').description('Remove images.');
+  examples(image, ['skerry image rm team/app:1.0', 'skerry image prune --dry-run']);
+
+  const rm = image
+    .command('rm')
+    .description('Take names away, and free what nothing else needs; what is deployed stays.')
+    .argument('<ref...>', 'Images as `skerry images` names them.');
+  examples(json(rm), ['skerry image rm team/app:1.0']);
+  bind(rm, async (context, _flags, names) => (await import('./commands/image.ts')).removeImages(context, names));
+
+  const prune = image
+    .command('prune')
+    .description('Remove what no name leads to: untagged manifests, pushes that were given up, what nothing needs.')
+    .option('--dry-run', 'Only say what would be freed.');
+  examples(json(prune), ['skerry image prune --dry-run', 'skerry image prune']);
+  bind(prune, async (context, flags) => (await import('./commands/image.ts')).pruneImages(context, flags));
+}
+
+function defineTokens(program: Command, bind: Bind): void {
+  const token = program.command('token').description("Make, list and remove the tokens of the node's registry.");
+  examples(token, ['skerry token create --name ci --scope repository:team/*:pull,push', 'skerry token rm ci']);
+
+  const create = token
+    .command('create')
+    .description('Make a token and print it; clients log in with its name as the user and it as the password.')
+    .requiredOption('--name <name>', 'Its name.')
+    .addOption(
+      new Option(
+        '--scope <scope>',
+        'repository:PATTERN:ACTIONS; * in PATTERN stands for any characters, ACTIONS are pull, push, delete. Can be repeated.',
+      )
+        .argParser(repeat)
+        .makeOptionMandatory(),
+    );
+  examples(json(create), [
+    'skerry token create --name ci --scope repository:team/*:pull,push > ci.token',
+    "skerry token create --name admin --scope 'repository:*:pull,push,delete' | skopeo login -u admin --password-stdin localhost:5050",
+  ]);
+  bind(create, async (context, flags) => (await import('./commands/token.ts')).createToken(context, flags));
+
+  const list = token.command('ls').description('List the tokens by name, and what each allows.');
+  examples(json(list), ['skerry token ls']);
+  bind(list, async (context) => (await import('./commands/token.ts')).listTokens(context));
+
+  const rm = token
+    .command('rm')
+    .description('Remove tokens; what was issued for them is void at once.')
+    .argument('<name...>', 'Tokens.');
+  examples(rm, ['skerry token rm ci']);
+  bind(rm, async (context, _flags, names) => (await import('./commands/token.ts')).removeTokens(context, names));
 }
 
 function defineShell(program: Command, bind: Bind): void {

@@ -22,6 +22,7 @@ import type {
 import type { Settings } from '../config.ts';
 import { ADDRESS_SETTINGS, FILE_SETTINGS, parseAddress } from '../config-schema.ts';
 import type { Privileges } from '../privileges.ts';
+import type { NodeUrls } from '../run-node.ts';
 import { hostErrors } from './errors.ts';
 import { closeAll, type Message, Messages } from './messages.ts';
 import { NoContainers } from './open.ts';
@@ -329,8 +330,8 @@ export class HostdClient implements Privileges {
     return (await this.#calls.value('kvm', {})) as string | null;
   }
 
-  async ready(gateway: string): Promise<void> {
-    await this.#calls.call('ready', { gateway });
+  async ready(urls: NodeUrls): Promise<void> {
+    await this.#calls.call('ready', { ...urls });
   }
 
   #fileSetting(path: string): string {

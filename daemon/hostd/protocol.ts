@@ -94,7 +94,7 @@ export const CALLS = {
   /** The settings of the node. */
   settings: { fds: 0, args: z.strictObject({}) },
   /** The node serves: whoever started it may be told. */
-  ready: { fds: 0, args: z.strictObject({ gateway: text(300) }) },
+  ready: { fds: 0, args: z.strictObject({ gateway: text(300), registry: text(300).nullable() }) },
   /** The certificate or key that a setting names, by the setting. */
   'file.read': { fds: 0, args: z.strictObject({ setting: z.string().max(64) }) },
   'file.state': { fds: 0, args: z.strictObject({ setting: z.string().max(64) }) },

@@ -5,6 +5,7 @@ import type { FileAccess } from '../../gateway/listener/certificate.ts';
 import type { ContainerHost, Execution, HostedContainer, Stdio } from '../../runtime/drivers/container/host.ts';
 import type { Settings } from '../config.ts';
 import { ADDRESS_SETTINGS, FILE_SETTINGS } from '../config-schema.ts';
+import type { NodeUrls } from '../run-node.ts';
 import { hostErrors } from './errors.ts';
 import { closeAll, type Message, Messages } from './messages.ts';
 import { NoContainers } from './open.ts';
@@ -19,7 +20,7 @@ export interface HostdOptions {
   /** A descriptor of a socket that listens at a `HOST:PORT`. */
   listen(address: string): Promise<number>;
   whyNoKvm(): Promise<string | null>;
-  onReady(gateway: string): void;
+  onReady(urls: NodeUrls): void;
   log(message: string, error?: unknown): void;
 }
 
@@ -128,8 +129,8 @@ export class HostdServer {
 
   readonly #handlers: Handlers = {
     settings: async () => ({ value: this.#options.settings }),
-    ready: async ({ gateway }) => {
-      this.#options.onReady(gateway);
+    ready: async (urls) => {
+      this.#options.onReady(urls);
       return NOTHING;
     },
     'file.read': async ({ setting }) => ({ bytes: await this.#options.files.read(this.#path(setting)) }),

@@ -36,10 +36,10 @@ export async function superviseNode(settings: Settings, entry: string, log: Logg
     openContainers: () => ownPrivileges.openContainers(folder.path, warn),
     listen: listenAt,
     whyNoKvm: ownPrivileges.whyNoKvm,
-    onReady: (gateway) => {
+    onReady: (urls) => {
       isReady = true;
       if (process.connected) {
-        process.send?.({ ready: true, gateway, data: folder.path });
+        process.send?.({ ready: true, ...urls, data: folder.path });
         process.disconnect();
       }
     },

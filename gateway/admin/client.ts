@@ -167,6 +167,32 @@ export class AdminClient {
     answer.resume();
   }
 
+  async images(): Promise<schemas.ImageView[]> {
+    return (await this.#json('GET', '/v1/images', schemas.ImageList)).images;
+  }
+
+  removeImage(reference: string): Promise<schemas.RemovedImage> {
+    return this.#json('DELETE', `/v1/images?reference=${encodeURIComponent(reference)}`, schemas.RemovedImage);
+  }
+
+  pruneImages(dryRun: boolean): Promise<schemas.Pruned> {
+    return this.#json('POST', '/v1/images/prune', schemas.Pruned, { dryRun });
+  }
+
+  async tokens(): Promise<schemas.TokenView[]> {
+    return (await this.#json('GET', '/v1/tokens', schemas.TokenList)).tokens;
+  }
+
+  /** The token, which is not to be had again. */
+  async createToken(name: string, scopes: readonly string[]): Promise<string> {
+    return (await this.#json('PUT', tokenPath(name), schemas.TokenSecret, { scopes })).token;
+  }
+
+  async removeToken(name: string): Promise<void> {
+    const answer = await this.#send({ method: 'DELETE', path: tokenPath(name), doing: 'a removal' });
+    answer.resume();
+  }
+
   export(name?: string): Promise<schemas.Export> {
     const query = name === undefined ? '' : `?name=${encodeURIComponent(name)}`;
     return this.#json('GET', `/v1/export${query}`, schemas.Export);
@@ -467,6 +493,10 @@ function processPath(name: string): string {
 
 function secretPath(name: string): string {
   return `/v1/secrets/${encodeURIComponent(name)}`;
+}
+
+function tokenPath(name: string): string {
+  return `/v1/tokens/${encodeURIComponent(name)}`;
 }
 
 function jsonBody(value: unknown): { headers: OutgoingHttpHeaders; body: Uint8Array } {

@@ -282,6 +282,39 @@ export const ImageEvent = z
   .openapi('ImageEvent');
 export type ImageEvent = z.infer<typeof ImageEvent>;
 
+export const ImageView = z
+  .object({
+    name: z.string().describe('As `skerry deploy` takes it, or a digest'),
+    origin: z
+      .enum(['pushed', 'pulled', 'deployed'])
+      .describe('Pushed to this node, pulled from another registry, or sent with a deploy'),
+    digest: z.string(),
+    mediaType: z.string(),
+    createdAt: z.string().describe('When it got its name here, ISO 8601'),
+    size: z.number().describe('Of all that it is made from, in bytes'),
+    usedBy: z.array(z.string()).describe('Workloads that keep a revision of it'),
+    frees: z.number().describe('What its removal would free, in bytes: what nothing else here needs'),
+  })
+  .openapi('Image');
+export type ImageView = z.infer<typeof ImageView>;
+export const ImageList = z.object({ images: z.array(ImageView) }).openapi('ImageList');
+export const RemovedImage = z
+  .object({ name: z.string(), bytes: z.number().describe('Freed'), usedBy: z.array(z.string()) })
+  .openapi('RemovedImage');
+export type RemovedImage = z.infer<typeof RemovedImage>;
+export const PruneRequest = z.strictObject({ dryRun: z.boolean() }).openapi('PruneRequest');
+export const Pruned = z
+  .object({
+    dryRun: z.boolean(),
+    blobs: z.number(),
+    bytes: z.number(),
+    youngBytes: z
+      .number()
+      .describe('Needed by nothing, and left: less than an hour old, it may belong to a push or a deploy'),
+  })
+  .openapi('Pruned');
+export type Pruned = z.infer<typeof Pruned>;
+
 /** One line of a workload's log (NDJSON). */
 export const LogLine = z
   .object({
@@ -304,6 +337,16 @@ export const SecretView = z
   .openapi('Secret');
 export type SecretView = z.infer<typeof SecretView>;
 export const SecretList = z.object({ secrets: z.array(SecretView) }).openapi('SecretList');
+
+export const TokenRequest = z
+  .strictObject({ scopes: z.array(z.string().max(1000)).describe('Each as repository:PATTERN:ACTIONS') })
+  .openapi('TokenRequest');
+export const TokenSecret = z.object({ token: z.string() }).openapi('TokenSecret');
+export const TokenView = z
+  .object({ name: z.string(), scopes: z.array(z.string()), createdAt: z.string().describe('ISO 8601') })
+  .openapi('Token');
+export type TokenView = z.infer<typeof TokenView>;
+export const TokenList = z.object({ tokens: z.array(TokenView) }).openapi('TokenList');
 
 export const ProbeView = z
   .object({
@@ -379,6 +422,7 @@ export const NodeView = z
     dataFolder: z.string(),
     engine: z.string(),
     gateway: z.string().describe('Base URL of the gateway'),
+    registry: z.string().nullable().describe('Base URL of the image registry; null when it is switched off'),
     startedAt: z.string(),
     workloads: z.number(),
     notices: z.array(z.string()).describe('What the operator should know, such as a missing native engine'),

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { Tokens } from '../../images/registry/index.ts';
 import type { ContentStore, VerifiedBlob } from '../../images/store/index.ts';
 import type { Driver } from '../../runtime/driver.ts';
 import type { HostVolumes } from '../../runtime/drivers/container/host.ts';
@@ -7,7 +8,17 @@ import type { Processes } from '../../runtime/processes/processes.ts';
 import type { SecretStore } from '../../runtime/secrets/secret-store.ts';
 import type { Isolation } from '../../runtime/workload/revision.ts';
 import type { Dispatcher } from '../dispatch.ts';
-import type { BuildEvent, BuildRequest, Doctor, ImageEvent, NodeView, UsageSample } from './schemas.ts';
+import type {
+  BuildEvent,
+  BuildRequest,
+  Doctor,
+  ImageEvent,
+  ImageView,
+  NodeView,
+  Pruned,
+  RemovedImage,
+  UsageSample,
+} from './schemas.ts';
 import type { ViewSources } from './views.ts';
 
 /** What the admin API stands on; the daemon puts it together. */
@@ -15,6 +26,7 @@ export interface AdminServices extends ViewSources {
   readonly blobs: ContentStore;
   readonly logs: WorkloadLogs;
   readonly secrets: SecretStore;
+  readonly tokens: Pick<Tokens, 'create' | 'list' | 'remove'>;
   readonly drivers: ReadonlyMap<Isolation, Driver>;
   readonly processes: Processes;
   readonly dispatcher: Dispatcher;
@@ -35,6 +47,11 @@ export interface AdminServices extends ViewSources {
   mediaType(digest: string): string;
   /** Null where there are no containers. */
   readonly volumes: HostVolumes | null;
+  readonly images: {
+    list(): ImageView[];
+    remove(reference: string): Promise<RemovedImage>;
+    prune(dryRun: boolean): Promise<Pruned>;
+  };
   /** The source map that a component was built with, by its digest; null when there is none. */
   sourceMap(component: string): Promise<VerifiedBlob | null>;
   /** In the text format of Prometheus. */

@@ -1,5 +1,4 @@
 /** All processes of the node (`skerry run`): started, told, ended, removed. */
-import type { SkerryError } from '../../errors/skerry-error.ts';
 import type { Driver, Exit, Instance, ProcessStreams } from '../driver.ts';
 import type { WorkloadLogs } from '../logs/workload-logs.ts';
 import type { Document, StateStore } from '../state/store.ts';
@@ -50,12 +49,6 @@ export class Processes {
   /** By name; damaged ones are left out. */
   list(): ProcessDocument[] {
     return this.#options.store.list<ProcessDocument>(PROCESSES, () => {}).map(({ value }) => value);
-  }
-
-  /** Digests of all images that a process was made from. */
-  artifacts(onUnreadable: (key: string, error: SkerryError) => void): Set<string> {
-    const documents = this.#options.store.list<ProcessDocument>(PROCESSES, onUnreadable);
-    return new Set(documents.map(({ value }) => value.revision.artifact.digest));
   }
 
   /** Null when it does not run. */

@@ -127,7 +127,7 @@ const start = {
 /** One of each call, as the node would ask. */
 const GOOD: Record<CallName, unknown> = {
   settings: {},
-  ready: { gateway: 'http://127.0.0.1:1' },
+  ready: { gateway: 'http://127.0.0.1:1', registry: null },
   'file.read': { setting: 'tls-cert' },
   'file.state': { setting: 'tls-cert' },
   listen: { setting: 'admin' },
