@@ -85,7 +85,7 @@ function isThere(path: string): Promise<boolean> {
 }
 
 /** By tar, which every system has that has images. */
-function packFolder(folder: string): Readable {
+export function packFolder(folder: string): Readable {
   const tar = spawn('tar', ['-C', folder, '-cf', '-', '.'], { stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
   tar.stderr.on('data', (piece) => {

@@ -11,6 +11,7 @@ import {
   type ImageRecord,
   type ImageSource,
   importImage,
+  type NamedReference,
   openImageSource,
   parseReference,
   type Reference,
@@ -85,6 +86,41 @@ export class ImageService {
     } finally {
       await rm(path, { force: true });
     }
+  }
+
+  /** Brings an image, an OCI layout as a tar archive, and gives it a name. */
+  async take(
+    reference: string,
+    archive: Readable,
+    progress: (step: string) => void,
+    signal: AbortSignal,
+  ): Promise<Pick<Done, 'name' | 'artifact' | 'size'>> {
+    const named = this.#own(parseReference(reference));
+    if (named.kind !== 'own' && named.kind !== 'registry') throw daemonErrors.IMAGE_NOT_HERE(reference);
+    const both = AbortSignal.any([signal, this.#stop.signal]);
+    const path = join(this.#incoming, String(++this.#serial));
+    try {
+      await pipeline(archive, createWriteStream(path, { mode: 0o600 }), { signal: both });
+      const source = await this.#open({ kind: 'oci', path, tag: null });
+      const name = formatReference(named);
+      // Of another registry's it is as if it had been pulled; one of our own is as if it had been pushed.
+      if (named.kind === 'registry') return await this.#take(source, name, progress, both);
+      const taken = await this.#take(source, null, progress, both);
+      await this.#push(named, taken.artifact.digest);
+      return { ...taken, name };
+    } finally {
+      await rm(path, { force: true });
+    }
+  }
+
+  async #push({ repository, tag }: NamedReference, digest: string): Promise<void> {
+    const record = this.#catalog.get(digest) as ImageRecord;
+    for (const { digest: blob, size } of [record.config, ...record.layers]) {
+      await this.#repositories.link(repository, blob, size);
+    }
+    const bytes = await this.#repositories.read(digest);
+    const { mediaType } = record.manifest;
+    await this.#repositories.put(repository, bytes, { contentType: mediaType, digest, tags: [tag ?? 'latest'] });
   }
 
   /** What is named at this node's own registry is here already. */

@@ -37,6 +37,7 @@ import { type DataFolder, openDataFolder } from './data-folder.ts';
 import { examine, type Missing } from './doctor.ts';
 import { daemonErrors } from './errors.ts';
 import { NoContainers } from './hostd/open.ts';
+import { ImageBuilds } from './image-builds.ts';
 import { ImageLibrary } from './image-library.ts';
 import { ImageService } from './image-service.ts';
 import type { Logger } from './log.ts';
@@ -237,6 +238,8 @@ async function assemble(
     join(folder.path, 'images'),
   );
   undo.add(() => images.close());
+  const openBuilder = () => privileges.openImageBuilder(folder.path);
+  const imageBuilds = await ImageBuilds.open({ images, blobs, openBuilder }, join(folder.path, 'images', 'builds'));
   const unpacked = () => sweepLayers(catalog);
   const library = new ImageLibrary({ blobs, desired, builds, images: catalog, sweepLayers: unpacked, ...registry });
   const sweep = () =>
@@ -291,6 +294,7 @@ async function assemble(
     build: (request, progress, signal) => builds.build(request, progress, signal),
     images: library,
     importImage: (...request) => images.import(...request),
+    buildImage: (...request) => imageBuilds.build(...request),
     mediaType: (digest) => catalog.get(digest)?.manifest.mediaType ?? 'application/wasm',
     volumes,
     sourceMap: (component) => builds.sourceMap(component),

@@ -31,6 +31,7 @@ import { containerIds, LAYER_IDS, MOST_CONTAINERS } from './ids.ts';
 import { NetworkNamespace } from './network-namespaces.ts';
 import { OutputFollower } from './output-follower.ts';
 import { type SeccompProfile, seccompFilter } from './seccomp.ts';
+import { unmounts } from './unmounts.ts';
 import type { Volumes } from './volumes.ts';
 
 const run = promisify(execFile);
@@ -443,11 +444,6 @@ class Container implements HostedContainer {
     this.#tellExit({ code: null, signal: 'SIGKILL', reason: 'stopped', message: 'it was removed' });
     this.#onRemoved();
   }
-}
-
-/** crun takes an empty version 2 beside version 1 for the real one. */
-function unmounts({ layout: { mode, v2 } }: Cgroups): string[] {
-  return mode === 'hybrid' && v2?.controllers.length === 0 ? ['--unmount', v2.mount] : [];
 }
 
 function killIfThere(pid: number): void {

@@ -87,6 +87,26 @@ const StartRequest = z.strictObject({
   volumes: z.array(z.strictObject({ name: VolumeName, path: Inside, bytes: VolumeBytes.nullable() })).max(MOST_VOLUMES),
 });
 
+/** An image as a Dockerfile may call it. */
+const ImageName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}$/);
+const VariableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/);
+const BuildSettings = z.strictObject({
+  dockerfile: text(1024 * 1024),
+  args: z.record(VariableName, text(64 * 1024)),
+  target: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/)
+    .nullable(),
+  fresh: z.boolean(),
+  epoch: z
+    .int()
+    .min(0)
+    .max(2 ** 40)
+    .nullable(),
+  secrets: z.record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/), text(64 * 1024)),
+  network: z.boolean(),
+});
+
 const OfContainer = z.strictObject({ id: ContainerId });
 
 /** Arguments of each call; `fds` is how many descriptors come with it. */
@@ -121,6 +141,14 @@ export const CALLS = {
   'container.remove': { fds: 0, args: OfContainer },
   'volumes.list': { fds: 0, args: z.strictObject({}) },
   'volumes.delete': { fds: 0, args: z.strictObject({ name: VolumeName }) },
+  /** Looks for what builds images; before any of the calls below. */
+  'builder.open': { fds: 0, args: z.strictObject({}) },
+  'builder.name': { fds: 0, args: z.strictObject({ image: ImageName, key: DiffId }) },
+  'builder.load': { fds: 1, args: z.strictObject({ key: DiffId }) },
+  /** The node chooses the number `build`. Descriptors: the context, stdout, stderr. */
+  'builder.build': { fds: 3, args: z.strictObject({ build: z.int().min(0), options: BuildSettings }) },
+  'builder.cancel': { fds: 0, args: z.strictObject({ build: z.int().min(0) }) },
+  'builder.prune': { fds: 0, args: z.strictObject({}) },
   'layers.has': { fds: 0, args: z.strictObject({ diffId: DiffId }) },
   'layers.unpack': { fds: 1, args: z.strictObject({ diffId: DiffId }) },
   'layers.list': { fds: 0, args: z.strictObject({}) },

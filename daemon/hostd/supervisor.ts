@@ -34,6 +34,7 @@ export async function superviseNode(settings: Settings, entry: string, log: Logg
     settings: given,
     files: ownPrivileges.files,
     openContainers: () => ownPrivileges.openContainers(folder.path, warn),
+    openBuilder: () => ownPrivileges.openImageBuilder(folder.path),
     listen: listenAt,
     whyNoKvm: ownPrivileges.whyNoKvm,
     onReady: (urls) => {

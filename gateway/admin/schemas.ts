@@ -168,6 +168,46 @@ export const SignalRequest = z.strictObject({
   signal: z.enum(['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGKILL', 'SIGUSR1', 'SIGUSR2']),
 });
 
+/** How a process ended that was attached. */
+export const Ended = z.object({
+  /** As a shell tells it. */
+  status: z.number(),
+  /** How it ended, when that needs to be said. */
+  message: z.string(),
+});
+export type Ended = z.infer<typeof Ended>;
+
+const VariableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/, { error: 'must be a name of a variable' });
+
+export const ImageBuildRequest = z.strictObject({
+  /** What it is called then. */
+  reference: z.string().min(1).max(4096),
+  /** The Dockerfile as the user calls it, for errors, and its text. */
+  file: z.string().max(4096),
+  dockerfile: z.string().max(1024 * 1024),
+  args: z.record(VariableName, z.string().max(64 * 1024)),
+  target: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, { error: 'must be the name of a stage' })
+    .nullable(),
+  fresh: z.boolean(),
+  epoch: z
+    .number()
+    .int()
+    .min(0)
+    .max(2 ** 40)
+    .nullable(),
+  secrets: z.record(
+    z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, { error: 'must be an id of a secret' }),
+    z.string().max(64 * 1024),
+  ),
+  network: z.boolean(),
+});
+export type ImageBuildRequest = z.infer<typeof ImageBuildRequest>;
+
+export const BuiltImage = z.object({ name: z.string(), artifact: Artifact, size: z.number() });
+export type BuiltImage = z.infer<typeof BuiltImage>;
+
 export const VolumeView = z
   .object({
     name: z.string(),

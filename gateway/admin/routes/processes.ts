@@ -8,7 +8,7 @@ import { ProcessName } from '../../../runtime/workload/settings.ts';
 import { gatewayErrors } from '../../errors.ts';
 import { Attachment } from '../attachment.ts';
 import type { AdminApp } from '../base-app.ts';
-import { ExecRequest, ProcessList, ProcessView, RunRequest, SignalRequest } from '../schemas.ts';
+import { ExecRequest, ImageBuildRequest, ProcessList, ProcessView, RunRequest, SignalRequest } from '../schemas.ts';
 import type { AdminServices } from '../services.ts';
 import { processView } from '../views.ts';
 
@@ -94,6 +94,11 @@ export function processRoutes(app: AdminApp, services: AdminServices): void {
     void attachment.answer(runAttached(services, attachment));
     return RESPONSE_ALREADY_SENT;
   });
+  app.post('/v1/image-builds', (c) => {
+    const attachment = new Attachment(c.env.incoming, c.env.outgoing);
+    void attachment.answer(buildImage(services, attachment));
+    return RESPONSE_ALREADY_SENT;
+  });
   app.post('/v1/exec', (c) => {
     const attachment = new Attachment(c.env.incoming, c.env.outgoing);
     void attachment.answer(exec(services, attachment));
@@ -110,6 +115,11 @@ async function runAttached(services: AdminServices, attachment: Attachment): Pro
   attachment.say({ started: name });
   const exit = (await processes.ended(name)) ?? processes.require(name).end?.exit;
   return { status: statusOf(exit), message: exit?.message ?? '' };
+}
+
+async function buildImage(services: AdminServices, attachment: Attachment): Promise<object> {
+  const request = await attachment.request(ImageBuildRequest);
+  return services.buildImage(request, attachment.streams, attachment.left);
 }
 
 async function exec(services: AdminServices, attachment: Attachment): Promise<object> {
