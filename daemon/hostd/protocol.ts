@@ -210,7 +210,9 @@ export function describeError(error: unknown): ErrorDocument {
       skerry: { status, what, fix, exit, ...(retryAfter !== undefined && { retryAfter }) },
     };
   }
-  const { message, code, syscall } = error as NodeJS.ErrnoException;
+  const { message, code: given, syscall } = error as NodeJS.ErrnoException;
+  // Of what is aborted it is a number.
+  const code = typeof given === 'string' ? given : undefined;
   return {
     message: String(message).slice(0, MAX_MESSAGE),
     ...(code !== undefined && { code }),
