@@ -16,6 +16,7 @@ import {
   readCertificate,
 } from '../gateway/listener/certificate.ts';
 import { type Listener, listen } from '../gateway/listener/listen.ts';
+import { GatewayNeighbours } from '../gateway/neighbours.ts';
 import { answerOwn } from '../gateway/own-paths.ts';
 import { ImageCatalog } from '../images/oci/index.ts';
 import { type ContentStore, openContentStore } from '../images/store/index.ts';
@@ -28,6 +29,7 @@ import { WorkloadLogs } from '../runtime/logs/workload-logs.ts';
 import { Monitor } from '../runtime/monitor/monitor.ts';
 import { prometheusRegistry } from '../runtime/monitor/prometheus.ts';
 import { sampleUsage } from '../runtime/monitor/usage-sample.ts';
+import type { Neighbours } from '../runtime/network/neighbours.ts';
 import { Reconciler } from '../runtime/reconciler/reconciler.ts';
 import { SecretStore } from '../runtime/secrets/secret-store.ts';
 import { openStateStore, type StateStore } from '../runtime/state/index.ts';
@@ -190,6 +192,7 @@ export async function openDrivers(
   privileges: Privileges,
   undo: Undo,
   notices: string[],
+  neighbours: Neighbours,
 ): Promise<OpenDrivers> {
   const { folder, desired, blobs, logs, secrets, keyvalue } = stores;
   const { engine, notice } = await selectEngine(settings.engine, {
@@ -210,7 +213,7 @@ export async function openDrivers(
   let sweep: OpenDrivers['sweepLayers'] = async () => {};
   try {
     const host = await privileges.openContainers(folder.path, (message, error) => log.warn({ err: error }, message));
-    const containers = new ContainerDriver({ host, blobs, logs, secrets });
+    const containers = new ContainerDriver({ host, blobs, logs, secrets, egress, neighbours });
     undo.add(() => containers.close());
     drivers.set(containers.isolation, containers);
     sweep = (images) => sweepLayers(host.layers, images, containers.layersInUse());
@@ -232,7 +235,9 @@ async function assemble(
   const notices: string[] = [];
   const stores = await openStores(settings, log, undo, notices);
   const { folder, desired, blobs, logs, secrets, keyvalue } = stores;
-  const { drivers, missing, engine, sweepLayers } = await openDrivers(settings, stores, log, privileges, undo, notices);
+  const neighbours = new GatewayNeighbours();
+  const opened = await openDrivers(settings, stores, log, privileges, undo, notices, neighbours);
+  const { drivers, missing, engine, sweepLayers } = opened;
   const wanted = (name: string, revision: string) => desired.get(name)?.value.revisions.includes(revision) ?? false;
   for (const driver of drivers.values()) await driver.recover(wanted);
   const keptBytes = () => [...drivers.values()].reduce((sum, driver) => sum + driver.keptBytes(), 0);
@@ -262,6 +267,7 @@ async function assemble(
     monitor.observe(outcome.workload, outcome.durationMs, outcome.error?.code ?? null);
     if (outcome.error?.code === 'INTERNAL') log.error({ err: outcome.error.cause, ...outcome }, 'a request failed');
   });
+  neighbours.attach(dispatcher);
   undo.add(() => reconciler.close(graceMs));
 
   let gateway: Listener | null = null;

@@ -12,6 +12,7 @@ import type {
   HostedContainer,
   HostLayers,
   ImageAccounts,
+  OutboundSockets,
   StartContainer,
 } from '../../runtime/drivers/container/host.ts';
 import type { Settings } from '../config.ts';
@@ -147,6 +148,11 @@ class RemoteContainer implements HostedContainer {
 
   connect(port: number, timeoutMs: number): Promise<number> {
     return this.#calls.descriptor('container.connect', { id: this.id, port, timeoutMs });
+  }
+
+  async outbound(): Promise<OutboundSockets> {
+    const { fds } = await this.#calls.call('container.outbound', { id: this.id });
+    return { streams: fds[0] as number, queries: fds[1] as number };
   }
 
   async signal(name: string): Promise<boolean> {

@@ -1,5 +1,7 @@
 /** The runtime configuration (OCI runtime specification 1.0.2) of a container: closed by default, opened by name. */
+import { join } from 'node:path';
 import type { ContainerSpec } from '../../runtime/drivers/container/host.ts';
+import { NAME_FILES } from './name-files.ts';
 import type { SeccompFilter } from './seccomp.ts';
 
 /** Where it is put on this machine. */
@@ -13,6 +15,8 @@ export interface ContainerPlace {
   /** Path of its network namespace. */
   readonly networkNamespace: string;
   readonly seccomp: SeccompFilter;
+  /** The folder that has NAME_FILES. */
+  readonly nameFiles: string;
 }
 
 /**
@@ -53,7 +57,7 @@ const LEAST_QUOTA_US = 1000;
 /** Open files of one process. */
 const OPEN_FILES = 4096;
 
-function mounts({ scratch, binds }: ContainerSpec): object[] {
+function mounts({ scratch, binds }: ContainerSpec, nameFiles: string): object[] {
   const memory = (path: string, bytes: number, mode: string) => ({
     destination: path,
     type: 'tmpfs',
@@ -78,6 +82,12 @@ function mounts({ scratch, binds }: ContainerSpec): object[] {
     },
     memory('/dev/shm', 8 * KiB * KiB, '1777'),
     // No /sys: without a namespace of its own for the network it would show the host's interfaces.
+    ...NAME_FILES.map((name) => ({
+      destination: `/etc/${name}`,
+      type: 'bind',
+      source: join(nameFiles, name),
+      options: ['bind', 'nosuid', 'nodev', 'noexec', 'ro'],
+    })),
     ...scratch.map(({ path, bytes }) => memory(path, bytes, '1777')),
     ...binds.map(({ source, path, writable }) => ({
       destination: path,
@@ -110,7 +120,7 @@ export function containerConfig(spec: ContainerSpec, place: ContainerPlace): obj
         { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
       ],
     },
-    mounts: mounts(spec),
+    mounts: mounts(spec, place.nameFiles),
     linux: {
       namespaces: [
         { type: 'user' },

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import * as z from 'zod';
+import { SkerryError } from '../../errors/skerry-error.ts';
 import type { Cgroup, Cgroups } from '../../native/host/index.ts';
 import type { Exit } from '../../runtime/driver.ts';
 import type {
@@ -16,12 +17,14 @@ import type {
   ContainerUsage,
   FoundContainer,
   HostedContainer,
+  OutboundSockets,
   StartContainer,
 } from '../../runtime/drivers/container/host.ts';
 import { CAPABILITIES, containerConfig } from './container-config.ts';
 import { hostErrors } from './errors.ts';
 import type { StoredLayers } from './host-layers.ts';
 import { containerIds, LAYER_IDS, MOST_CONTAINERS } from './ids.ts';
+import { writeNameFiles } from './name-files.ts';
 import { NetworkNamespace } from './network-namespaces.ts';
 import { OutputFollower } from './output-follower.ts';
 import { type SeccompProfile, seccompFilter } from './seccomp.ts';
@@ -91,6 +94,7 @@ export class Containers implements ContainerHost {
       await container.start(request, layers);
     } catch (error) {
       await container.remove();
+      if (error instanceof SkerryError) throw error;
       if (error instanceof Error && /executable file .* not found|No such file or directory/.test(error.message)) {
         throw hostErrors.COMMAND_MISSING(spec.command[0] as string).because(error);
       }
@@ -171,6 +175,11 @@ class Container implements HostedContainer {
     const { programs } = this.#options;
     await this.#makeFolder(request);
     this.#network = await NetworkNamespace.make();
+    if (request.outbound) {
+      await this.#network.addAddresses(request.outbound);
+      // Before its process runs: what that asks for first waits, and is not lost.
+      await this.#network.openOutbound();
+    }
     await this.#writeConfig(request, `/proc/${process.pid}/fd/${this.#network.fd}`);
     await this.#create(request.writableBytes, layers);
     this.#watchExit();
@@ -198,6 +207,11 @@ class Container implements HostedContainer {
   connect(port: number, timeoutMs: number): Promise<number> {
     const network = this.#network;
     return network ? network.connect(port, timeoutMs) : Promise.reject(new Error('it has no network yet'));
+  }
+
+  outbound(): Promise<OutboundSockets> {
+    const network = this.#network;
+    return network ? network.takeOutbound() : Promise.reject(new Error('it has no network yet'));
   }
 
   async signal(name: string): Promise<boolean> {
@@ -243,12 +257,14 @@ class Container implements HostedContainer {
   }
 
   async #writeConfig({ spec }: StartContainer, networkNamespace: string): Promise<void> {
+    await writeNameFiles(this.#folder, spec.hostname);
     const { base: first, count } = containerIds(this.slot);
     const config = containerConfig(spec, {
       root: join(this.#folder, 'rootfs'),
       ids: { first, count },
       cgroup: this.#group.path,
       networkNamespace,
+      nameFiles: this.#folder,
       seccomp: seccompFilter(this.#options.seccomp, CAPABILITIES),
     });
     await writeFile(join(this.#folder, 'config.json'), JSON.stringify(config));

@@ -11,6 +11,8 @@ import { isDigest } from '../../images/store/index.ts';
 export const MOST_CALLS = 256;
 /** Of an image, or of a container. */
 const MOST_LAYERS = 128;
+/** Addresses that one container may send to, beside names. */
+export const MOST_ADDRESSES = 64;
 const GIB = 2 ** 30;
 /** Of an error, in characters. */
 const MAX_MESSAGE = 8192;
@@ -32,6 +34,12 @@ const Inside = text(4096).regex(/^\//);
 const Id = z.int().min(0).max(65_535);
 const Port = z.int().min(1).max(65_535);
 const TimeoutMs = z.number().min(0).max(600_000);
+
+/** One that a machine elsewhere can have: not of this network, loopback, multicast or reserved. */
+const OutsideAddress = z.ipv4().refine((address) => {
+  const first = Number.parseInt(address, 10);
+  return first > 0 && first < 224 && first !== 127;
+});
 
 /** ContainerSpec without binds: the node has no folder to give. */
 const Spec = z.strictObject({
@@ -92,11 +100,13 @@ export const CALLS = {
         .min(4096)
         .max(64 * GIB),
       spec: Spec,
+      outbound: z.array(OutsideAddress).max(MOST_ADDRESSES).nullable(),
     }),
   },
   'containers.recover': { fds: 0, args: z.strictObject({}) },
   'container.follow': { fds: 0, args: OfContainer },
   'container.connect': { fds: 0, args: OfContainer.extend({ port: Port, timeoutMs: TimeoutMs }) },
+  'container.outbound': { fds: 0, args: OfContainer },
   'container.signal': { fds: 0, args: OfContainer.extend({ name: z.string().regex(/^[A-Z0-9+-]{1,16}$/) }) },
   'container.pause': { fds: 0, args: OfContainer },
   'container.resume': { fds: 0, args: OfContainer },

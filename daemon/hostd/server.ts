@@ -161,6 +161,10 @@ export class HostdServer {
     'container.connect': async ({ id, port, timeoutMs }) => ({
       fds: [await this.#container(id).connect(port, timeoutMs)],
     }),
+    'container.outbound': async ({ id }) => {
+      const { streams, queries } = await this.#container(id).outbound();
+      return { fds: [streams, queries] };
+    },
     'container.signal': async ({ id, name }) => ({ value: await this.#container(id).signal(name) }),
     'container.pause': ({ id }) =>
       this.#container(id)

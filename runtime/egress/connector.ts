@@ -7,6 +7,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import type { AllowList } from './allow-list.ts';
 import { EgressFailure } from './failure.ts';
 import type { Host } from './host.ts';
+import { isInternalName } from './internal-name.ts';
 import { EGRESS_TIMEOUTS } from './limits.ts';
 import type { Resolve } from './resolver.ts';
 import type { Trust } from './trust.ts';
@@ -64,6 +65,7 @@ export class Connector {
   async #open(destination: Destination, ending: Ending): Promise<Socket> {
     const { host, port } = destination;
     this.check(destination);
+    if (isInternalName(host.name)) throw new EgressFailure('DNS-error', `${host.name} is no workload of this node`);
     const found = host.isAddress ? [host.name] : await this.#resolve(host.name, ending.signal);
     const addresses = found.filter((address) => this.#allow.permitsAddress(address, port));
     if (addresses.length === 0) throw prohibited(destination, found);

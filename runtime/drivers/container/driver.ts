@@ -4,7 +4,14 @@ import { open } from 'node:fs/promises';
 import { isManifestType, readStoredImage, type StoredImage } from '../../../images/oci/index.ts';
 import type { ContentStore } from '../../../images/store/index.ts';
 import type { Driver, Exit, Instance, Probe, Progress } from '../../driver.ts';
+import { AllowList } from '../../egress/allow-list.ts';
+import { Connector } from '../../egress/connector.ts';
+import type { Resolve } from '../../egress/resolver.ts';
+import type { Trust } from '../../egress/trust.ts';
 import type { WorkloadLogs } from '../../logs/workload-logs.ts';
+import type { Neighbours } from '../../network/neighbours.ts';
+import { OutboundNetwork } from '../../network/outbound.ts';
+import { outboundAddresses } from '../../network/outbound-addresses.ts';
 import { Upstream } from '../../proxy/upstream.ts';
 import type { SecretStore } from '../../secrets/secret-store.ts';
 import type { Limits, Revision } from '../../workload/revision.ts';
@@ -18,6 +25,8 @@ export interface ContainerDriverOptions {
   readonly blobs: ContentStore;
   readonly logs: WorkloadLogs;
   readonly secrets: Pick<SecretStore, 'valuesFor'>;
+  readonly egress: { readonly resolve: Resolve; readonly trust: Trust };
+  readonly neighbours: Neighbours;
 }
 
 const DEFAULT_PORT = 8080;
@@ -77,6 +86,7 @@ export class ContainerDriver implements Driver {
   async check(revision: Revision, label: string, progress: Progress): Promise<void> {
     const image = await this.#image(revision, label);
     if (image.config.argv.length === 0) throw containerErrors.IMAGE_NO_COMMAND(label);
+    addressesOf(revision, label);
     progress('unpacking the image');
     await this.#unpacked(image, label);
   }
@@ -150,6 +160,7 @@ export class ContainerDriver implements Driver {
       labels: { workload, revision: revisionId },
       layers,
       writableBytes: revision.writableBytes ?? LEAST_WRITABLE,
+      outbound: revision.allow.length === 0 ? null : addressesOf(revision, workload),
       spec: {
         hostname: workload,
         command: image.config.argv,
@@ -182,6 +193,7 @@ export class ContainerDriver implements Driver {
       const { image, layers } = await this.#prepare(revision);
       this.#layersOf.set(container, layers);
       void container.exited.then(() => this.#layersOf.delete(container));
+      await this.#openOutbound(container, revision);
       const port = portOf(revision, image);
       await this.#listening(followed, workload, port, limits.startTimeoutMs);
       const upstream = await Upstream.open({
@@ -195,6 +207,19 @@ export class ContainerDriver implements Driver {
       await container.remove();
       throw error;
     }
+  }
+
+  /** What it sends out goes where its allow-list says, until it ends. */
+  async #openOutbound(container: HostedContainer, { workload, id, allow: entries }: Revision): Promise<void> {
+    if (entries.length === 0) return;
+    const { egress, neighbours, logs } = this.#options;
+    const sockets = await container.outbound();
+    const allow = new AllowList(entries);
+    const connector = new Connector({ allow, ...egress });
+    const log = logs.of(workload);
+    const tell = (message: string) => log.piece(id, '', 'stderr', Buffer.from(`skerry: ${message}\n`));
+    const network = new OutboundNetwork(sockets, { workload, allow, connector, neighbours, tell });
+    void container.exited.then(() => network.close());
   }
 
   /** Diff ids of the layers that containers stand on. */
@@ -276,6 +301,13 @@ export class ContainerDriver implements Driver {
       await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }
+}
+
+/** Throws ALLOW_NOT_FOR_CONTAINERS. */
+function addressesOf({ allow }: Revision, name: string): string[] {
+  return outboundAddresses(new AllowList(allow), (address, why) => {
+    throw containerErrors.ALLOW_NOT_FOR_CONTAINERS(name, address, why);
+  });
 }
 
 function portOf({ port }: Pick<Revision, 'port'>, { config }: Pick<StoredImage, 'config'>): number {

@@ -12,6 +12,11 @@ export const containerErrors = defineErrors({
       `${name} runs as "${user}", which its image has no entry for in /etc/passwd or /etc/group`,
     fix: 'name a user that the image has, or give numbers',
   },
+  ALLOW_NOT_FOR_CONTAINERS: {
+    status: 422,
+    what: (name: string, address: string, why: string) => `${name} cannot be allowed ${address} as a container: ${why}`,
+    fix: 'take it off --allow, or allow the host by its name',
+  },
   CONTAINER_ENDED: {
     status: 503,
     what: (name: string, why: string, last: string) =>

@@ -40,6 +40,19 @@ export interface StartContainer {
   /** What may be written over them, in bytes, in memory. */
   readonly writableBytes: number;
   readonly spec: ContainerSpec;
+  /**
+   * What it sends out comes to the node (`HostedContainer.outbound`): what it sends to names, and to these IPv4 addresses.
+   * Null: nothing leaves it.
+   */
+  readonly outbound: readonly string[] | null;
+}
+
+/** Descriptors of sockets inside the network of a container that are the node's; who gets them closes them. */
+export interface OutboundSockets {
+  /** Listens: takes its TCP to 127.64.0.0/10 and to other addresses than loopback, whatever the port. */
+  readonly streams: number;
+  /** Questions to its resolver over UDP. */
+  readonly queries: number;
 }
 
 export interface ContainerUsage {
@@ -67,6 +80,8 @@ export interface HostedContainer {
   follow(output: (piece: ContainerOutput) => void): void;
   /** A descriptor of a connection to its loopback; rejects with the system's error. */
   connect(port: number, timeoutMs: number): Promise<number>;
+  /** Only of one that was started with `outbound`; once in each run of the node. Throws OUTBOUND_UNAVAILABLE. */
+  outbound(): Promise<OutboundSockets>;
   /**
    * To its first process, by name or number. False when that does not listen to it: to the first process of a namespace
    * the kernel then gives none.

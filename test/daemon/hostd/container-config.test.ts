@@ -17,6 +17,7 @@ import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CAPABILITIES, containerConfig } from '../../../daemon/hostd/container-config.ts';
+import { writeNameFiles } from '../../../daemon/hostd/name-files.ts';
 import { SeccompProfile, seccompFilter } from '../../../daemon/hostd/seccomp.ts';
 import type { ContainerSpec } from '../../../runtime/drivers/container/host.ts';
 
@@ -88,6 +89,7 @@ async function inside(script: string, over: Partial<ContainerSpec> = {}): Promis
   ]) {
     symlinkSync('busybox', join(root, 'bin', name));
   }
+  await writeNameFiles(folder, spec.hostname);
   const profile = SeccompProfile.parse(JSON.parse(readFileSync(PROFILE, 'utf8')));
   const config = containerConfig(
     { ...spec, command: ['/bin/sh', '-c', script], ...over },
@@ -97,6 +99,7 @@ async function inside(script: string, over: Partial<ContainerSpec> = {}): Promis
       cgroup: `/skerry-test/${id}`,
       networkNamespace: '/proc/self/ns/net',
       seccomp: seccompFilter(profile, CAPABILITIES),
+      nameFiles: folder,
     },
   );
   writeFileSync(join(folder, 'config.json'), JSON.stringify(config));

@@ -115,7 +115,14 @@ const spec = {
   scratch: [],
   writableRoot: false,
 };
-const start = { id: 'w-1', labels: { workload: 'w', revision: 'r' }, layers: [digest], writableBytes: 65_536, spec };
+const start = {
+  id: 'w-1',
+  labels: { workload: 'w', revision: 'r' },
+  layers: [digest],
+  writableBytes: 65_536,
+  spec,
+  outbound: null,
+};
 
 /** One of each call, as the node would ask. */
 const GOOD: Record<CallName, unknown> = {
@@ -130,6 +137,7 @@ const GOOD: Record<CallName, unknown> = {
   'containers.recover': {},
   'container.follow': { id: 'w-1' },
   'container.connect': { id: 'w-1', port: 80, timeoutMs: 10 },
+  'container.outbound': { id: 'w-1' },
   'container.signal': { id: 'w-1', name: 'SIGTERM' },
   'container.pause': { id: 'w-1' },
   'container.resume': { id: 'w-1' },
@@ -172,6 +180,10 @@ const hostile: [string, CallName, unknown][] = [
   ['memory at a relative place', 'containers.start', ofSpec({ scratch: [{ path: 'proc', bytes: 1 }] })],
   ['a host name that is none', 'containers.start', ofSpec({ hostname: 'a/b' })],
   ['a workload that is a path', 'containers.start', changed({ labels: { workload: '../x', revision: 'r' } })],
+  ['loopback as an address elsewhere', 'containers.start', changed({ outbound: ['127.0.0.1'] })],
+  ['an address that is a name', 'containers.start', changed({ outbound: ['localhost'] })],
+  ['an address that is none', 'containers.start', changed({ outbound: ['0.0.0.0'] })],
+  ['addresses without end', 'containers.start', changed({ outbound: Array(65).fill('10.0.0.1') })],
   ['the root of all layers', 'layers.delete', { diffId: '' }],
   ['a path for a layer', 'layers.delete', { diffId: '../content' }],
   ['the accounts of the host', 'layers.accounts', { layers: ['/'] }],
