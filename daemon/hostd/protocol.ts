@@ -6,13 +6,12 @@
 import * as z from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { isDigest } from '../../images/store/index.ts';
+import { MOST_OUTBOUND_ADDRESSES } from '../../runtime/network/outbound-addresses.ts';
 
 /** Calls that are being carried out at once; more wait unread. */
 export const MOST_CALLS = 256;
 /** Of an image, or of a container. */
 const MOST_LAYERS = 128;
-/** Addresses that one container may send to, beside names. */
-export const MOST_ADDRESSES = 64;
 const GIB = 2 ** 30;
 /** Of an error, in characters. */
 const MAX_MESSAGE = 8192;
@@ -100,7 +99,7 @@ export const CALLS = {
         .min(4096)
         .max(64 * GIB),
       spec: Spec,
-      outbound: z.array(OutsideAddress).max(MOST_ADDRESSES).nullable(),
+      outbound: z.array(OutsideAddress).max(MOST_OUTBOUND_ADDRESSES).nullable(),
     }),
   },
   'containers.recover': { fds: 0, args: z.strictObject({}) },

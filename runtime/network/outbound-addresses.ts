@@ -1,22 +1,16 @@
-import { isIP, isIPv4 } from 'node:net';
+import { isIPv4 } from 'node:net';
 import type { AllowList } from '../egress/allow-list.ts';
 
-/** Addresses that a workload with a network of its own may be allowed beside names. */
-const MOST = 64;
+/** Addresses that a workload with a network of its own may have a way to. */
+export const MOST_OUTBOUND_ADDRESSES = 64;
 
 /**
- * Addresses of an allow-list, which its network has to have a way to. `refuse` is called with one that it cannot have and
- * why, and throws.
+ * The IPv4 addresses of an allow-list that its network has to have a way to. Those of loopback and of IPv6 are not in it:
+ * they say where a name may lead, and inside there is IPv4 and its own loopback.
  */
-export function outboundAddresses(allow: AllowList, refuse: (address: string, why: string) => never): string[] {
-  const addresses = allow.exact.filter((host) => isIP(host) !== 0);
-  for (const address of addresses) {
-    if (!isIPv4(address)) refuse(address, 'its network has IPv4 alone: allow the name of the host');
-    const first = Number.parseInt(address, 10);
-    if (first === 127) refuse(address, 'that is its own loopback');
-    if (first === 0 || first >= 224) refuse(address, 'that is no address of a host');
-  }
-  const last = addresses[MOST];
-  if (last !== undefined) refuse(last, `it is beyond the ${MOST} addresses that a container may be allowed`);
-  return addresses;
+export function outboundAddresses(allow: AllowList): string[] {
+  return allow.exact.filter((host) => {
+    const first = isIPv4(host) ? Number.parseInt(host, 10) : 0;
+    return first > 0 && first < 224 && first !== 127;
+  });
 }

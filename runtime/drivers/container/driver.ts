@@ -11,7 +11,7 @@ import type { Trust } from '../../egress/trust.ts';
 import type { WorkloadLogs } from '../../logs/workload-logs.ts';
 import type { Neighbours } from '../../network/neighbours.ts';
 import { OutboundNetwork } from '../../network/outbound.ts';
-import { outboundAddresses } from '../../network/outbound-addresses.ts';
+import { MOST_OUTBOUND_ADDRESSES, outboundAddresses } from '../../network/outbound-addresses.ts';
 import { Upstream } from '../../proxy/upstream.ts';
 import type { SecretStore } from '../../secrets/secret-store.ts';
 import type { Limits, Revision } from '../../workload/revision.ts';
@@ -66,6 +66,8 @@ export class ContainerDriver implements Driver {
   readonly #layersOf = new Map<HostedContainer, readonly string[]>();
   /** By artifact: revisions of the same image share it. */
   readonly #prepared = new Map<string, Promise<Prepared>>();
+  /** What the allow-lists of containers let out. */
+  readonly #networks = new Set<OutboundNetwork>();
   /** Of an earlier run of the node, until somebody takes them over. */
   readonly #left: Followed[] = [];
 
@@ -219,7 +221,11 @@ export class ContainerDriver implements Driver {
     const log = logs.of(workload);
     const tell = (message: string) => log.piece(id, '', 'stderr', Buffer.from(`skerry: ${message}\n`));
     const network = new OutboundNetwork(sockets, { workload, allow, connector, neighbours, tell });
-    void container.exited.then(() => network.close());
+    this.#networks.add(network);
+    void container.exited.then(() => {
+      this.#networks.delete(network);
+      return network.close();
+    });
   }
 
   /** Diff ids of the layers that containers stand on. */
@@ -233,6 +239,7 @@ export class ContainerDriver implements Driver {
 
   async close(): Promise<void> {
     await this.#removeLeft();
+    await Promise.all([...this.#networks].map((network) => network.close()));
     await this.#options.host.close();
   }
 
@@ -303,11 +310,11 @@ export class ContainerDriver implements Driver {
   }
 }
 
-/** Throws ALLOW_NOT_FOR_CONTAINERS. */
+/** Throws TOO_MANY_ADDRESSES. */
 function addressesOf({ allow }: Revision, name: string): string[] {
-  return outboundAddresses(new AllowList(allow), (address, why) => {
-    throw containerErrors.ALLOW_NOT_FOR_CONTAINERS(name, address, why);
-  });
+  const addresses = outboundAddresses(new AllowList(allow));
+  if (addresses.length <= MOST_OUTBOUND_ADDRESSES) return addresses;
+  throw containerErrors.TOO_MANY_ADDRESSES(name, MOST_OUTBOUND_ADDRESSES);
 }
 
 function portOf({ port }: Pick<Revision, 'port'>, { config }: Pick<StoredImage, 'config'>): number {

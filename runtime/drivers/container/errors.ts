@@ -12,10 +12,10 @@ export const containerErrors = defineErrors({
       `${name} runs as "${user}", which its image has no entry for in /etc/passwd or /etc/group`,
     fix: 'name a user that the image has, or give numbers',
   },
-  ALLOW_NOT_FOR_CONTAINERS: {
+  TOO_MANY_ADDRESSES: {
     status: 422,
-    what: (name: string, address: string, why: string) => `${name} cannot be allowed ${address} as a container: ${why}`,
-    fix: 'take it off --allow, or allow the host by its name',
+    what: (name: string, most: number) => `${name} is allowed more than ${most} addresses, which a container is not`,
+    fix: 'allow hosts by their names',
   },
   CONTAINER_ENDED: {
     status: 503,

@@ -138,9 +138,10 @@ test('it is root inside and nobody outside, with the environment and hostname th
 });
 
 test('it sees its own processes alone, and no host file system', async () => {
-  const { out } = await inside('ls /proc | grep -c "^[0-9]"; ls /; ls /sys 2>&1; cat /proc/1/comm');
+  const { out } = await inside('ls /proc | grep -c "^[0-9]"; ls /; ls /sys 2>&1; cat /proc/1/comm; ls /etc');
   assert.match(out, /^2\n|^3\n/);
-  assert.not.match(out, /\b(?:etc|usr|home|root)\b/);
+  assert.not.match(out, /\b(?:usr|home|root|passwd|hostname)\b/);
+  assert.match(out, /\nhosts\nresolv.conf\n$/);
   assert.match(out, /\/sys: No such file/);
 });
 
