@@ -5,6 +5,7 @@
  */
 import { createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { SkerryError } from '../../errors/skerry-error.ts';
 import type { AllowList } from '../egress/allow-list.ts';
 import type { Connector } from '../egress/connector.ts';
 import { asEgressFailure } from '../egress/failure.ts';
@@ -113,7 +114,8 @@ export class OutboundNetwork implements Names {
       await this.#forward(socket, host, localPort);
     } catch (error) {
       if (this.#closing.signal.aborted) return;
-      this.#tell(`its connection to ${destination} failed: ${asEgressFailure(error).message}`);
+      const why = error instanceof SkerryError ? error.what : asEgressFailure(error).message;
+      this.#tell(`its connection to ${destination} failed: ${why}`);
       breakOff(socket);
     }
   }

@@ -13,7 +13,7 @@ import { ContainerNode, whyNoContainers } from '../../support/container-node.ts'
 import { question } from '../../support/dns-client.ts';
 import { fakeResolver, listen } from '../../support/egress.ts';
 import { layerOf } from '../../support/image-builder.ts';
-import { inside, shellConfig, shellLayers } from '../../support/shell-container.ts';
+import { inside, shellConfig, shellLayers, TOOLS } from '../../support/shell-container.ts';
 import { file, folder } from '../../support/tar-writer.ts';
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -80,12 +80,6 @@ const test = (what: string, work: (world: World) => Promise<void>) => {
 const hello = (socket: Socket) => {
   socket.once('data', () => socket.end('hello from outside\n'));
 };
-
-/** `at NAME`: its address. `say NAME PORT`: what is answered to one line there. */
-const TOOLS = `
-at() { busybox nslookup -type=a "$1" | busybox awk '/^Address: / { print $2 }'; }
-say() { echo hi | busybox timeout 10 busybox nc "$(at $1)" $2; }
-`;
 
 const here = (port: number) => [`here.example:${port}`, `127.0.0.1:${port}`];
 
