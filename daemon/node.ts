@@ -206,7 +206,7 @@ export async function openDrivers(
   }
   const inUse = (digest: string) => desired.artifacts(() => {}).has(digest);
   const egress = { resolve: resolveHere, trust: systemTrust(process.env) };
-  const wasm = new WasmDriver({ engine, blobs, logs, secrets, keyvalue, egress, inUse });
+  const wasm = new WasmDriver({ engine, blobs, logs, secrets, keyvalue, egress, neighbours, inUse });
   undo.add(() => wasm.close());
   const drivers = new Map<Isolation, Driver>([[wasm.isolation, wasm]]);
   const missing = new Map<Isolation, Missing>();

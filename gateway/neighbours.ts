@@ -1,5 +1,4 @@
 /** Calls of workloads to each other: connections that their networks hand over, served as the gateway serves its own. */
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Call, Neighbours } from '../runtime/network/neighbours.ts';
 import type { Dispatcher } from './dispatch.ts';
@@ -27,18 +26,20 @@ export class GatewayNeighbours implements Neighbours {
     this.#dispatcher = dispatcher;
   }
 
-  serve(socket: Socket, call: Call): void {
+  serve(connection: Duplex, call: Call): void {
     const name = `${call.caller} ${call.callee}`;
     const door = this.#doors.get(name) ?? this.#open(name, call);
     door.connections++;
-    socket.on('close', () => {
+    // Whoever serves it hears of them.
+    connection.on('error', () => {});
+    connection.on('close', () => {
       door.connections--;
       if (door.connections > 0) return;
       this.#doors.delete(name);
       door.listener.close();
     });
-    door.listener.accept(socket);
-    socket.resume();
+    door.listener.accept(connection);
+    connection.resume();
   }
 
   connect({ callee }: Call, port: number, signal: AbortSignal): Promise<Duplex> {

@@ -2,6 +2,7 @@
 import { createServer, type Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Certificate } from './certificate.ts';
 import { FastPath } from './fast-path.ts';
 import { type Front, makeFront } from './front.ts';
@@ -140,7 +141,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
 
 /** Serves connections in the clear that somebody else has accepted. */
 export interface HandedOver {
-  accept(socket: Socket): void;
+  accept(connection: Duplex): void;
   /** When it has no connections any more. */
   close(): void;
 }
@@ -152,7 +153,7 @@ export function serveHandedOver(handlers: Handlers, front: Front): HandedOver {
   const fast = new FastPath(front, handlers, takeOver(server, 'connection'));
   const closeUnknown = acceptPlain(server, http2, fast);
   return {
-    accept: (socket) => void server.emit('connection', socket),
+    accept: (connection) => void server.emit('connection', connection),
     close() {
       closeUnknown();
       http2.close();

@@ -4,7 +4,6 @@
  * workload may go there, and only then where that is.
  */
 import { createServer, type Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { AllowList } from '../egress/allow-list.ts';
 import type { Connector } from '../egress/connector.ts';
@@ -125,10 +124,7 @@ export class OutboundNetwork implements Names {
     const { signal } = this.#closing;
     const callee = host.isAddress ? null : workloadNamed(host.name);
     if (callee !== null && port === neighbours.httpPort) return neighbours.serve(socket, { caller, callee });
-    const far: Duplex =
-      callee === null
-        ? await connector.connect({ host, port }, signal)
-        : await neighbours.connect({ caller, callee }, port, signal);
+    const far = await connector.connect({ host, port }, signal);
     if (signal.aborted || socket.destroyed) return breakOff(far);
     splice(socket, far, NETWORK_TIMEOUTS.idle);
   }

@@ -9,7 +9,7 @@ import { Connector } from '../../egress/connector.ts';
 import type { Resolve } from '../../egress/resolver.ts';
 import type { Trust } from '../../egress/trust.ts';
 import type { WorkloadLogs } from '../../logs/workload-logs.ts';
-import type { Neighbours } from '../../network/neighbours.ts';
+import { insideOf, type Neighbours } from '../../network/neighbours.ts';
 import { OutboundNetwork } from '../../network/outbound.ts';
 import { MOST_OUTBOUND_ADDRESSES, outboundAddresses } from '../../network/outbound-addresses.ts';
 import { Upstream } from '../../proxy/upstream.ts';
@@ -217,7 +217,7 @@ export class ContainerDriver implements Driver {
     const { egress, neighbours, logs } = this.#options;
     const sockets = await container.outbound();
     const allow = new AllowList(entries);
-    const connector = new Connector({ allow, ...egress });
+    const connector = new Connector({ allow, ...egress, inside: insideOf(neighbours, workload) });
     const log = logs.of(workload);
     const tell = (message: string) => log.piece(id, '', 'stderr', Buffer.from(`skerry: ${message}\n`));
     const network = new OutboundNetwork(sockets, { workload, allow, connector, neighbours, tell });
