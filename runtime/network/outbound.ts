@@ -133,7 +133,8 @@ export class OutboundNetwork implements Names {
   #hostAt(address: string): Host | null {
     const name = this.#addresses.nameOf(address);
     if (name !== undefined) return { name, isAddress: false };
-    return address.startsWith('127.') ? null : { name: address, isAddress: true };
+    // A connection that has broken already has none.
+    return address === '' || address.startsWith('127.') ? null : { name: address, isAddress: true };
   }
 
   #tell(message: string): void {

@@ -1,5 +1,5 @@
 /** Containers of a real node that call each other by name. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:http2';
 import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -19,11 +19,13 @@ const neighbours = suite('workloads that call each other');
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 class World {
-  readonly node: ProcessNode;
+  node: ProcessNode;
+  readonly place: string;
   readonly #image: string;
 
   constructor(node: ProcessNode, place: string) {
     this.node = node;
+    this.place = place;
     const layout = new LayoutBuilder(join(place, 'layout'));
     const script = 'busybox nc -ll -p 9000 -e busybox echo raw & exec httpd -f -p 8080 -h /www';
     layout.image(shellLayers(), undefined, { ...shellConfig(), Cmd: ['/bin/sh', '-c', script] });
@@ -59,12 +61,12 @@ const test = (what: string, work: (world: World) => Promise<void>) => {
   }
   neighbours(what, async () => {
     const place = mkdtempSync(join(tmpdir(), 'skerry-neighbours-'));
-    const node = await startProcess();
+    const world = new World(await startProcess(), place);
     try {
-      await work(new World(node, place));
+      await work(world);
     } finally {
-      await discard(node);
-      await removeContainers(node.data);
+      await discard(world.node);
+      await removeContainers(world.node.data);
       rmSync(place, { recursive: true, force: true });
     }
   });
@@ -131,6 +133,32 @@ test('one that is stopped is woken by a request, and by a connection to a port o
   await asleep();
   assert.is(await world.inside('web', `${TOOLS} say api.skerry.internal 9000`), 'raw\n');
   assert.not.match(await world.inside('web', `${TOOLS} say api.skerry.internal 9001`), /raw/);
+});
+
+test('after kill -9 of the node the containers that it left call each other again', async (world) => {
+  await world.deploy('api', '--min', '1');
+  await world.deploy('web', '--min', '1', '--allow', 'api.skerry.internal', '--allow', 'api.skerry.internal:9000');
+  const address = await world.inside('web', `${TOOLS} at api.skerry.internal`);
+  const before = await world.containers('web');
+  world.node.child.kill('SIGKILL');
+  await world.node.ended;
+  world.node = await startProcess({ data: world.node.data });
+  assert.is(await world.inside('web', `${TOOLS} at api.skerry.internal`), address);
+  assert.match(await world.inside('web', TOOLS + get('api.skerry.internal', '/cgi-bin/env')), /CALLER=web/);
+  assert.is(await world.inside('web', `${TOOLS} say api.skerry.internal 9000`), 'raw\n');
+  assert.equal(await world.containers('web'), before);
+});
+
+test('a function calls a container', async (world) => {
+  await world.deploy('api');
+  const source = join(world.place, 'fn.js');
+  const url = 'http://api.skerry.internal/cgi-bin/env';
+  writeFileSync(source, `export default { fetch: async () => new Response(await (await fetch('${url}')).text()) };`);
+  const args = ['deploy', source, '--name', 'fn', '--allow', 'api.skerry.internal'];
+  const { status, stderr } = await skerry(args, { data: world.node.data });
+  assert.is(status, 0, stderr);
+  const told = await ask(world.node.url, { path: '/fn/' });
+  assert.match(told.body.toString(), /^HTTP_X_SKERRY_CALLER=fn$/m);
 });
 
 neighbours.run();

@@ -12,6 +12,7 @@ import type { RevisionDocument } from '../../../runtime/workload/documents.ts';
 import { ContainerNode, whyNoContainers } from '../../support/container-node.ts';
 import { question } from '../../support/dns-client.ts';
 import { fakeResolver, listen } from '../../support/egress.ts';
+import { openFiles } from '../../support/host-suite.ts';
 import { layerOf } from '../../support/image-builder.ts';
 import { inside, shellConfig, shellLayers, TOOLS } from '../../support/shell-container.ts';
 import { file, folder } from '../../support/tar-writer.ts';
@@ -329,6 +330,19 @@ test('after a node that was killed the next one lets out the same, at the same a
   await again.stop(0);
   await held;
   assert.equal(next.left(), []);
+});
+
+test('containers that come and go leave no file of the node open', async (world) => {
+  const port = await world.serve(hello);
+  const once = async () => {
+    const one = await world.up(here(port));
+    assert.is(await inside(one, `${TOOLS} say here.example ${port}`), 'hello from outside\n');
+    await one.stop(0);
+  };
+  await once();
+  const before = await openFiles();
+  for (let i = 0; i < 5; i++) await once();
+  assert.ok((await openFiles()) <= before);
 });
 
 test('a program with the C library finds allowed names in the files that it was given', async (world) => {
