@@ -24,7 +24,8 @@ export async function makeArtifact(
 ): Promise<Made> {
   if (source.kind === 'component')
     return { artifact: await uploadComponent(client, source, progress), inputs: source.inputs };
-  if (source.kind === 'image') return { artifact: await sendImage(client, source, progress), inputs: source.inputs };
+  if (source.kind === 'image')
+    return { artifact: await sendImage(client, source.file, progress), inputs: source.inputs };
   progress.step(`Bundling ${source.label}`);
   const { bundleSource } = await import('./bundle.ts');
   const bundle = await bundleSource(source.file);
@@ -62,8 +63,7 @@ async function uploadComponent(client: AdminClient, source: Source, progress: Pr
 }
 
 /** A folder or a file of ours is sent as an archive; what a registry has the node gets itself. */
-async function sendImage(client: AdminClient, source: Source, progress: Progress): Promise<Made['artifact']> {
-  const { file } = source;
+export async function sendImage(client: AdminClient, file: string, progress: Progress): Promise<Made['artifact']> {
   const [, scheme, path = ''] = /^(oci|docker-archive):(.+)$/.exec(file) ?? [];
   progress.step(scheme === undefined ? `Getting ${file}` : `Uploading ${file}`);
   const step = (text: string) => progress.step(`${file}: ${text}`);
@@ -85,7 +85,7 @@ function isThere(path: string): Promise<boolean> {
 }
 
 /** By tar, which every system has that has images. */
-function packFolder(folder: string): Readable {
+export function packFolder(folder: string): Readable {
   const tar = spawn('tar', ['-C', folder, '-cf', '-', '.'], { stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
   tar.stderr.on('data', (piece) => {

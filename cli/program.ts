@@ -6,7 +6,7 @@ import { CONFIG_FLAGS, NodeConfig } from '../daemon/config-schema.ts';
 import { projectRoot } from '../errors/project-root.ts';
 import type { ConnectionFlags } from './connection.ts';
 import type { Context } from './context.ts';
-import { SETTING_FLAGS, settingHelp } from './settings-flags.ts';
+import { PROCESS_FLAGS, SETTING_FLAGS, settingHelp } from './settings-flags.ts';
 import type { Terminal } from './terminal.ts';
 
 type Flags = Record<string, unknown>;
@@ -58,9 +58,14 @@ type Bind = (command: Command, action: Action) => void;
 function defineAll(program: Command, bind: Bind): void {
   defineNode(program, bind);
   defineDeploying(program, bind);
+  defineBuilding(program, bind);
+  defineProcesses(program, bind);
+  defineVolumes(program, bind);
   defineLooking(program, bind);
   defineChanging(program, bind);
   defineSecrets(program, bind);
+  defineImages(program, bind);
+  defineTokens(program, bind);
   defineShell(program, bind);
 }
 
@@ -97,11 +102,7 @@ function defineDeploying(program: Command, bind: Bind): void {
     .description('Deploy a function and give it a URL.')
     .argument('<path>', 'A .ts or .js file, a .wasm component, or a folder with one (and skerry.toml).')
     .option('--name <name>', 'Name of the workload. Default: made from the name of the file or folder.');
-  for (const setting of SETTING_FLAGS) {
-    const option = new Option(`${setting.flag} <${setting.value}>`, settingHelp(setting));
-    if (setting.kind === 'pairs' || setting.kind === 'list') option.argParser(repeat);
-    deploy.addOption(option);
-  }
+  for (const setting of SETTING_FLAGS) settingOption(deploy, setting);
   json(deploy.option('--watch', 'Deploy again on each save, until Ctrl-C.'));
   examples(deploy, [
     'skerry deploy hello.ts',
@@ -130,6 +131,99 @@ function defineDeploying(program: Command, bind: Bind): void {
   });
 }
 
+function defineBuilding(program: Command, bind: Bind): void {
+  const build = program
+    .command('build')
+    .description('Build an image from a Dockerfile, on the node.')
+    .argument('<path>', 'The folder that the Dockerfile may copy from.')
+    .requiredOption('-t, --tag <ref>', 'What the image is called: NAME[:TAG], or REGISTRY/NAME[:TAG].')
+    .option('-f, --file <file>', 'The Dockerfile. Default: Dockerfile or Containerfile in the folder.')
+    .addOption(
+      new Option(
+        '--build-arg <name=value>',
+        'A value for an ARG; NAME alone takes it from here. Can be repeated.',
+      ).argParser(repeat),
+    )
+    .addOption(
+      new Option('--secret <id=ID,src=file>', 'What RUN --mount=type=secret may read. Can be repeated.').argParser(
+        repeat,
+      ),
+    )
+    .option('--target <stage>', 'The stage to stop at.')
+    .option('--no-cache', 'Take no step from an earlier build.')
+    .option('--network', "RUN steps get the machine's network, its loopback too. Default: none.");
+  examples(json(build), [
+    'skerry build -t my_image .',
+    'skerry build -t team/app:v2 -f docker/Dockerfile --build-arg V=2 .',
+  ]);
+  bind(build, async (context, flags, path) => (await import('./commands/build.ts')).build(context, path, flags));
+}
+
+function defineProcesses(program: Command, bind: Bind): void {
+  const run = program
+    .command('run')
+    .description('Run an image as a process in a container; exits with its status.')
+    .argument('<ref>', 'An image: of a registry, of the node, oci:DIR[:TAG] or docker-archive:FILE.')
+    .argument('[cmd...]', "What to run in place of the image's own command.")
+    .option('-d, --detach', 'Print its name and leave it running.')
+    .option('--name <name>', 'Name of the process. Default: made from the image.')
+    .option('--rm', 'Remove it when it has ended.');
+  for (const setting of PROCESS_FLAGS) settingOption(run, setting);
+  examples(json(run), [
+    'skerry run busybox echo hello',
+    'skerry run -d --name db --memory 256MiB registry.example/postgres:16',
+    'skerry run --rm -- oci:./layout sh -c "ls -l"',
+  ]);
+  bind(run, async (context, flags, ref, cmd) =>
+    (await import('./commands/run.ts')).runProcess(context, ref, cmd, flags),
+  );
+
+  const ps = json(program.command('ps').description('List the processes that run.')).option(
+    '-a, --all',
+    'Those that have ended too.',
+  );
+  examples(ps, ['skerry ps', 'skerry ps -a --json']);
+  bind(ps, async (context, flags) => (await import('./commands/ps.ts')).ps(context, flags));
+
+  const stop = program
+    .command('stop')
+    .description('End processes: by their signal, then for good.')
+    .argument('<name...>', 'Processes.')
+    .option('-t, --time <duration>', 'How long they may take to end by themselves. Default 10s.');
+  examples(stop, ['skerry stop db', 'skerry stop --time 1s db']);
+  bind(stop, async (context, flags, names) => (await import('./commands/stop.ts')).stop(context, names, flags));
+
+  const exec = program
+    .command('exec')
+    .description('Run a command in a container, with this stdin, stdout and stderr; exits with its status.')
+    .argument('<name>', 'A process, or a workload.')
+    .argument('<cmd...>', 'The command.');
+  examples(exec, ['skerry exec db ps', 'tar c . | skerry exec db tar x -C /tmp']);
+  bind(exec, async (context, _flags, name, cmd) => (await import('./commands/exec.ts')).exec(context, name, cmd));
+}
+
+function defineVolumes(program: Command, bind: Bind): void {
+  const volume = program.command('volume').description('List and remove the folders that outlive containers.');
+  examples(volume, ['skerry volume ls', 'skerry volume rm db']);
+
+  const list = json(volume.command('ls').description('List the volumes, and who has them.'));
+  examples(list, ['skerry volume ls']);
+  bind(list, async (context) => (await import('./commands/volume.ts')).listVolumes(context));
+
+  const rm = volume
+    .command('rm')
+    .description('Remove volumes with all that is in them; those that nobody has.')
+    .argument('<volume...>', 'Names of volumes.');
+  examples(rm, ['skerry volume rm db']);
+  bind(rm, async (context, _flags, names) => (await import('./commands/volume.ts')).removeVolumes(context, names));
+}
+
+function settingOption(command: Command, setting: (typeof SETTING_FLAGS)[number]): void {
+  const option = new Option(`${setting.flag} <${setting.value}>`, settingHelp(setting));
+  if (setting.kind === 'pairs' || setting.kind === 'list') option.argParser(repeat);
+  command.addOption(option);
+}
+
 function defineLooking(program: Command, bind: Bind): void {
   const ls = json(program.command('ls').description('List the workloads.'));
   examples(ls, ['skerry ls', "skerry ls --json | jq '.workloads[].name'"]);
@@ -137,8 +231,8 @@ function defineLooking(program: Command, bind: Bind): void {
 
   const inspect = program
     .command('inspect')
-    .description('Show what was asked of a workload beside how it is.')
-    .argument('<name>', 'A workload.');
+    .description('Show what was asked of a workload or a process beside how it is.')
+    .argument('<name>', 'A workload or a process.');
   examples(json(inspect), ['skerry inspect hello', 'skerry inspect hello --json | jq .status']);
   bind(inspect, async (context, _flags, name) => (await import('./commands/inspect.ts')).inspect(context, name));
 
@@ -158,8 +252,8 @@ function defineLooking(program: Command, bind: Bind): void {
 
   const logs = program
     .command('logs')
-    .description('Print what a workload wrote to stdout and stderr.')
-    .argument('<name>', 'A workload.')
+    .description('Print what a workload or a process wrote to stdout and stderr.')
+    .argument('<name>', 'A workload or a process.')
     .option('-f, --follow', 'Go on as more is written, until Ctrl-C.')
     .option('--tail <n>', 'Only the last n lines. Default 100.')
     .option('--json', 'Print one JSON document a line.');
@@ -185,8 +279,8 @@ function defineLooking(program: Command, bind: Bind): void {
 function defineChanging(program: Command, bind: Bind): void {
   const rm = program
     .command('rm')
-    .description('Remove workloads with all their revisions.')
-    .argument('<name...>', 'Workloads.');
+    .description('Remove workloads with all their revisions, and processes.')
+    .argument('<name...>', 'Workloads and processes.');
   examples(rm, ['skerry rm hello', 'skerry rm api worker']);
   bind(rm, async (context, _flags, names) => (await import('./commands/change.ts')).rm(context, names));
 
@@ -244,6 +338,63 @@ function defineSecrets(program: Command, bind: Bind): void {
   bind(rm, async (context, flags, names) =>
     (await import('./commands/secret.ts')).removeSecrets(context, names, flags),
   );
+}
+
+function defineImages(program: Command, bind: Bind): void {
+  const images = json(program.command('images').description('List the images of the node, and what uses them.'));
+  examples(images, ['skerry images', "skerry images --json | jq '.images[].name'"]);
+  bind(images, async (context) => (await import('./commands/image.ts')).listImages(context));
+
+  const image = program.command('image').description('Remove images.');
+  examples(image, ['skerry image rm team/app:1.0', 'skerry image prune --dry-run']);
+
+  const rm = image
+    .command('rm')
+    .description('Take names away, and free what nothing else needs; what is deployed stays.')
+    .argument('<ref...>', 'Images as `skerry images` names them.');
+  examples(json(rm), ['skerry image rm team/app:1.0']);
+  bind(rm, async (context, _flags, names) => (await import('./commands/image.ts')).removeImages(context, names));
+
+  const prune = image
+    .command('prune')
+    .description('Remove what no name leads to: untagged manifests, pushes that were given up, what nothing needs.')
+    .option('--dry-run', 'Only say what would be freed.');
+  examples(json(prune), ['skerry image prune --dry-run', 'skerry image prune']);
+  bind(prune, async (context, flags) => (await import('./commands/image.ts')).pruneImages(context, flags));
+}
+
+function defineTokens(program: Command, bind: Bind): void {
+  const token = program.command('token').description("Make, list and remove the tokens of the node's registry.");
+  examples(token, ['skerry token create --name ci --scope repository:team/*:pull,push', 'skerry token rm ci']);
+
+  const create = token
+    .command('create')
+    .description('Make a token and print it; clients log in with its name as the user and it as the password.')
+    .requiredOption('--name <name>', 'Its name.')
+    .addOption(
+      new Option(
+        '--scope <scope>',
+        'repository:PATTERN:ACTIONS; * in PATTERN stands for any characters, ACTIONS are pull, push, delete. Can be repeated.',
+      )
+        .argParser(repeat)
+        .makeOptionMandatory(),
+    );
+  examples(json(create), [
+    'skerry token create --name ci --scope repository:team/*:pull,push > ci.token',
+    "skerry token create --name admin --scope 'repository:*:pull,push,delete' | skopeo login -u admin --password-stdin localhost:5050",
+  ]);
+  bind(create, async (context, flags) => (await import('./commands/token.ts')).createToken(context, flags));
+
+  const list = token.command('ls').description('List the tokens by name, and what each allows.');
+  examples(json(list), ['skerry token ls']);
+  bind(list, async (context) => (await import('./commands/token.ts')).listTokens(context));
+
+  const rm = token
+    .command('rm')
+    .description('Remove tokens; what was issued for them is void at once.')
+    .argument('<name...>', 'Tokens.');
+  examples(rm, ['skerry token rm ci']);
+  bind(rm, async (context, _flags, names) => (await import('./commands/token.ts')).removeTokens(context, names));
 }
 
 function defineShell(program: Command, bind: Bind): void {

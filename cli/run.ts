@@ -5,7 +5,9 @@ import type { SkerryError } from '../errors/skerry-error.ts';
 import { cliErrors } from './errors.ts';
 import { asFailure } from './failure.ts';
 import { printable } from './printable.ts';
+import { ProcessStatus } from './process-status.ts';
 import { createProgram } from './program.ts';
+import { separateCommand } from './separate-command.ts';
 import { type Output, palette, type Terminal, writeLine } from './terminal.ts';
 
 /**
@@ -22,6 +24,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   // A command that has nowhere left to print is not waited for.
   const failure = await Promise.race([broken.then(outputFailure), ended]);
   if (!failure) return 0;
+  if (failure instanceof ProcessStatus) return failure.exit;
   writeLine(stderr, printable(failure.message));
   if (env.SKERRY_DEBUG === '1') {
     for (let cause: unknown = failure; cause instanceof Error; cause = cause.cause) {
@@ -35,7 +38,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
 async function execute(args: readonly string[], terminal: Terminal): Promise<SkerryError | null> {
   const program = createProgram(terminal);
   try {
-    await program.parseAsync([...args], { from: 'user' });
+    await program.parseAsync(separateCommand(program, args), { from: 'user' });
     return null;
   } catch (thrown) {
     if (!(thrown instanceof CommanderError)) return asFailure(thrown);

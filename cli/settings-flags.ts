@@ -1,5 +1,5 @@
 /** The flags of `skerry deploy` that say what `WorkloadSettings` says, and how their text becomes it. */
-import { WorkloadName, WorkloadSettings } from '../runtime/workload/settings.ts';
+import { ProcessName, ProcessSettings, WorkloadName, WorkloadSettings } from '../runtime/workload/settings.ts';
 import { cliErrors } from './errors.ts';
 import { issueMessage } from './settings-document.ts';
 
@@ -30,6 +30,7 @@ export const SETTING_FLAGS: readonly SettingFlag[] = [
   { key: 'allow', flag: '--allow', value: 'host[:port]', kind: 'list' },
   { key: 'port', flag: '--port', value: 'n', kind: 'number' },
   { key: 'writable', flag: '--writable', value: 'size', kind: 'text' },
+  { key: 'volumes', flag: '--volume', value: 'name:/path[:size]', kind: 'list' },
   { key: 'keyvalue-quota', flag: '--keyvalue-quota', value: 'size', kind: 'text' },
   { key: 'routes', flag: '--route', value: '[host]/path', kind: 'list' },
   { key: 'min', flag: '--min', value: 'n', kind: 'number' },
@@ -49,10 +50,16 @@ function attribute(flag: string): string {
   return flag.slice(2).replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
+/** Those of `skerry run`. */
+export const PROCESS_FLAGS: readonly SettingFlag[] = SETTING_FLAGS.filter(({ key }) => key in ProcessSettings.shape);
+
 /** The settings that the given flags say; throws BAD_FLAG naming the flag. */
-export function settingsFromFlags(options: Readonly<Record<string, unknown>>): WorkloadSettings {
+export function settingsFromFlags(
+  options: Readonly<Record<string, unknown>>,
+  flags: readonly SettingFlag[] = SETTING_FLAGS,
+): WorkloadSettings {
   const settings: Record<string, unknown> = {};
-  for (const flag of SETTING_FLAGS) {
+  for (const flag of flags) {
     const given = options[attribute(flag.flag)];
     if (given !== undefined) settings[flag.key] = checkFlag(flag, given);
   }
@@ -62,6 +69,13 @@ export function settingsFromFlags(options: Readonly<Record<string, unknown>>): W
 /** A workload's name from a flag or an argument; throws BAD_FLAG. */
 export function checkName(flag: string, name: string): string {
   const result = WorkloadName.safeParse(name);
+  if (!result.success) throw cliErrors.BAD_FLAG(flag, result.error.issues[0]?.message ?? 'is no name');
+  return result.data;
+}
+
+/** A process's name from a flag; throws BAD_FLAG. */
+export function checkProcessName(flag: string, name: string): string {
+  const result = ProcessName.safeParse(name);
   if (!result.success) throw cliErrors.BAD_FLAG(flag, result.error.issues[0]?.message ?? 'is no name');
   return result.data;
 }

@@ -102,7 +102,7 @@ async function isFile(path: string): Promise<boolean> {
 }
 
 /** The last part of its repository, or the folder's or file's name. */
-function nameFromImage(reference: string): string {
+export function nameFromImage(reference: string): string {
   const [, scheme, rest = ''] = /^(oci|docker-archive|docker):(.*)$/.exec(reference) ?? [null, '', reference];
   const path = scheme === 'docker-archive' ? basename(rest, extname(rest)) : rest.replace(/@.*$/, '');
   return nameFrom(basename(path).replace(/:[^:]*$/, ''));

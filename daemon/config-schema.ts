@@ -28,9 +28,35 @@ export const NodeConfig = z.strictObject({
       'The certificate of the gateway, with its chain (PEM). With it and tls-key the gateway speaks TLS and nothing else. Both are read again when they change, and on SIGHUP.',
     ),
   'tls-key': z.string().min(1).optional().describe("The certificate's private key (PEM, without a passphrase)."),
-  registry: Address.describe(
-    "Where the node's image registry listens. (This version has none yet: accepted and unused.)",
-  ),
+  registry: z
+    .string()
+    .refine((text) => text === 'off' || parseAddress(text) !== null, {
+      error: 'must be HOST:PORT, such as "127.0.0.1:5050", or off',
+    })
+    .describe(
+      "Where the node's image registry listens, or off. Beyond loopback only with registry-tls-cert and registry-tls-key.",
+    ),
+  'registry-tls-cert': z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'The certificate of the registry, with its chain (PEM). With it and registry-tls-key the registry speaks TLS and nothing else. Both are read again when they change, and on SIGHUP.',
+    ),
+  'registry-tls-key': z
+    .string()
+    .min(1)
+    .optional()
+    .describe("The private key of the registry's certificate (PEM, without a passphrase)."),
+  'registry-anonymous-pull': z
+    .string()
+    .regex(/^[a-z0-9._/*-]{1,255}$/, {
+      error: 'must be the name of a repository, in which * stands for any characters',
+    })
+    .optional()
+    .describe(
+      'Repositories that may be pulled without a token: a name in which * stands for any characters, slashes too. None unless given.',
+    ),
   admin: Address.optional().describe(
     'Admin API over TCP, beside the Unix socket. Off unless given; needs a token in SKERRY_ADMIN_TOKEN, and a loopback address.',
   ),
@@ -52,7 +78,12 @@ export type NodeConfig = z.infer<typeof NodeConfig>;
 export type ConfigKey = keyof NodeConfig;
 
 /** Files that the node reads; whoever starts it may read them, the user it runs as need not. */
-export const FILE_SETTINGS = ['tls-cert', 'tls-key'] as const satisfies readonly ConfigKey[];
+export const FILE_SETTINGS = [
+  'tls-cert',
+  'tls-key',
+  'registry-tls-cert',
+  'registry-tls-key',
+] as const satisfies readonly ConfigKey[];
 /** Addresses that the node listens at. */
 export const ADDRESS_SETTINGS = ['listen', 'registry', 'admin'] as const satisfies readonly ConfigKey[];
 
@@ -70,7 +101,10 @@ export const CONFIG_FLAGS: readonly ConfigFlag[] = [
   { key: 'listen', argument: 'host:port', env: 'SKERRY_LISTEN', fallback: '127.0.0.1:8080' },
   { key: 'tls-cert', argument: 'file', env: 'SKERRY_TLS_CERT', fallback: undefined },
   { key: 'tls-key', argument: 'file', env: 'SKERRY_TLS_KEY', fallback: undefined },
-  { key: 'registry', argument: 'host:port', env: 'SKERRY_REGISTRY', fallback: '127.0.0.1:5050' },
+  { key: 'registry', argument: 'host:port|off', env: 'SKERRY_REGISTRY', fallback: '127.0.0.1:5050' },
+  { key: 'registry-tls-cert', argument: 'file', env: 'SKERRY_REGISTRY_TLS_CERT', fallback: undefined },
+  { key: 'registry-tls-key', argument: 'file', env: 'SKERRY_REGISTRY_TLS_KEY', fallback: undefined },
+  { key: 'registry-anonymous-pull', argument: 'pattern', env: 'SKERRY_REGISTRY_ANONYMOUS_PULL', fallback: undefined },
   { key: 'admin', argument: 'host:port', env: 'SKERRY_ADMIN', fallback: undefined },
   { key: 'engine', argument: 'auto|wasmtime|jco', env: 'SKERRY_ENGINE', fallback: 'auto' },
   { key: 'stop-timeout', argument: 'time', env: 'SKERRY_STOP_TIMEOUT', fallback: '30s' },

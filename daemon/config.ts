@@ -12,6 +12,11 @@ export interface Settings extends NodeConfig {
   readonly adminToken: string | undefined;
 }
 
+const TLS_PAIRS = [
+  ['tls-cert', 'tls-key'],
+  ['registry-tls-cert', 'registry-tls-key'],
+] as const;
+
 type Raw = Partial<Record<ConfigKey, unknown>>;
 
 function defaultDataFolder(): string {
@@ -101,9 +106,10 @@ export async function readSettings(argv: readonly string[], env: NodeJS.ProcessE
     const inFile = `${options.config}${line === null ? '' : `:${line}:1`}: ${key}`;
     throw daemonErrors.CONFIG_INVALID(source.get(key) ?? inFile, issue?.message ?? 'not valid');
   }
-  const { 'tls-cert': cert, 'tls-key': key } = checked.data;
-  if (cert !== undefined && key === undefined) throw daemonErrors.TLS_INCOMPLETE('tls-cert', 'tls-key');
-  if (key !== undefined && cert === undefined) throw daemonErrors.TLS_INCOMPLETE('tls-key', 'tls-cert');
+  for (const [cert, key] of TLS_PAIRS) {
+    const given = [cert, key].filter((name) => checked.data[name] !== undefined);
+    if (given.length === 1) throw daemonErrors.TLS_INCOMPLETE(given[0] as string, given[0] === cert ? key : cert);
+  }
   // The node may stand in another folder.
   const paths: Partial<Record<(typeof FILE_SETTINGS)[number], string>> = {};
   for (const name of FILE_SETTINGS) {

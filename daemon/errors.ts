@@ -4,7 +4,13 @@ export const daemonErrors = defineErrors({
   IMAGE_NOT_HERE: {
     status: 404,
     what: (reference: string) => `this node has no image ${reference}`,
-    fix: 'name its registry (REGISTRY/REPOSITORY:TAG), or give oci:DIR or docker-archive:FILE',
+    fix: 'push it to this node (`skerry images` lists what is here), name its registry (REGISTRY/REPOSITORY:TAG), or give oci:DIR or docker-archive:FILE',
+  },
+  IMAGE_IN_USE: {
+    status: 409,
+    what: (digest: string, users: readonly string[]) => `${digest} is what ${users.join(', ')} is made from`,
+    fix: (_digest: string, users: readonly string[]) =>
+      `remove ${users.length > 1 ? 'these' : 'that'} first (\`skerry rm\`)`,
   },
   IMAGE_NOT_SENT: {
     status: 400,
@@ -96,6 +102,11 @@ export const daemonErrors = defineErrors({
     status: 500,
     what: (what: string, address: string, why: string) => `the ${what} cannot listen on ${address} (${why})`,
     fix: 'choose another address',
+  },
+  REGISTRY_NOT_LOOPBACK: {
+    status: 500,
+    what: (address: string) => `the registry would be open to the network on ${address}, unencrypted`,
+    fix: 'give it a certificate (--registry-tls-cert, --registry-tls-key), a loopback address, or --registry off',
   },
   ADMIN_NEEDS_TOKEN: {
     status: 500,

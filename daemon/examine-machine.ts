@@ -11,8 +11,9 @@ import type { Isolation } from '../runtime/workload/revision.ts';
 import type { Settings } from './config.ts';
 import { examine, type Missing } from './doctor.ts';
 import { probeDataFolder } from './machine.ts';
-import { openDrivers, openStores, Undo } from './node.ts';
+import { openDrivers, openStores } from './node.ts';
 import { ownPrivileges } from './privileges.ts';
+import { Undo } from './undo.ts';
 
 /**
  * Opens what a node with these settings would open, but over a folder of its own that is removed again: the data folder

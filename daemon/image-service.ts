@@ -9,11 +9,14 @@ import {
   formatReference,
   type ImageCatalog,
   type ImageRecord,
+  type ImageSource,
   importImage,
+  type NamedReference,
   openImageSource,
   parseReference,
   type Reference,
 } from '../images/oci/index.ts';
+import { PushedSource, type Repositories } from '../images/registry/index.ts';
 import type { ContentStore } from '../images/store/index.ts';
 import { daemonErrors } from './errors.ts';
 
@@ -22,25 +25,37 @@ type Done = Extract<ImageEvent, { event: 'done' }>;
 /** Layers in MiB are told as they come, no finer than this part of the whole. */
 const STEPS = 10;
 
+export interface ImageServiceParts {
+  readonly blobs: ContentStore;
+  readonly catalog: ImageCatalog;
+  readonly repositories: Repositories;
+  /** `HOST:PORT` of the node's own registry, each way that it may be called. */
+  readonly registryHosts: () => readonly string[];
+}
+
 export class ImageService {
   readonly #blobs: ContentStore;
   readonly #catalog: ImageCatalog;
+  readonly #repositories: Repositories;
   /** Archives on their way; emptied at the start. */
   readonly #incoming: string;
+  readonly #registryHosts: () => readonly string[];
   readonly #stop = new AbortController();
   #serial = 0;
 
-  private constructor(blobs: ContentStore, catalog: ImageCatalog, incoming: string) {
-    this.#blobs = blobs;
-    this.#catalog = catalog;
+  private constructor(parts: ImageServiceParts, incoming: string) {
+    this.#blobs = parts.blobs;
+    this.#catalog = parts.catalog;
+    this.#repositories = parts.repositories;
+    this.#registryHosts = parts.registryHosts;
     this.#incoming = incoming;
   }
 
-  static async open(blobs: ContentStore, catalog: ImageCatalog, folder: string): Promise<ImageService> {
+  static async open(parts: ImageServiceParts, folder: string): Promise<ImageService> {
     const incoming = join(folder, 'incoming');
     await rm(incoming, { recursive: true, force: true });
     await mkdir(incoming, { recursive: true, mode: 0o700 });
-    return new ImageService(blobs, catalog, incoming);
+    return new ImageService(parts, incoming);
   }
 
   /**
@@ -53,23 +68,65 @@ export class ImageService {
     progress: (step: string) => void,
     signal: AbortSignal,
   ): Promise<Done> {
-    const named = parseReference(reference);
-    if (named.kind === 'own') {
-      const image = this.#catalog.get(formatReference(named));
-      if (!image) throw daemonErrors.IMAGE_NOT_HERE(reference);
-      return done(formatReference(named), image);
-    }
+    const named = this.#own(parseReference(reference));
     const both = AbortSignal.any([signal, this.#stop.signal]);
-    if (named.kind === 'registry') return this.#take(named, formatReference(named), progress, both);
+    if (named.kind === 'own') {
+      if (!this.#repositories.has(named.repository)) throw daemonErrors.IMAGE_NOT_HERE(reference);
+      const source = new PushedSource(named, this.#repositories, this.#blobs);
+      // Its name is the repository's business: the tag may move, and what is deployed of it is kept by its digest.
+      return { ...(await this.#take(source, null, progress, both)), name: formatReference(named) };
+    }
+    if (named.kind === 'registry') return this.#take(await this.#open(named), formatReference(named), progress, both);
     const path = join(this.#incoming, String(++this.#serial));
     try {
       if (!archive) throw daemonErrors.IMAGE_NOT_SENT(reference);
       await pipeline(archive, createWriteStream(path, { mode: 0o600 }), { signal: both });
       // The client's path means nothing here.
-      return await this.#take({ ...named, path }, null, progress, both);
+      return await this.#take(await this.#open({ ...named, path }), null, progress, both);
     } finally {
       await rm(path, { force: true });
     }
+  }
+
+  /** Brings an image, an OCI layout as a tar archive, and gives it a name. */
+  async take(
+    reference: string,
+    archive: Readable,
+    progress: (step: string) => void,
+    signal: AbortSignal,
+  ): Promise<Pick<Done, 'name' | 'artifact' | 'size'>> {
+    const named = this.#own(parseReference(reference));
+    if (named.kind !== 'own' && named.kind !== 'registry') throw daemonErrors.IMAGE_NOT_HERE(reference);
+    const both = AbortSignal.any([signal, this.#stop.signal]);
+    const path = join(this.#incoming, String(++this.#serial));
+    try {
+      await pipeline(archive, createWriteStream(path, { mode: 0o600 }), { signal: both });
+      const source = await this.#open({ kind: 'oci', path, tag: null });
+      const name = formatReference(named);
+      // Of another registry's it is as if it had been pulled; one of our own is as if it had been pushed.
+      if (named.kind === 'registry') return await this.#take(source, name, progress, both);
+      const taken = await this.#take(source, null, progress, both);
+      await this.#push(named, taken.artifact.digest);
+      return { ...taken, name };
+    } finally {
+      await rm(path, { force: true });
+    }
+  }
+
+  async #push({ repository, tag }: NamedReference, digest: string): Promise<void> {
+    const record = this.#catalog.get(digest) as ImageRecord;
+    for (const { digest: blob, size } of [record.config, ...record.layers]) {
+      await this.#repositories.link(repository, blob, size);
+    }
+    const bytes = await this.#repositories.read(digest);
+    const { mediaType } = record.manifest;
+    await this.#repositories.put(repository, bytes, { contentType: mediaType, digest, tags: [tag ?? 'latest'] });
+  }
+
+  /** What is named at this node's own registry is here already. */
+  #own(named: Reference): Reference {
+    const own = this.#registryHosts();
+    return named.kind === 'registry' && own.includes(named.registry) ? { ...named, kind: 'own', registry: '' } : named;
   }
 
   /** Ends what is on its way. */
@@ -77,13 +134,16 @@ export class ImageService {
     this.#stop.abort();
   }
 
+  #open(reference: Parameters<typeof openImageSource>[0]): Promise<ImageSource> {
+    return openImageSource(reference, { stagingFolder: this.#incoming });
+  }
+
   async #take(
-    reference: Exclude<Reference, { kind: 'own' }>,
+    source: ImageSource,
     name: string | null,
     progress: (step: string) => void,
     signal: AbortSignal,
   ): Promise<Done> {
-    const source = await openImageSource(reference, { stagingFolder: this.#incoming });
     let told = 0;
     const { record } = await importImage(source, this.#blobs, {
       signal,

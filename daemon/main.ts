@@ -22,8 +22,8 @@ async function up(argv: readonly string[]): Promise<void> {
   if (process.geteuid?.() === 0) log.warn(`the node runs as root as a whole: ${whole}`);
   const { ownPrivileges } = await import('./privileges.ts');
   const { runNode } = await import('./run-node.ts');
-  await runNode(settings, ownPrivileges, log, async (gateway, data) => {
-    process.send?.({ ready: true, gateway, data });
+  await runNode(settings, ownPrivileges, log, async (urls, data) => {
+    process.send?.({ ready: true, ...urls, data });
     process.disconnect?.();
   });
 }
@@ -37,7 +37,7 @@ async function node(): Promise<void> {
   });
   const log = makeLog(hostd.settings['log-level']);
   const { runNode } = await import('./run-node.ts');
-  await runNode(hostd.settings, hostd, log, (gateway) => hostd.ready(gateway));
+  await runNode(hostd.settings, hostd, log, (urls) => hostd.ready(urls));
 }
 
 async function printExamination(argv: readonly string[]): Promise<void> {

@@ -1,7 +1,6 @@
 /** The composition root: makes the parts of a node, wires them, starts and stops the listeners. */
 import { hkdfSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
 import { projectRoot } from '../errors/project-root.ts';
 import { makeAdminApp } from '../gateway/admin/app.ts';
@@ -9,18 +8,13 @@ import { type AdminListener, listenTcp, listenUnix } from '../gateway/admin/list
 import type { NodeView } from '../gateway/admin/schemas.ts';
 import type { AdminServices } from '../gateway/admin/services.ts';
 import { Dispatcher } from '../gateway/dispatch.ts';
-import {
-  type Certificate,
-  type CertificateFiles,
-  CertificateReload,
-  readCertificate,
-} from '../gateway/listener/certificate.ts';
 import { type Listener, listen } from '../gateway/listener/listen.ts';
 import { GatewayNeighbours } from '../gateway/neighbours.ts';
 import { answerOwn } from '../gateway/own-paths.ts';
 import { ImageCatalog } from '../images/oci/index.ts';
 import { type ContentStore, openContentStore } from '../images/store/index.ts';
 import type { Driver } from '../runtime/driver.ts';
+import type { HostVolumes } from '../runtime/drivers/container/host.ts';
 import { ContainerDriver, WasmDriver } from '../runtime/drivers/index.ts';
 import { resolveHere } from '../runtime/egress/resolver.ts';
 import { systemTrust } from '../runtime/egress/trust.ts';
@@ -30,26 +24,32 @@ import { Monitor } from '../runtime/monitor/monitor.ts';
 import { prometheusRegistry } from '../runtime/monitor/prometheus.ts';
 import { sampleUsage } from '../runtime/monitor/usage-sample.ts';
 import type { Neighbours } from '../runtime/network/neighbours.ts';
+import { Processes } from '../runtime/processes/processes.ts';
 import { Reconciler } from '../runtime/reconciler/reconciler.ts';
 import { SecretStore } from '../runtime/secrets/secret-store.ts';
 import { openStateStore, type StateStore } from '../runtime/state/index.ts';
 import { DesiredState } from '../runtime/workload/desired-state.ts';
 import type { Isolation } from '../runtime/workload/revision.ts';
 import { parseDuration } from '../runtime/workload/units.ts';
+import { isLoopback, orListenError, parseAddress } from './address.ts';
 import { BuildService } from './build-service.ts';
+import { certificateOf, followCertificate } from './certificate.ts';
 import type { Settings } from './config.ts';
-import { parseAddress } from './config-schema.ts';
 import { type DataFolder, openDataFolder } from './data-folder.ts';
 import { examine, type Missing } from './doctor.ts';
 import { daemonErrors } from './errors.ts';
 import { NoContainers } from './hostd/open.ts';
+import { ImageBuilds } from './image-builds.ts';
+import { ImageLibrary } from './image-library.ts';
 import { ImageService } from './image-service.ts';
 import type { Logger } from './log.ts';
 import { ownPrivileges, type Privileges } from './privileges.ts';
+import { checkRegistry, hostsOf, type OpenRegistry, openRegistry, registryOf } from './registry-service.ts';
 import { selectEngine } from './select-engine.ts';
 import { sweepKeyValue } from './sweep-keyvalue.ts';
 import { sweepLayers } from './sweep-layers.ts';
 import { sweepStore } from './sweep-store.ts';
+import { Undo } from './undo.ts';
 import { warmUp } from './warm-up.ts';
 
 /** Shortest token that the admin API over TCP accepts. */
@@ -58,11 +58,16 @@ const MIN_TOKEN_LENGTH = 16;
 /** The listener opens this long after the start at the latest for what is still being loaded, in milliseconds. */
 const LOADING_MS = 300;
 
+/** How often what nothing needs is looked for, in milliseconds; beside that, whenever a workload is removed. */
+const SWEEP_EVERY_MS = 3_600_000;
+
 export interface Node {
   readonly gatewayUrl: string;
   readonly view: () => NodeView;
-  /** Reads the gateway's certificate again; null when it has none. */
-  readonly reloadCertificate: (() => Promise<void>) | null;
+  /** Null when it is switched off. */
+  readonly registryUrl: string | null;
+  /** Reads the certificates of gateway and registry again; null when there is none. */
+  readonly reloadCertificate: (() => Promise<unknown>) | null;
   /** Finishes requests in flight, stops everything, and gives the data folder free. Idempotent. */
   close(): Promise<void>;
 }
@@ -74,36 +79,6 @@ function deriveKey(nodeKey: Uint8Array, use: string): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', nodeKey, new Uint8Array(), `skerry ${use}`, 32));
 }
 
-async function orListenError<T>(what: string, address: string, listening: Promise<T>): Promise<T> {
-  try {
-    return await listening;
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? String(error);
-    if (code === 'EADDRINUSE') throw daemonErrors.PORT_IN_USE(what, address);
-    throw daemonErrors.CANNOT_LISTEN(what, address, code).because(error);
-  }
-}
-
-/** What has to be undone, the last first. */
-export class Undo {
-  readonly #steps: ((failed: boolean) => Promise<unknown> | unknown)[] = [];
-
-  /** `failed`: the node never came up. */
-  add(step: (failed: boolean) => Promise<unknown> | unknown): void {
-    this.#steps.push(step);
-  }
-
-  async run(failed: boolean, onError: (error: unknown) => void): Promise<void> {
-    for (let step = this.#steps.pop(); step; step = this.#steps.pop()) {
-      try {
-        await step(failed);
-      } catch (error) {
-        onError(error);
-      }
-    }
-  }
-}
-
 /** Starts a node. Throws a SkerryError that says what to do; then nothing is left behind. */
 export async function startNode(
   settings: Settings,
@@ -111,6 +86,7 @@ export async function startNode(
   privileges: Privileges = ownPrivileges,
 ): Promise<Node> {
   checkAdmin(settings);
+  checkRegistry(settings);
   const undo = new Undo();
   const onUndoError = (error: unknown) => log.error({ err: error }, 'stopping a part failed');
   try {
@@ -132,10 +108,7 @@ export async function startNode(
 function checkAdmin(settings: Settings): void {
   if (settings.admin === undefined) return;
   if ((settings.adminToken ?? '').length < MIN_TOKEN_LENGTH) throw daemonErrors.ADMIN_NEEDS_TOKEN();
-  const { host } = parseAddress(settings.admin) as { host: string };
-  // A name that only looks like 127.0.0.0/8 may be anywhere.
-  const loopback = host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
-  if (!loopback) throw daemonErrors.ADMIN_NOT_LOOPBACK(settings.admin);
+  if (!isLoopback(settings.admin)) throw daemonErrors.ADMIN_NOT_LOOPBACK(settings.admin);
 }
 
 interface Stores {
@@ -181,6 +154,8 @@ export interface OpenDrivers {
   readonly missing: ReadonlyMap<Isolation, Missing>;
   /** The Wasm engine. */
   readonly engine: string;
+  /** Null where there are no containers. */
+  readonly volumes: HostVolumes | null;
   /** Removes unpacked layers of images that are gone. */
   sweepLayers(images: ImageCatalog): Promise<void>;
 }
@@ -210,18 +185,20 @@ export async function openDrivers(
   undo.add(() => wasm.close());
   const drivers = new Map<Isolation, Driver>([[wasm.isolation, wasm]]);
   const missing = new Map<Isolation, Missing>();
+  let volumes: HostVolumes | null = null;
   let sweep: OpenDrivers['sweepLayers'] = async () => {};
   try {
     const host = await privileges.openContainers(folder.path, (message, error) => log.warn({ err: error }, message));
     const containers = new ContainerDriver({ host, blobs, logs, secrets, egress, neighbours });
     undo.add(() => containers.close());
     drivers.set(containers.isolation, containers);
+    volumes = host.volumes;
     sweep = (images) => sweepLayers(host.layers, images, containers.layersInUse());
   } catch (error) {
     if (!(error instanceof NoContainers)) throw error;
     missing.set('container', { why: error.message, advice: error.advice });
   }
-  return { drivers, missing, engine: engine.version, sweepLayers: sweep };
+  return { drivers, missing, engine: engine.version, volumes, sweepLayers: sweep };
 }
 
 async function assemble(
@@ -237,20 +214,38 @@ async function assemble(
   const { folder, desired, blobs, logs, secrets, keyvalue } = stores;
   const neighbours = new GatewayNeighbours();
   const opened = await openDrivers(settings, stores, log, privileges, undo, notices, neighbours);
-  const { drivers, missing, engine, sweepLayers } = opened;
-  const wanted = (name: string, revision: string) => desired.get(name)?.value.revisions.includes(revision) ?? false;
+  const { drivers, missing, engine, volumes, sweepLayers } = opened;
+  const processes = new Processes({
+    ...{ store: stores.state, desired, drivers, logs },
+    log: (message, error) => log.warn({ err: error }, message),
+  });
+  const wanted = (name: string, revision: string) =>
+    processes.wants(name, revision) || (desired.get(name)?.value.revisions.includes(revision) ?? false);
   for (const driver of drivers.values()) await driver.recover(wanted);
+  await processes.recover();
+  undo.add(() => processes.close(graceMs));
   const keptBytes = () => [...drivers.values()].reduce((sum, driver) => sum + driver.keptBytes(), 0);
   const monitor: Monitor = new Monitor(() => reconciler.current, keptBytes);
   const builds = new BuildService(stores.state, blobs, join(folder.path, 'build'));
   undo.add(() => builds.close());
+  let ownRegistry: OpenRegistry | null = null;
   const catalog = new ImageCatalog(stores.state);
-  const images = await ImageService.open(blobs, catalog, join(folder.path, 'images'));
+  const registry = registryOf(stores.state, blobs);
+  const images = await ImageService.open(
+    { blobs, catalog, repositories: registry.repositories, registryHosts: () => hostsOf(ownRegistry) },
+    join(folder.path, 'images'),
+  );
   undo.add(() => images.close());
+  const openBuilder = () => privileges.openImageBuilder(folder.path);
+  const imageBuilds = await ImageBuilds.open({ images, blobs, openBuilder }, join(folder.path, 'images', 'builds'));
+  const unpacked = () => sweepLayers(catalog);
+  const library = new ImageLibrary({ blobs, desired, builds, images: catalog, sweepLayers: unpacked, ...registry });
   const sweep = () =>
-    void sweepStore(blobs, desired, builds, catalog)
-      .then(() => sweepLayers(catalog))
+    void sweepStore({ blobs, desired, builds, images: catalog, ...registry })
+      .then(unpacked)
       .catch((error) => log.warn({ err: error }, 'a sweep failed'));
+  const sweeping = setInterval(sweep, SWEEP_EVERY_MS).unref();
+  undo.add(() => clearInterval(sweeping));
   const reconciler = new Reconciler({
     desired,
     drivers,
@@ -272,13 +267,14 @@ async function assemble(
 
   let gateway: Listener | null = null;
   const gatewayUrl = () => gateway?.url ?? '';
-  const registry = prometheusRegistry(monitor);
+  const metrics = prometheusRegistry(monitor);
   const view = (): NodeView => ({
     version,
     pid: process.pid,
     dataFolder: folder.path,
     engine,
     gateway: gatewayUrl(),
+    registry: ownRegistry?.url ?? null,
     startedAt,
     workloads: desired.list().length,
     notices,
@@ -289,20 +285,26 @@ async function assemble(
     blobs,
     logs,
     secrets,
+    tokens: registry.tokens,
     drivers,
+    processes,
     dispatcher,
     gatewayUrl,
     build: (request, progress, signal) => builds.build(request, progress, signal),
+    images: library,
     importImage: (...request) => images.import(...request),
+    buildImage: (...request) => imageBuilds.build(...request),
+    mediaType: (digest) => catalog.get(digest)?.manifest.mediaType ?? 'application/wasm',
+    volumes,
     sourceMap: (component) => builds.sourceMap(component),
-    metrics: () => registry.metrics(),
+    metrics: () => metrics.metrics(),
     usage: (windowMs, signal) => sampleUsage(monitor, windowMs, signal),
     node: view,
     doctor: () => examine(drivers, missing, folder.path, privileges),
   };
   const app = makeAdminApp(services, (message, error) => log.error({ err: error }, message));
 
-  const certificate = await certificateOf(settings, privileges);
+  const certificate = await certificateOf(settings['tls-cert'], settings['tls-key'], privileges.files);
   reconciler.start();
   // What is kept loads in milliseconds: the first request need not wait for it. What does not, comes while others are served.
   await reconciler.settled(LOADING_MS);
@@ -315,7 +317,10 @@ async function assemble(
     listening.then((at) => listen({ at, handlers, certificate: certificate?.current })),
   );
   gateway = front;
-  const reload = certificate && followCertificate(certificate, front, log, undo);
+  const reloads = certificate ? [followCertificate('gateway', certificate, front, log, undo)] : [];
+  const key = deriveKey(folder.nodeKey, 'registry bearers');
+  ownRegistry = await openRegistry(settings, registry, { blobs, key, log, undo, graceMs, privileges });
+  if (ownRegistry?.certificate) reloads.push(ownRegistry.certificate);
   await listenAdmin(settings, app, folder, privileges, undo);
   // Last made, first undone: requests in flight end before anything they need does.
   undo.add(() => front.close(graceMs));
@@ -325,39 +330,12 @@ async function assemble(
   await warmUp(front.url);
   sweep();
   sweepKeyValue(keyvalue, desired, stores.damaged).catch((error) => log.warn({ err: error }, 'a sweep failed'));
-  return { gatewayUrl: front.url, view, reloadCertificate: reload && (() => reload.reload()) };
-}
-
-interface GatewayCertificate {
-  readonly files: CertificateFiles;
-  readonly current: Certificate;
-}
-
-async function certificateOf(settings: Settings, privileges: Privileges): Promise<GatewayCertificate | null> {
-  const { 'tls-cert': cert, 'tls-key': key } = settings;
-  if (cert === undefined || key === undefined) return null;
-  const files = { cert, key, access: privileges.files };
-  return { files, current: await readCertificate(files) };
-}
-
-function followCertificate(
-  { files, current }: GatewayCertificate,
-  gateway: Listener,
-  log: Logger,
-  undo: Undo,
-): CertificateReload {
-  const expires = (certificate: Certificate) => new Date(certificate.expires).toISOString();
-  const reload = new CertificateReload(current, {
-    files,
-    apply: (next) => {
-      gateway.setCertificate(next);
-      log.info({ certificate: files.cert, expires: expires(next) }, 'the gateway has a new certificate');
-    },
-    onBad: (error) => log.error({ err: error }, 'the new certificate is not usable; the one before goes on'),
-  });
-  undo.add(() => reload.close());
-  log.info({ certificate: files.cert, expires: expires(current) }, 'the gateway speaks TLS');
-  return reload;
+  return {
+    gatewayUrl: front.url,
+    registryUrl: ownRegistry?.url ?? null,
+    view,
+    reloadCertificate: reloads.length > 0 ? () => Promise.all(reloads.map((each) => each.reload())) : null,
+  };
 }
 
 async function listenAdmin(

@@ -7,12 +7,19 @@ import type { Privileges } from './privileges.ts';
 /** One Ctrl-C may reach the node more than once, from the terminal and from who started it; a second one takes longer, in ms. */
 const ONE_KEYSTROKE_MS = 500;
 
+/** Where it is reached. */
+export interface NodeUrls {
+  readonly gateway: string;
+  /** Null when it is switched off. */
+  readonly registry: string | null;
+}
+
 /** Resolves when it serves. `ready` tells whoever waits for that. */
 export async function runNode(
   settings: Settings,
   privileges: Privileges,
   log: Logger,
-  ready: (gateway: string, data: string) => Promise<void>,
+  ready: (urls: NodeUrls, data: string) => Promise<void>,
 ): Promise<void> {
   const node = await startNode(settings, log, privileges);
   let stoppingSince = 0;
@@ -45,6 +52,7 @@ export async function runNode(
 
   // Last: who hears it may send a signal at once.
   const { engine, workloads, dataFolder } = node.view();
-  log.info({ gateway: node.gatewayUrl, data: dataFolder, engine, workloads }, 'the node is ready');
-  await ready(node.gatewayUrl, dataFolder);
+  const urls = { gateway: node.gatewayUrl, registry: node.registryUrl };
+  log.info({ ...urls, data: dataFolder, engine, workloads }, 'the node is ready');
+  await ready(urls, dataFolder);
 }

@@ -1,39 +1,90 @@
-import type { ImageCatalog } from '../images/oci/index.ts';
+/** What of the content store is needed, and the removal of the rest. */
+import type { ImageCatalog, ImageRecord } from '../images/oci/index.ts';
+import type { Garbage, Repositories } from '../images/registry/index.ts';
 import type { ContentStore } from '../images/store/index.ts';
 import type { DesiredState } from '../runtime/workload/desired-state.ts';
 import type { BuildService } from './build-service.ts';
 
-/** An upload has this long to be deployed before it may be removed, in milliseconds. */
+/** An upload has this long to be deployed, or to be named by a manifest, before it may be removed; in milliseconds. */
 const MIN_AGE_MS = 3_600_000;
 
+export interface SweepSources {
+  readonly blobs: Pick<ContentStore, 'list' | 'delete'>;
+  readonly desired: Pick<DesiredState, 'artifacts'>;
+  readonly builds: Pick<BuildService, 'sourceMaps'>;
+  readonly images: Pick<ImageCatalog, 'list' | 'delete'>;
+  readonly repositories: Pick<Repositories, 'digests' | 'allNames' | 'garbage' | 'collect'>;
+}
+
 /**
- * Removes blobs that no kept revision and no image is made from, nor are the source map of one, except young ones: they
- * may be about to be deployed.
+ * Digests of what kept revisions and images are made from, of the source maps of these, and of what the repositories have;
+ * null when a record cannot be read: it may need any of them.
+ * @param without what is taken for gone, by repository
  */
-export async function sweepStore(
-  blobs: ContentStore,
-  desired: Pick<DesiredState, 'artifacts'>,
-  builds: Pick<BuildService, 'sourceMaps'>,
-  images: Pick<ImageCatalog, 'blobs' | 'list' | 'delete'>,
-): Promise<void> {
+export function neededDigests(
+  sources: Omit<SweepSources, 'blobs'>,
+  without?: ReadonlyMap<string, Garbage>,
+): Set<string> | null {
+  const { desired, builds, images, repositories } = sources;
   let readable = true;
   const unreadable = () => {
     readable = false;
   };
-  const kept = desired.artifacts(unreadable);
-  const listed = images.list(unreadable);
-  // A revision or an image that cannot be read may be made from any of them.
-  if (!readable) return;
+  const deployed = desired.artifacts(unreadable);
+  const needed = new Set(deployed);
+  for (const { name, image } of images.list(unreadable)) {
+    if (!isWanted(name, image, deployed)) continue;
+    for (const { digest } of [image.manifest, image.config, ...image.layers]) needed.add(digest);
+  }
+  for (const digest of repositories.digests(unreadable, without)) needed.add(digest);
+  for (const digest of builds.sourceMaps(needed)) needed.add(digest);
+  return readable ? needed : null;
+}
+
+/** A record by digest alone is there for what is deployed of it, or about to be. */
+export function isWanted(name: string, image: ImageRecord, deployed: ReadonlySet<string>): boolean {
+  return name !== image.manifest.digest || deployed.has(name) || image.importedMs >= Date.now() - MIN_AGE_MS;
+}
+
+export interface Swept {
+  readonly blobs: number;
+  readonly bytes: number;
+  /** Of what is not needed either, and is too young: it may be about to be deployed, or belong to a push. */
+  readonly youngBytes: number;
+}
+
+const NOTHING: Swept = { blobs: 0, bytes: 0, youngBytes: 0 };
+
+/** @param untagged also manifests that have no tag @param dryRun only tells what it would remove */
+export async function sweepStore(
+  sources: SweepSources,
+  { untagged = false, dryRun = false }: { untagged?: boolean; dryRun?: boolean } = {},
+): Promise<Swept> {
+  const { blobs, desired, images, repositories } = sources;
+  if (!neededDigests(sources)) return NOTHING;
   const before = Date.now() - MIN_AGE_MS;
-  for (const { name, image } of listed) {
-    // A record by digest alone is there for what is deployed of it.
-    const wanted = name !== image.manifest.digest || kept.has(name) || image.importedMs >= before;
-    if (!wanted) await images.delete(name);
+  const garbage = new Map<string, Garbage>();
+  for (const name of repositories.allNames()) {
+    const rules = { before, untagged };
+    garbage.set(name, dryRun ? repositories.garbage(name, rules) : await repositories.collect(name, rules));
   }
-  for (const digest of images.blobs(unreadable)) kept.add(digest);
-  for (const digest of builds.sourceMaps(kept)) kept.add(digest);
-  for (const blob of await blobs.list()) {
+  const needed = neededDigests(sources, garbage);
+  if (!needed) return NOTHING;
+  const deployed = desired.artifacts(() => {});
+  for (const { name, image } of images.list()) {
+    if (!dryRun && !isWanted(name, image, deployed)) await images.delete(name);
+  }
+  const swept = { blobs: 0, bytes: 0, youngBytes: 0 };
+  for (const { digest, size, modifiedMs } of await blobs.list()) {
+    if (needed.has(digest)) continue;
+    if (modifiedMs >= before) {
+      swept.youngBytes += size;
+      continue;
+    }
     // `putBefore`: it may have been put again, for a deploy, since it was listed.
-    if (!kept.has(blob.digest) && blob.modifiedMs < before) await blobs.delete(blob.digest, { putBefore: before });
+    if (!dryRun && !(await blobs.delete(digest, { putBefore: before }))) continue;
+    swept.blobs++;
+    swept.bytes += size;
   }
+  return swept;
 }

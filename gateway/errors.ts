@@ -129,6 +129,21 @@ export const gatewayErrors = defineErrors({
     what: (reference: string) => `${reference} is an image, and this node has no driver that runs images`,
     fix: 'see `skerry doctor` for what it takes; or give a .ts, .js or .wasm file, or a folder that holds one',
   },
+  NO_VOLUME: {
+    status: 404,
+    what: (name: string) => `there is no volume ${name}`,
+    fix: '`skerry volume ls` lists what there is',
+  },
+  VOLUME_WANTED: {
+    status: 409,
+    what: (name: string, who: string) => `${who} is deployed with the volume ${name}`,
+    fix: 'remove that first, or deploy it without',
+  },
+  NOT_RUNNING: {
+    status: 409,
+    what: (name: string) => `nothing of ${name} runs`,
+    fix: '`skerry ps -a` and `skerry ls` say how it is; start it first',
+  },
   ARTIFACT_MISSING: {
     status: 400,
     what: (what: string, digest: string) => `this node does not have the component of ${what} (${digest})`,

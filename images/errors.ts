@@ -4,7 +4,7 @@ export const imageErrors = defineErrors({
   DIGEST_INVALID: {
     status: 400,
     what: (digest: string) => `"${digest.slice(0, 100)}" is not a digest`,
-    fix: 'give sha256: and 64 lower-case hex digits',
+    fix: 'give sha256: and 64 lower-case hex digits (or sha512: and 128)',
   },
   DIGEST_MISMATCH: {
     status: 400,

@@ -2,7 +2,7 @@
  * The contract of every sandbox: a driver is a folder in `runtime/drivers/` that implements it and is listed once in
  * `runtime/drivers/index.ts`. Nothing outside a driver's folder knows which kind it is.
  */
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import type { Exchange } from './exchange.ts';
 import type { Isolation, Limits, Revision } from './workload/revision.ts';
 
@@ -36,7 +36,10 @@ export interface Driver {
   prepare(revision: Revision, progress: Progress): Promise<void>;
   /** Undoes `prepare` when no instance of the revision is left. */
   release(revision: Revision): Promise<void>;
-  start(revision: Revision, limits: Limits): Promise<Instance>;
+  /** `streams`: what its process reads and writes, for a revision that is a process. */
+  start(revision: Revision, limits: Limits, streams?: ProcessStreams): Promise<Instance>;
+  /** What `recover` kept of this revision, with its end if it has ended since; null when there is nothing. */
+  adopt(revision: Revision): Promise<Instance | null>;
   /**
    * Called once, before the first `start`: what an earlier run of the node left running is kept for the next `start` of its
    * revision to take over, where `wanted` says so; all else of it is removed.
@@ -69,10 +72,11 @@ export interface InstanceStats {
   readonly startMs: number;
 }
 
-export interface ExecStreams {
-  readonly stdin: NodeJS.ReadableStream;
-  readonly stdout: NodeJS.WritableStream;
-  readonly stderr: NodeJS.WritableStream;
+/** What a process reads and writes. They stay open when it has ended, except that all of `stdin` may not have been read. */
+export interface ProcessStreams {
+  readonly stdin: Readable;
+  readonly stdout: Writable;
+  readonly stderr: Writable;
 }
 
 /** A running sandbox. For Wasm it is a pool that makes a fresh sandbox for each request. */
@@ -86,7 +90,13 @@ export interface Instance {
    */
   handle(exchange: Exchange): Promise<void>;
   connect(port: number): Promise<Duplex>;
-  exec(command: readonly string[], streams: ExecStreams): Promise<number>;
+  /**
+   * Runs a further process inside. Resolves with its exit status, as a shell tells it, once all that it wrote is in the
+   * streams; when `signal` aborts, it is killed.
+   */
+  exec(command: readonly string[], streams: ProcessStreams, signal: AbortSignal): Promise<number>;
+  /** To its first process, by name. False when that does not listen to it. */
+  signal(name: string): Promise<boolean>;
   stats(): InstanceStats;
   pause(): Promise<void>;
   resume(): Promise<void>;

@@ -18,6 +18,7 @@ export const COMPILER_PACKAGES = { 'g++': '/usr/bin/g++' };
 
 /** What tests of containers need beside it. */
 export const CONTAINER_TEST_PACKAGES = {
+  buildah: '/usr/bin/buildah',
   'busybox-static': '/bin/busybox',
   'docker-registry': '/usr/bin/docker-registry',
   zstd: '/usr/bin/zstd',

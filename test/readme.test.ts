@@ -34,7 +34,7 @@ async function tour(): Promise<Step[]> {
 
 readme('the five-minute tour does what it says, typed as it is written, after npm start', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'skerry-tour-'));
-  const node = spawn('npm', ['start', '--', '--data', folder, '--listen', '127.0.0.1:0'], {
+  const node = spawn('npm', ['start', '--', '--data', folder, '--listen', '127.0.0.1:0', '--registry', '127.0.0.1:0'], {
     cwd: projectRoot,
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -12,6 +12,7 @@ import { NetworkNamespace } from '../../daemon/hostd/network-namespaces.ts';
 import { SeccompProfile, seccompFilter } from '../../daemon/hostd/seccomp.ts';
 import { projectRoot } from '../../errors/project-root.ts';
 import { openLayerStore } from '../../images/layers/index.ts';
+import { connectInside } from '../../native/host/index.ts';
 import { ContainerNode, whyNoContainers } from '../../test/support/container-node.ts';
 import { makeExchange } from '../../test/support/exchange.ts';
 import { busyboxLayer, LayoutBuilder, layerOf } from '../../test/support/image-builder.ts';
@@ -133,7 +134,6 @@ class BareCrun {
         memoryBytes: 128 * 2 ** 20,
         cpuMillicores: 2000,
         scratch: [],
-        binds: [],
         writableRoot: false,
       },
       {
@@ -141,6 +141,7 @@ class BareCrun {
         ids: { first, count },
         cgroup: `/skerry-bench/${id}`,
         networkNamespace: `/proc/${process.pid}/fd/${network.fd}`,
+        binds: [],
         seccomp: seccompFilter(this.#seccomp, CAPABILITIES),
         nameFiles: place,
       },
@@ -174,7 +175,7 @@ class BareCrun {
     for (;;) {
       if (over) throw new Error('crun ended before it answered; BENCH_DEBUG shows why');
       try {
-        const socket = new Socket({ fd: await network.connect(PORT, 1000) });
+        const socket = new Socket({ fd: await connectInside(network.fd, '127.0.0.1', PORT, 1000) });
         await new Promise((resolve) => {
           socket.end('GET / HTTP/1.0\r\n\r\n');
           socket.resume().once('close', resolve);

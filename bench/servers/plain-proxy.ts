@@ -4,6 +4,7 @@ import { Agent, createServer, request } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { NetworkNamespace } from '../../daemon/hostd/network-namespaces.ts';
+import { connectInside } from '../../native/host/index.ts';
 
 const [port, target] = process.argv.slice(2).map(Number) as [number, number];
 
@@ -21,7 +22,7 @@ const network = await NetworkNamespace.of(containerPid());
 
 class Inside extends Agent {
   override createConnection(_options: unknown, callback?: (error: Error | null, stream: Duplex) => void): undefined {
-    network.connect(target, 5000).then(
+    connectInside(network.fd, '127.0.0.1', target, 5000).then(
       (fd) => callback?.(null, new Socket({ fd })),
       (error: Error) => callback?.(error, undefined as never),
     );

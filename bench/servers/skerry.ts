@@ -17,7 +17,8 @@ const CONCURRENCY = 256;
 export class SkerryNode {
   readonly #engine: EngineFlag;
   readonly #data: string;
-  #running: { readonly pid: number; readonly url: string; stop(): Promise<void> } | null = null;
+  #running: { readonly pid: number; readonly url: string; readonly registry: string; stop(): Promise<void> } | null =
+    null;
 
   private constructor(engine: EngineFlag, data: string) {
     this.#engine = engine;
@@ -34,6 +35,11 @@ export class SkerryNode {
     return this.#up.pid;
   }
 
+  /** Base URL of its registry. */
+  get registry(): string {
+    return this.#up.registry;
+  }
+
   get client(): AdminClient {
     return new AdminClient({ socket: join(this.#data, 'skerry.sock') });
   }
@@ -45,13 +51,24 @@ export class SkerryNode {
 
   /** Starts it over the data folder that it had; resolves when it says that it is ready. */
   async up(): Promise<void> {
-    const flags = ['--data', this.#data, '--listen', '127.0.0.1:0', '--engine', this.#engine, '--log-level', 'warn'];
+    const flags = [
+      '--data',
+      this.#data,
+      '--listen',
+      '127.0.0.1:0',
+      '--registry',
+      '127.0.0.1:0',
+      '--engine',
+      this.#engine,
+      '--log-level',
+      'warn',
+    ];
     const { child, stop } = launch(process.execPath, [join(projectRoot, 'bin', 'skerry.js'), 'up', ...flags]);
-    const url = await new Promise<string>((resolve, reject) => {
-      child.once('message', (message: { gateway: string }) => resolve(message.gateway));
+    const ready = await new Promise<{ gateway: string; registry: string }>((resolve, reject) => {
+      child.once('message', resolve);
       child.once('exit', (code) => reject(new Error(`the node ended with ${code}; BENCH_DEBUG=1 shows why`)));
     });
-    this.#running = { pid: child.pid as number, url, stop };
+    this.#running = { pid: child.pid as number, url: ready.gateway, registry: ready.registry, stop };
   }
 
   async down(): Promise<void> {

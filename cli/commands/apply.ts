@@ -140,9 +140,9 @@ async function resolveWorkload(
   return { name, settings: said, revisions: shares.map(stored) };
 }
 
-/** A revision of a component that the node has. */
+/** A revision of a component or an image that the node has. */
 function stored({ image: digest, traffic: percent, ...settings }: ApplyRevision): Wanted['revisions'][number] {
-  return { artifact: { digest, mediaType: 'application/wasm' }, label: digest, percent, settings };
+  return { artifact: { digest }, label: digest, percent, settings };
 }
 
 async function settleAll({ client }: Context, plan: Plan, progress: Progress): Promise<void> {

@@ -3,12 +3,16 @@ import type { WorkloadView } from '../../gateway/admin/schemas.ts';
 import type { Context } from '../context.ts';
 import { trafficText } from '../describe.ts';
 import { cliErrors } from '../errors.ts';
+import { named } from '../named.ts';
 import { printable } from '../printable.ts';
 import { showProgress } from '../progress.ts';
 import { resolveRevision } from '../revision-prefix.ts';
 import { settingFromFlag } from '../settings-flags.ts';
 import { settle, waitUntilGone } from '../settle.ts';
 import { writeJson, writeLine } from '../terminal.ts';
+
+/** A process that is removed may take this long to end by itself, in milliseconds. */
+const REMOVE_GRACE_MS = 2000;
 
 /** Waits until the node has done it, then says it. */
 async function settled(context: Context, changed: WorkloadView, line: (view: WorkloadView) => string): Promise<void> {
@@ -68,13 +72,17 @@ export async function rollback(context: Context, name: string, given: string | u
 export async function rm({ client, terminal }: Context, names: readonly string[]): Promise<void> {
   const wanted = [...new Set(names)];
   // All of them or none: a name that does not exist stops the command before anything is removed.
-  const views = await Promise.all(wanted.map((name) => client.workload(name)));
+  const views = await Promise.all(wanted.map((name) => named(client, name)));
   const progress = showProgress(terminal);
-  for (const { name, generation } of views) {
+  for (const view of views) {
+    const { name } = view;
     progress.step(`Removing ${name}`);
     try {
-      await client.remove(name);
-      await waitUntilGone(client, name, generation + 1);
+      if ('exitStatus' in view) await client.removeProcess(name, REMOVE_GRACE_MS);
+      else {
+        await client.remove(name);
+        await waitUntilGone(client, name, view.generation + 1);
+      }
     } finally {
       progress.done();
     }

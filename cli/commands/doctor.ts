@@ -53,6 +53,7 @@ function describeNode(node: NodeView, { bold, warn }: Palette): string {
     ['process', `${node.pid}, since ${node.startedAt}`],
     ['data', node.dataFolder],
     ['gateway', node.gateway],
+    ['registry', node.registry ?? 'off'],
     ['engine', node.engine],
     ['workloads', String(node.workloads)],
     ...node.notices.map((notice): Cell[] => ['notice', { text: notice, paint: warn }]),

@@ -1,17 +1,37 @@
-import type { RevisionView, WorkloadView } from '../../gateway/admin/schemas.ts';
+import type { ProcessView, RevisionView, WorkloadView } from '../../gateway/admin/schemas.ts';
 import { formatBytes, formatDuration } from '../../runtime/workload/units.ts';
+import { formatVolume } from '../../runtime/workload/volume.ts';
 import type { Context } from '../context.ts';
 import { latencyText, phaseCell, timeText, trafficText, warningLines } from '../describe.ts';
+import { named } from '../named.ts';
 import { type Cell, table } from '../table.ts';
-import { type Palette, palette, writeJson, writeLine } from '../terminal.ts';
+import { type Palette, palette, type Terminal, writeJson, writeLine } from '../terminal.ts';
+import { stateText } from './ps.ts';
 
 export async function inspect({ client, terminal, json }: Context, name: string): Promise<void> {
-  const view = await client.workload(name);
+  const view = await named(client, name);
+  if ('exitStatus' in view) return showProcess(terminal, json, view);
   if (json) return writeJson(terminal.stdout, view);
   const colours = palette(terminal.stdout, terminal.env);
   terminal.stdout.write(specAndStatus(view, colours));
   for (const line of warningLines(view, colours.warn)) writeLine(terminal.stdout, line);
   for (const revision of view.revisions) terminal.stdout.write(`\n${describeRevision(revision, view, colours)}`);
+}
+
+function showProcess(terminal: Terminal, json: boolean, view: ProcessView): void {
+  if (json) return writeJson(terminal.stdout, view);
+  const rows: [string, string][] = [
+    ['state', stateText(view)],
+    ...(view.message === '' ? [] : [['ended', view.message] as [string, string]]),
+    ['image', `${view.image} ${view.digest}`],
+    ['arguments', view.arguments.join(' ') || '-'],
+    ['isolation', view.isolation],
+    ['started', timeText(view.startedAt)],
+    ...(view.endedAt === null ? [] : [['ended at', timeText(view.endedAt)] as [string, string]]),
+    ...(view.memoryBytes === null ? [] : [['memory', formatBytes(view.memoryBytes)] as [string, string]]),
+    ...(view.cpuMs === null ? [] : [['CPU time', formatDuration(Math.round(view.cpuMs))] as [string, string]]),
+  ];
+  terminal.stdout.write(table([view.name, ''], rows));
 }
 
 /** What was asked for beside what is. */
@@ -82,6 +102,9 @@ function describeRevision(revision: RevisionView, view: WorkloadView, colours: P
     ['priority', String(revision.priority)],
     ['reuse', String(revision.reuse)],
     ['key-value quota', formatBytes(revision.keyvalueQuotaBytes)],
+    ...(revision.port === undefined ? [] : [['port', String(revision.port)]]),
+    ...(revision.writableBytes === undefined ? [] : [['writable', formatBytes(revision.writableBytes)]]),
+    ...(revision.volumes ?? []).map((volume, i) => [i === 0 ? 'volumes' : '', formatVolume(volume)]),
   ];
   const rows = spec.map((row, i): Cell[] => [...row, status[i] ?? '']);
   const rest: Cell[][] = [

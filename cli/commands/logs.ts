@@ -1,5 +1,6 @@
 import type { AdminClient } from '../../gateway/admin/client.ts';
 import type { LogLine } from '../../gateway/admin/schemas.ts';
+import { room } from '../../runtime/room.ts';
 import type { Context } from '../context.ts';
 import { cliErrors } from '../errors.ts';
 import { printable } from '../printable.ts';
@@ -33,7 +34,7 @@ export async function logs({ client, terminal, json }: Context, name: string, fl
   for await (const written of client.logs(name, options)) {
     const line = namesBundle(written.text) ? await inSource(written) : written;
     const text = json ? JSON.stringify(line) : logText(line, colours);
-    if (!terminal.stdout.write(`${text}\n`)) await drained(terminal.stdout);
+    if (!terminal.stdout.write(`${text}\n`)) await room(terminal.stdout);
   }
 }
 
@@ -64,11 +65,4 @@ function logText(line: LogLine, colours: Palette): string {
   const stream = STREAMS[line.stream].padEnd(4);
   const mark = line.stream === 'stdout' ? dim(stream) : warn(stream);
   return `${dim(printable(line.time))} ${dim(printable(line.requestId || '-'))} ${mark} ${text}`;
-}
-
-function drained(output: Context['terminal']['stdout']): Promise<void> {
-  return new Promise((done) => {
-    output.once('drain', done);
-    output.once('close', done);
-  });
 }

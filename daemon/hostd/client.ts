@@ -2,22 +2,29 @@
 
 import type { FileAccess } from '../../gateway/listener/certificate.ts';
 import type { ListenAt } from '../../gateway/listener/listen.ts';
+import type { BuildOptions, BuildStreams, ImageBuilderHost } from '../../images/build/dockerfile/builder-host.ts';
 import type { Exit } from '../../runtime/driver.ts';
 import type {
   ContainerHost,
   ContainerLabels,
   ContainerOutput,
+  ContainerProcess,
   ContainerUsage,
+  Execution,
   FoundContainer,
   HostedContainer,
   HostLayers,
+  HostVolume,
+  HostVolumes,
   ImageAccounts,
   OutboundSockets,
   StartContainer,
+  Stdio,
 } from '../../runtime/drivers/container/host.ts';
 import type { Settings } from '../config.ts';
 import { ADDRESS_SETTINGS, FILE_SETTINGS, parseAddress } from '../config-schema.ts';
 import type { Privileges } from '../privileges.ts';
+import type { NodeUrls } from '../run-node.ts';
 import { hostErrors } from './errors.ts';
 import { closeAll, type Message, Messages } from './messages.ts';
 import { NoContainers } from './open.ts';
@@ -44,6 +51,7 @@ class Calls {
   readonly #containers = new Map<string, RemoteContainer>();
   /** Of containers that hostd tells of before its answer, which names them, was read. */
   readonly #early = new Map<string, Exit>();
+  readonly #executions = new Map<number, (status: number) => void>();
   #serial = 0;
   #ended = false;
 
@@ -84,6 +92,17 @@ class Calls {
     return fds[0] as number;
   }
 
+  /** Of a process that is about to be started: its number, and its exit status. */
+  expectExecution(): { execution: number; exited: Promise<number> } {
+    const execution = ++this.#serial;
+    const exited = new Promise<number>((resolve) => this.#executions.set(execution, resolve));
+    return { execution, exited };
+  }
+
+  forgetExecution(execution: number): void {
+    this.#executions.delete(execution);
+  }
+
   add(container: RemoteContainer): void {
     const { id } = container;
     this.#containers.set(id, container);
@@ -100,6 +119,11 @@ class Calls {
     const answer = Answer.parse(document);
     if ('event' in answer) {
       closeAll(fds);
+      if (answer.event === 'executed') {
+        this.#executions.get(answer.execution)?.(answer.status);
+        this.#executions.delete(answer.execution);
+        return;
+      }
       const container = this.#containers.get(answer.id);
       if (answer.event === 'output') container?.tellOutput({ stream: answer.stream, data: bytes });
       else if (container) container.tellExit(answer.exit);
@@ -146,8 +170,8 @@ class RemoteContainer implements HostedContainer {
     this.#output(piece);
   }
 
-  connect(port: number, timeoutMs: number): Promise<number> {
-    return this.#calls.descriptor('container.connect', { id: this.id, port, timeoutMs });
+  async sockets(count: number): Promise<number[]> {
+    return [...(await this.#calls.call('container.sockets', { id: this.id, count })).fds];
   }
 
   async outbound(): Promise<OutboundSockets> {
@@ -157,6 +181,24 @@ class RemoteContainer implements HostedContainer {
 
   async signal(name: string): Promise<boolean> {
     return (await this.#calls.value('container.signal', { id: this.id, name })) === true;
+  }
+
+  async exec(process: ContainerProcess, { stdin, stdout, stderr }: Stdio): Promise<Execution> {
+    const { id } = this;
+    const { execution, exited } = this.#calls.expectExecution();
+    const args = { id, execution, process } as Args<'container.exec'>;
+    try {
+      await this.#calls.call('container.exec', args, [stdin, stdout, stderr]);
+    } catch (error) {
+      this.#calls.forgetExecution(execution);
+      throw error;
+    }
+    return {
+      exited,
+      kill: async () => {
+        await this.#calls.call('container.kill', { id, execution });
+      },
+    };
   }
 
   async pause(): Promise<void> {
@@ -208,21 +250,27 @@ class RemoteLayers implements HostLayers {
 class RemoteHost implements ContainerHost {
   readonly provider: string;
   readonly layers: HostLayers;
+  readonly volumes: HostVolumes;
   readonly #calls: Calls;
 
   constructor(calls: Calls, provider: string) {
     this.provider = provider;
     this.layers = new RemoteLayers(calls);
+    this.volumes = {
+      list: async () => (await calls.value('volumes.list', {})) as HostVolume[],
+      delete: async (name) => (await calls.value('volumes.delete', { name })) === true,
+    };
     this.#calls = calls;
   }
 
   async start(request: StartContainer): Promise<HostedContainer> {
-    const { binds, ...spec } = request.spec;
-    if (binds.length > 0) throw hostErrors.HOSTD_CALL_INVALID('containers.start', 'it has folders of the host');
+    const { stdio, ...rest } = request;
     // Before it is known to run, so that its end is never missed.
     const container = new RemoteContainer(this.#calls, request.id, request.labels);
     try {
-      await this.#calls.call('containers.start', { ...request, spec } as Args<'containers.start'>);
+      const args = rest as Args<'containers.start'>;
+      if (stdio) await this.#calls.call('containers.attach', args, [stdio.stdin, stdio.stdout, stdio.stderr]);
+      else await this.#calls.call('containers.start', args);
       return container;
     } catch (error) {
       this.#calls.forget(container);
@@ -246,6 +294,46 @@ class RemoteHost implements ContainerHost {
   async close(): Promise<void> {}
 }
 
+class RemoteBuilder implements ImageBuilderHost {
+  readonly provider: string;
+  readonly #calls: Calls;
+  #serial = 0;
+
+  constructor(calls: Calls, provider: string) {
+    this.provider = provider;
+    this.#calls = calls;
+  }
+
+  async name(image: string, key: string): Promise<boolean> {
+    return (await this.#calls.value('builder.name', { image, key })) === true;
+  }
+
+  async load(archive: number, key: string): Promise<void> {
+    await this.#calls.call('builder.load', { key }, [archive]);
+  }
+
+  async build(options: BuildOptions, { context, stdout, stderr }: BuildStreams, signal: AbortSignal): Promise<number> {
+    signal.throwIfAborted();
+    const build = ++this.#serial;
+    const cancel = () => void this.#calls.call('builder.cancel', { build }).catch(() => {});
+    signal.addEventListener('abort', cancel);
+    try {
+      const args = { build, options } as Args<'builder.build'>;
+      const { fds } = await this.#calls.call('builder.build', args, [context, stdout, stderr]);
+      return fds[0] as number;
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
+  }
+
+  async prune(): Promise<number> {
+    return Number(await this.#calls.value('builder.prune', {}));
+  }
+}
+
 /** What hostd does for a node. */
 export class HostdClient implements Privileges {
   readonly settings: Settings;
@@ -265,6 +353,10 @@ export class HostdClient implements Privileges {
   static async open(fd: number, onEnd: (why: Error | null) => void): Promise<HostdClient> {
     const calls = new Calls(fd, onEnd);
     return new HostdClient(calls, (await calls.value('settings', {})) as Settings);
+  }
+
+  async openImageBuilder(): Promise<ImageBuilderHost> {
+    return new RemoteBuilder(this.#calls, (await this.#calls.value('builder.open', {})) as string);
   }
 
   async openContainers(): Promise<ContainerHost> {
@@ -289,8 +381,8 @@ export class HostdClient implements Privileges {
     return (await this.#calls.value('kvm', {})) as string | null;
   }
 
-  async ready(gateway: string): Promise<void> {
-    await this.#calls.call('ready', { gateway });
+  async ready(urls: NodeUrls): Promise<void> {
+    await this.#calls.call('ready', { ...urls });
   }
 
   #fileSetting(path: string): string {

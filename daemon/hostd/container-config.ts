@@ -1,6 +1,6 @@
 /** The runtime configuration (OCI runtime specification 1.0.2) of a container: closed by default, opened by name. */
 import { join } from 'node:path';
-import type { ContainerSpec } from '../../runtime/drivers/container/host.ts';
+import type { ContainerProcess, ContainerSpec } from '../../runtime/drivers/container/host.ts';
 import { NAME_FILES } from './name-files.ts';
 import type { SeccompFilter } from './seccomp.ts';
 
@@ -14,6 +14,8 @@ export interface ContainerPlace {
   readonly cgroup: string;
   /** Path of its network namespace. */
   readonly networkNamespace: string;
+  /** Folders of the host, with their ids mapped already. */
+  readonly binds: readonly { readonly source: string; readonly path: string; readonly writable: boolean }[];
   readonly seccomp: SeccompFilter;
   /** The folder that has NAME_FILES. */
   readonly nameFiles: string;
@@ -57,7 +59,7 @@ const LEAST_QUOTA_US = 1000;
 /** Open files of one process. */
 const OPEN_FILES = 4096;
 
-function mounts({ scratch, binds }: ContainerSpec, nameFiles: string): object[] {
+function mounts({ scratch }: ContainerSpec, { binds, nameFiles }: ContainerPlace): object[] {
   const memory = (path: string, bytes: number, mode: string) => ({
     destination: path,
     type: 'tmpfs',
@@ -98,29 +100,33 @@ function mounts({ scratch, binds }: ContainerSpec, nameFiles: string): object[] 
   ];
 }
 
+/** `process` of config.json, and of what is started in a container beside that. */
+export function processConfig({ command, env, directory, user: { uid, gid, groups } }: ContainerProcess): object {
+  return {
+    terminal: false,
+    user: { uid, gid, additionalGids: groups, umask: 0o022 },
+    args: command,
+    env,
+    cwd: directory,
+    noNewPrivileges: true,
+    // Ambient ones are for programs that are not root inside: those get none.
+    capabilities: { bounding: CAPABILITIES, effective: CAPABILITIES, permitted: CAPABILITIES },
+    rlimits: [
+      { type: 'RLIMIT_NOFILE', soft: OPEN_FILES, hard: OPEN_FILES },
+      { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
+    ],
+  };
+}
+
 /** config.json of a bundle. */
 export function containerConfig(spec: ContainerSpec, place: ContainerPlace): object {
   const ids = [{ containerID: 0, hostID: place.ids.first, size: place.ids.count }];
-  const { uid, gid, groups } = spec.user;
   return {
     ociVersion: '1.0.2',
     hostname: spec.hostname,
     root: { path: place.root, readonly: !spec.writableRoot },
-    process: {
-      terminal: false,
-      user: { uid, gid, additionalGids: groups, umask: 0o022 },
-      args: spec.command,
-      env: spec.env,
-      cwd: spec.directory,
-      noNewPrivileges: true,
-      // Ambient ones are for programs that are not root inside: those get none.
-      capabilities: { bounding: CAPABILITIES, effective: CAPABILITIES, permitted: CAPABILITIES },
-      rlimits: [
-        { type: 'RLIMIT_NOFILE', soft: OPEN_FILES, hard: OPEN_FILES },
-        { type: 'RLIMIT_CORE', soft: 0, hard: 0 },
-      ],
-    },
-    mounts: mounts(spec, place.nameFiles),
+    process: processConfig(spec),
+    mounts: mounts(spec, place),
     linux: {
       namespaces: [
         { type: 'user' },

@@ -1,7 +1,7 @@
 /** Starts, watches and ends containers: by the launcher, conmon and crun; all that needs root. */
-import { execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, type StdioOptions, spawn } from 'node:child_process';
 import { chmodSync, existsSync, watch } from 'node:fs';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -10,17 +10,22 @@ import * as z from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { Cgroup, Cgroups } from '../../native/host/index.ts';
 import type { Exit } from '../../runtime/driver.ts';
+import { containerErrors, PROGRAM_MISSING } from '../../runtime/drivers/container/errors.ts';
 import type {
   ContainerHost,
   ContainerLabels,
   ContainerOutput,
+  ContainerProcess,
   ContainerUsage,
+  Execution,
   FoundContainer,
   HostedContainer,
+  HostVolumes,
   OutboundSockets,
   StartContainer,
+  Stdio,
 } from '../../runtime/drivers/container/host.ts';
-import { CAPABILITIES, containerConfig } from './container-config.ts';
+import { CAPABILITIES, containerConfig, processConfig } from './container-config.ts';
 import { hostErrors } from './errors.ts';
 import type { StoredLayers } from './host-layers.ts';
 import { containerIds, LAYER_IDS, MOST_CONTAINERS } from './ids.ts';
@@ -28,12 +33,21 @@ import { writeNameFiles } from './name-files.ts';
 import { NetworkNamespace } from './network-namespaces.ts';
 import { OutputFollower } from './output-follower.ts';
 import { type SeccompProfile, seccompFilter } from './seccomp.ts';
+import { unmounts } from './unmounts.ts';
+import type { Volumes } from './volumes.ts';
 
 const run = promisify(execFile);
 
 /** The runtime's own records, beside the folders of containers. */
 const CRUN_STATE = '.crun';
 
+/** Behind stdin, stdout, stderr and the pipe that conmon tells by. */
+const FIRST_VOLUME_FD = 4;
+/** Exit status of a command that cannot be found, as a shell tells it. */
+const COMMAND_NOT_FOUND = 127;
+const CRUN_PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
+/** Processes at once beside the first one of a container. */
+const MOST_EXECUTIONS = 64;
 /** What conmon keeps of a container's output until the node has read it, in bytes. */
 const OUTPUT_BYTES = 1024 * 1024;
 /** conmon tells of a container that could not be made within this, or never; in milliseconds. */
@@ -48,6 +62,7 @@ export interface ContainersOptions {
   readonly seccomp: SeccompProfile;
   readonly groups: Cgroups;
   readonly layers: StoredLayers;
+  readonly volumes: Volumes;
   readonly log: (message: string, error?: unknown) => void;
 }
 
@@ -58,6 +73,8 @@ const State = z.object({
     .min(0)
     .max(MOST_CONTAINERS - 1),
   labels: z.object({ workload: z.string(), revision: z.string() }),
+  /** By name. */
+  volumes: z.array(z.string()).default([]),
 });
 type State = z.infer<typeof State>;
 
@@ -72,6 +89,16 @@ export class Containers implements ContainerHost {
   get layers(): StoredLayers {
     return this.#options.layers;
   }
+
+  readonly volumes: HostVolumes = {
+    list: async () =>
+      (await this.#options.volumes.list()).map((each) => ({ ...each, usedBy: this.#usersOf(each.name) })),
+    delete: async (name) => {
+      const users = this.#usersOf(name);
+      if (users.length > 0) throw hostErrors.VOLUME_IN_USE(name, users.join(', '));
+      return this.#options.volumes.delete(name);
+    },
+  };
 
   /** What runs them, and in which version of control groups. */
   get provider(): string {
@@ -88,15 +115,16 @@ export class Containers implements ContainerHost {
     const layers = await this.layers.folders(request.layers);
     if (this.#containers.has(id)) throw hostErrors.CONTAINER_EXISTS(id);
     const slot = this.#freeSlot();
-    const container = new Container(id, { slot, labels }, this.#options, () => this.#containers.delete(id));
+    const volumes = request.volumes.map(({ name }) => name);
+    const container = new Container(id, { slot, labels, volumes }, this.#options, () => this.#containers.delete(id));
     this.#containers.set(id, container);
     try {
       await container.start(request, layers);
     } catch (error) {
       await container.remove();
       if (error instanceof SkerryError) throw error;
-      if (error instanceof Error && /executable file .* not found|No such file or directory/.test(error.message)) {
-        throw hostErrors.COMMAND_MISSING(spec.command[0] as string).because(error);
+      if (error instanceof Error && PROGRAM_MISSING.test(error.message)) {
+        throw containerErrors.COMMAND_MISSING(spec.command[0] as string).because(error);
       }
       throw hostErrors.CONTAINER_NOT_STARTED(id, (error as Error).message).because(error);
     }
@@ -115,7 +143,12 @@ export class Containers implements ContainerHost {
         found.push({ container, running: await container.adopt() });
       } catch (error) {
         log(`the container ${id} of an earlier run is removed`, error);
-        await new Container(id, { slot: 0, labels: { workload: '', revision: '' } }, this.#options, () => {}).remove();
+        await new Container(
+          id,
+          { slot: 0, labels: { workload: '', revision: '' }, volumes: [] },
+          this.#options,
+          () => {},
+        ).remove();
       }
     }
     return found;
@@ -129,6 +162,11 @@ export class Containers implements ContainerHost {
     if (left.every((name) => name === CRUN_STATE)) await rm(folder, { recursive: true, force: true });
   }
 
+  #usersOf(volume: string): string[] {
+    const users = [...this.#containers.values()].filter(({ volumes }) => volumes.includes(volume));
+    return [...new Set(users.map(({ labels }) => labels.workload))];
+  }
+
   #freeSlot(): number {
     const taken = new Set([...this.#containers.values()].map(({ slot }) => slot));
     for (let slot = 0; slot < MOST_CONTAINERS; slot++) if (!taken.has(slot)) return slot;
@@ -140,6 +178,7 @@ class Container implements HostedContainer {
   readonly id: string;
   readonly slot: number;
   readonly labels: ContainerLabels;
+  readonly volumes: readonly string[];
   readonly exited: Promise<Exit>;
   readonly #folder: string;
   readonly #options: ContainersOptions;
@@ -151,13 +190,16 @@ class Container implements HostedContainer {
   /** Resolves when somebody has asked for its output, or it is removed. */
   readonly #followed: Promise<void>;
   #tellFollowed!: () => void;
+  #executions = 0;
+  #serial = 0;
   #unwatch = () => {};
   #removing: Promise<void> | null = null;
 
-  constructor(id: string, { slot, labels }: State, options: ContainersOptions, onRemoved: () => void) {
+  constructor(id: string, { slot, labels, volumes }: State, options: ContainersOptions, onRemoved: () => void) {
     this.id = id;
     this.slot = slot;
     this.labels = labels;
+    this.volumes = volumes;
     this.#options = options;
     this.#onRemoved = onRemoved;
     this.#folder = join(options.folder, id);
@@ -181,7 +223,7 @@ class Container implements HostedContainer {
       await this.#network.openOutbound();
     }
     await this.#writeConfig(request, `/proc/${process.pid}/fd/${this.#network.fd}`);
-    await this.#create(request.writableBytes, layers);
+    await this.#create(request, layers);
     this.#watchExit();
     await run(programs.crun, [...this.#crunOptions(), 'start', this.id]);
   }
@@ -204,9 +246,9 @@ class Container implements HostedContainer {
     this.#tellFollowed();
   }
 
-  connect(port: number, timeoutMs: number): Promise<number> {
+  sockets(count: number): Promise<number[]> {
     const network = this.#network;
-    return network ? network.connect(port, timeoutMs) : Promise.reject(new Error('it has no network yet'));
+    return network ? network.sockets(count) : Promise.reject(new Error('it has no network yet'));
   }
 
   outbound(): Promise<OutboundSockets> {
@@ -219,6 +261,42 @@ class Container implements HostedContainer {
     if (!catches(await readFile(`/proc/${pid.trim()}/status`, 'utf8'), signalNumber(name))) return false;
     await run(this.#options.programs.crun, [...this.#crunOptions(), 'kill', this.id, name]);
     return true;
+  }
+
+  async exec(process: ContainerProcess, { stdin, stdout, stderr }: Stdio): Promise<Execution> {
+    if (this.#executions >= MOST_EXECUTIONS) throw hostErrors.TOO_MANY_EXECUTIONS(this.id, MOST_EXECUTIONS);
+    this.#executions++;
+    const { programs, groups } = this.#options;
+    const stem = join(this.#folder, `exec-${++this.#serial}`);
+    const pidFile = `${stem}.pid`;
+    const over = async () => {
+      this.#executions--;
+      await Promise.all([`${stem}.json`, pidFile].map((path) => rm(path, { force: true })));
+    };
+    try {
+      await writeFile(`${stem}.json`, JSON.stringify(processConfig(process)));
+      const crun = [...this.#crunOptions(), 'exec', '--process', `${stem}.json`, '--pid-file', pidFile, this.id];
+      const launcher = ['--mount-namespace', ...unmounts(groups), '--', programs.crun];
+      const child = spawn(programs.launcher, [...launcher, ...crun], {
+        stdio: [stdin, stdout, stderr],
+        env: { PATH: CRUN_PATH },
+        cwd: this.#folder,
+      });
+      const exited = new Promise<number>((resolve, reject) => {
+        child.once('error', reject);
+        child.once('exit', (code, signal) => {
+          // Without it no process came to be: crun has said why to its stderr.
+          if (!existsSync(pidFile)) resolve(COMMAND_NOT_FOUND);
+          else resolve(code ?? 128 + constants.signals[signal as NodeJS.Signals]);
+        });
+      }).finally(over);
+      // Told to whoever waits for it; that may be nobody.
+      exited.catch(() => {});
+      return { exited, kill: () => this.#killExecution(child, pidFile) };
+    } catch (error) {
+      await over();
+      throw error;
+    }
   }
 
   pause(): Promise<void> {
@@ -246,17 +324,26 @@ class Container implements HostedContainer {
     await this.#network?.close();
   }
 
-  async #makeFolder({ labels }: StartContainer): Promise<void> {
+  /** Where one is mounted that the container is to have. */
+  #volumeAt(at: number): string {
+    return join(this.#folder, 'volumes', String(at));
+  }
+
+  async #makeFolder({ labels, volumes }: StartContainer): Promise<void> {
     await mkdir(this.#options.folder, { recursive: true });
     chmodSync(this.#options.folder, 0o711);
     await mkdir(this.#folder, { mode: 0o711 });
-    for (const name of ['rootfs', 'exits', 'sockets']) await mkdir(join(this.#folder, name));
-    await writeFile(join(this.#folder, 'state.json'), JSON.stringify({ slot: this.slot, labels } satisfies State));
+    for (const name of ['rootfs', 'exits', 'sockets', 'volumes']) await mkdir(join(this.#folder, name));
+    for (const at of volumes.keys()) await mkdir(this.#volumeAt(at));
+    await writeFile(
+      join(this.#folder, 'state.json'),
+      JSON.stringify({ slot: this.slot, labels, volumes: [...this.volumes] } satisfies State),
+    );
     // Watched before conmon makes it.
     await writeFile(join(this.#folder, 'log'), '');
   }
 
-  async #writeConfig({ spec }: StartContainer, networkNamespace: string): Promise<void> {
+  async #writeConfig({ spec, volumes }: StartContainer, networkNamespace: string): Promise<void> {
     await writeNameFiles(this.#folder, spec.hostname);
     const { base: first, count } = containerIds(this.slot);
     const config = containerConfig(spec, {
@@ -265,6 +352,7 @@ class Container implements HostedContainer {
       cgroup: this.#group.path,
       networkNamespace,
       nameFiles: this.#folder,
+      binds: volumes.map(({ path }, at) => ({ source: this.#volumeAt(at), path, writable: true })),
       seccomp: seccompFilter(this.#options.seccomp, CAPABILITIES),
     });
     await writeFile(join(this.#folder, 'config.json'), JSON.stringify(config));
@@ -275,7 +363,21 @@ class Container implements HostedContainer {
   }
 
   /** conmon stays with the container, in a mount namespace that ends with the two of them. */
-  async #create(writableBytes: number, layers: readonly string[]): Promise<void> {
+  async #create(request: StartContainer, layers: readonly string[]): Promise<void> {
+    const images: FileHandle[] = [];
+    try {
+      for (const volume of request.volumes) images.push(await this.#options.volumes.take(volume));
+      await this.#launch(request, layers, images);
+    } finally {
+      for (const image of images) await image.close();
+    }
+  }
+
+  async #launch(
+    { writableBytes, stdio }: StartContainer,
+    layers: readonly string[],
+    volumes: readonly FileHandle[],
+  ): Promise<void> {
     const { programs, groups } = this.#options;
     const folder = this.#folder;
     const { base, count } = containerIds(this.slot);
@@ -285,24 +387,30 @@ class Container implements HostedContainer {
       ...['--root', join(folder, 'rootfs'), '--upper', String(writableBytes)],
       ...['--idmap', `${LAYER_IDS.base}:${base}:${count}`],
       ...layers.flatMap((layer) => ['--lower', layer]),
+      ...volumes.flatMap((_, at) => ['--volume', `${FIRST_VOLUME_FD + at}:${this.#volumeAt(at)}`]),
       ...['--keep', '3'],
     ];
     const conmon = [
       ...['--cid', this.id, '--cuuid', this.id, '--runtime', programs.crun],
       ...this.#crunOptions().flatMap((option) => ['--runtime-arg', option]),
       ...['--bundle', folder, '--container-pidfile', join(folder, 'pid')],
-      ...['--log-path', `k8s-file:${join(folder, 'log')}`, '--log-size-max', String(OUTPUT_BYTES)],
+      ...(stdio
+        ? ['--log-path', 'passthrough']
+        : ['--log-path', `k8s-file:${join(folder, 'log')}`, '--log-size-max', String(OUTPUT_BYTES)]),
       ...['--exit-dir', join(folder, 'exits'), '--socket-dir-path', join(folder, 'sockets')],
     ];
     const child = spawn(programs.launcher, [...launcher, '--', programs.conmon, ...conmon], {
-      stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-      env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', _OCI_SYNCPIPE: '3' },
+      stdio: [
+        ...[stdio?.stdin ?? 'ignore', stdio?.stdout ?? 'ignore', stdio?.stderr ?? 'pipe', 'pipe'],
+        ...volumes.map(({ fd }) => fd),
+      ] as StdioOptions,
+      env: { PATH: CRUN_PATH, _OCI_SYNCPIPE: '3' },
       cwd: folder,
       detached: true,
     });
     const [said, told] = await Promise.all([
       textOf(child.stdio[3] as Readable, CREATE_MS, () => child.kill('SIGKILL')),
-      textOf(child.stderr as Readable, CREATE_MS),
+      child.stderr ? textOf(child.stderr, CREATE_MS) : '',
     ]);
     const answer = parseAnswer(said);
     if (answer === null || answer.pid <= 0) throw new Error((answer?.message || told || 'conmon did not tell').trim());
@@ -328,6 +436,15 @@ class Container implements HostedContainer {
     void look();
   }
 
+  /** crun waits for the process that it started, which does not end with it. */
+  async #killExecution(crun: ChildProcess, pidFile: string): Promise<void> {
+    if (crun.exitCode !== null || crun.signalCode !== null) return;
+    const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''));
+    // In this container, and no other that has the number by now: as long as crun runs it has not reaped it.
+    if (pid > 0 && crun.exitCode === null && crun.signalCode === null) killIfThere(pid);
+    else crun.kill('SIGKILL');
+  }
+
   async #remove(): Promise<void> {
     const { programs, log } = this.#options;
     await this.#group.kill().catch((error: unknown) => log(`ending ${this.id}`, error));
@@ -343,9 +460,12 @@ class Container implements HostedContainer {
   }
 }
 
-/** crun takes an empty version 2 beside version 1 for the real one. */
-function unmounts({ layout: { mode, v2 } }: Cgroups): string[] {
-  return mode === 'hybrid' && v2?.controllers.length === 0 ? ['--unmount', v2.mount] : [];
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 /** Throws for what is no signal. */

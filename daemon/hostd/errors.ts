@@ -1,4 +1,5 @@
 import { defineErrors } from '../../errors/skerry-error.ts';
+import { formatBytes } from '../../runtime/workload/units.ts';
 
 export const hostErrors = defineErrors({
   CONTAINER_NOT_STARTED: {
@@ -13,10 +14,11 @@ export const hostErrors = defineErrors({
     fix: 'use Linux 5.9 or newer with CONFIG_BPF_SYSCALL and start the node with all rights of root, or deploy without --allow',
     retryAfter: 60,
   },
-  COMMAND_MISSING: {
-    status: 422,
-    what: (command: string) => `the image has no program ${command} that can be run`,
-    fix: "correct the image's entrypoint, or give a command",
+  TOO_MANY_EXECUTIONS: {
+    status: 429,
+    what: (id: string, most: number) => `${most} further processes run in the container ${id} already`,
+    fix: 'wait until some of them have ended',
+    retryAfter: 5,
   },
   CONTAINER_EXISTS: {
     status: 409,
@@ -39,6 +41,23 @@ export const hostErrors = defineErrors({
     what: () => 'the privileged helper of the node has ended',
     fix: 'start the node again, and report what its log says',
     retryAfter: 5,
+  },
+  VOLUME_SIZE: {
+    status: 409,
+    what: (name: string, found: number, wanted: number) =>
+      `the volume ${name} has ${formatBytes(found)}, not ${formatBytes(wanted)}`,
+    fix: 'say its size, or none, or take another volume; `skerry volume ls` lists them',
+  },
+  VOLUME_NOT_MADE: {
+    status: 503,
+    what: (name: string, why: string) => `the volume ${name} could not be made: ${why}`,
+    fix: 'see `skerry doctor` for the disk; mke2fs (e2fsprogs) is needed',
+    retryAfter: 10,
+  },
+  VOLUME_IN_USE: {
+    status: 409,
+    what: (name: string, who: string) => `the volume ${name} is in use by ${who}`,
+    fix: 'stop what uses it first',
   },
   LAYER_NOT_HERE: {
     status: 503,

@@ -3,18 +3,16 @@ import {
   addAddressInside,
   bindUdpInside,
   closeFd,
-  connectInside,
   listenInside,
   makeNetworkNamespace,
   openNetworkNamespace,
+  socketsInside,
   steerStreams,
 } from '../../native/host/index.ts';
 import type { OutboundSockets } from '../../runtime/drivers/container/host.ts';
 import { RESOLVER_ADDRESS, RESOLVER_PORT } from '../../runtime/network/addresses.ts';
-
 import { hostErrors } from './errors.ts';
 
-const LOOPBACK = '127.0.0.1';
 /** Of the socket that streams are steered to: nobody asks for it by that, and nobody else wants it. */
 const STREAMS_PORT = 1;
 
@@ -40,10 +38,10 @@ export class NetworkNamespace {
     return new NetworkNamespace(await openNetworkNamespace(`/proc/${pid}/ns/net`));
   }
 
-  /** A descriptor of a connection to its loopback. Rejects with the system's error as `code`. */
-  async connect(port: number, timeoutMs: number): Promise<number> {
+  /** Descriptors of sockets in it that are not connected yet. */
+  async sockets(count: number): Promise<number[]> {
     if (this.#closed) throw Object.assign(new Error('the network is gone'), { code: 'ENETUNREACH' });
-    return connectInside(this.fd, LOOPBACK, port, timeoutMs);
+    return socketsInside(this.fd, count);
   }
 
   /** Addresses beside its loopback that are in it too, so that there is a way to them. */

@@ -10,6 +10,10 @@ import { MOST_OUTBOUND_ADDRESSES } from '../../runtime/network/outbound-addresse
 
 /** Calls that are being carried out at once; more wait unread. */
 export const MOST_CALLS = 256;
+/** At once: as many descriptors as go with one message. */
+const MOST_SOCKETS = 16;
+/** Of a container. */
+const MOST_VOLUMES = 8;
 /** Of an image, or of a container. */
 const MOST_LAYERS = 128;
 const GIB = 2 ** 30;
@@ -29,10 +33,13 @@ const Name = z
   .regex(/^[A-Za-z0-9._-]+$/);
 const DiffId = z.string().refine(isDigest);
 const Layers = z.array(DiffId).max(MOST_LAYERS);
+const VolumeName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/);
+const VolumeBytes = z
+  .int()
+  .min(2 ** 20)
+  .max(16 * 1024 * GIB);
 const Inside = text(4096).regex(/^\//);
 const Id = z.int().min(0).max(65_535);
-const Port = z.int().min(1).max(65_535);
-const TimeoutMs = z.number().min(0).max(600_000);
 
 /** One that a machine elsewhere can have: not of this network, loopback, multicast or reserved. */
 const OutsideAddress = z.ipv4().refine((address) => {
@@ -40,9 +47,8 @@ const OutsideAddress = z.ipv4().refine((address) => {
   return first > 0 && first < 224 && first !== 127;
 });
 
-/** ContainerSpec without binds: the node has no folder to give. */
-const Spec = z.strictObject({
-  hostname: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/),
+/** ContainerProcess. */
+const Process = z.strictObject({
   command: z
     .array(text(128 * 1024))
     .min(1)
@@ -50,6 +56,11 @@ const Spec = z.strictObject({
   env: z.array(text(128 * 1024)).max(4096),
   directory: Inside,
   user: z.strictObject({ uid: Id, gid: Id, groups: z.array(Id).max(256) }),
+});
+
+/** ContainerSpec. */
+const Spec = Process.extend({
+  hostname: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/),
   memoryBytes: z
     .int()
     .min(2 ** 20)
@@ -71,6 +82,39 @@ const Spec = z.strictObject({
   writableRoot: z.boolean(),
 });
 
+const StartRequest = z.strictObject({
+  id: ContainerId,
+  labels: z.strictObject({ workload: Name, revision: Name }),
+  layers: Layers.min(1),
+  writableBytes: z
+    .int()
+    .min(4096)
+    .max(64 * GIB),
+  spec: Spec,
+  outbound: z.array(OutsideAddress).max(MOST_OUTBOUND_ADDRESSES).nullable(),
+  volumes: z.array(z.strictObject({ name: VolumeName, path: Inside, bytes: VolumeBytes.nullable() })).max(MOST_VOLUMES),
+});
+
+/** An image as a Dockerfile may call it. */
+const ImageName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}$/);
+const VariableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/);
+const BuildSettings = z.strictObject({
+  dockerfile: text(1024 * 1024),
+  args: z.record(VariableName, text(64 * 1024)),
+  target: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/)
+    .nullable(),
+  fresh: z.boolean(),
+  epoch: z
+    .int()
+    .min(0)
+    .max(2 ** 40)
+    .nullable(),
+  secrets: z.record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/), text(64 * 1024)),
+  network: z.boolean(),
+});
+
 const OfContainer = z.strictObject({ id: ContainerId });
 
 /** Arguments of each call; `fds` is how many descriptors come with it. */
@@ -78,7 +122,7 @@ export const CALLS = {
   /** The settings of the node. */
   settings: { fds: 0, args: z.strictObject({}) },
   /** The node serves: whoever started it may be told. */
-  ready: { fds: 0, args: z.strictObject({ gateway: text(300) }) },
+  ready: { fds: 0, args: z.strictObject({ gateway: text(300), registry: text(300).nullable() }) },
   /** The certificate or key that a setting names, by the setting. */
   'file.read': { fds: 0, args: z.strictObject({ setting: z.string().max(64) }) },
   'file.state': { fds: 0, args: z.strictObject({ setting: z.string().max(64) }) },
@@ -88,29 +132,33 @@ export const CALLS = {
   kvm: { fds: 0, args: z.strictObject({}) },
   /** Looks for what runs containers; before any of the calls below. */
   'containers.open': { fds: 0, args: z.strictObject({}) },
-  'containers.start': {
-    fds: 0,
-    args: z.strictObject({
-      id: ContainerId,
-      labels: z.strictObject({ workload: Name, revision: Name }),
-      layers: Layers.min(1),
-      writableBytes: z
-        .int()
-        .min(4096)
-        .max(64 * GIB),
-      spec: Spec,
-      outbound: z.array(OutsideAddress).max(MOST_OUTBOUND_ADDRESSES).nullable(),
-    }),
-  },
+  'containers.start': { fds: 0, args: StartRequest },
+  /** Descriptors: stdin, stdout, stderr of its first process. */
+  'containers.attach': { fds: 3, args: StartRequest },
   'containers.recover': { fds: 0, args: z.strictObject({}) },
   'container.follow': { fds: 0, args: OfContainer },
-  'container.connect': { fds: 0, args: OfContainer.extend({ port: Port, timeoutMs: TimeoutMs }) },
+  /** TCP sockets in its network, for the node to connect. */
+  'container.sockets': { fds: 0, args: OfContainer.extend({ count: z.int().min(1).max(MOST_SOCKETS) }) },
+  /** A socket that listens in its network, and one for questions. */
   'container.outbound': { fds: 0, args: OfContainer },
   'container.signal': { fds: 0, args: OfContainer.extend({ name: z.string().regex(/^[A-Z0-9+-]{1,16}$/) }) },
+  /** The node chooses the number `execution`; its end is told by an event. Descriptors: stdin, stdout, stderr. */
+  'container.exec': { fds: 3, args: OfContainer.extend({ execution: z.int().min(0), process: Process }) },
+  'container.kill': { fds: 0, args: OfContainer.extend({ execution: z.int().min(0) }) },
   'container.pause': { fds: 0, args: OfContainer },
   'container.resume': { fds: 0, args: OfContainer },
   'container.usage': { fds: 0, args: OfContainer },
   'container.remove': { fds: 0, args: OfContainer },
+  'volumes.list': { fds: 0, args: z.strictObject({}) },
+  'volumes.delete': { fds: 0, args: z.strictObject({ name: VolumeName }) },
+  /** Looks for what builds images; before any of the calls below. */
+  'builder.open': { fds: 0, args: z.strictObject({}) },
+  'builder.name': { fds: 0, args: z.strictObject({ image: ImageName, key: DiffId }) },
+  'builder.load': { fds: 1, args: z.strictObject({ key: DiffId }) },
+  /** The node chooses the number `build`. Descriptors: the context, stdout, stderr. */
+  'builder.build': { fds: 3, args: z.strictObject({ build: z.int().min(0), options: BuildSettings }) },
+  'builder.cancel': { fds: 0, args: z.strictObject({ build: z.int().min(0) }) },
+  'builder.prune': { fds: 0, args: z.strictObject({}) },
   'layers.has': { fds: 0, args: z.strictObject({ diffId: DiffId }) },
   'layers.unpack': { fds: 1, args: z.strictObject({ diffId: DiffId }) },
   'layers.list': { fds: 0, args: z.strictObject({}) },
@@ -141,6 +189,7 @@ export const Answer = z.union([
   z.object({ serial: z.int(), value: z.unknown() }),
   z.object({ serial: z.int(), error: z.lazy(() => ErrorDocument) }),
   z.object({ event: z.literal('output'), id: z.string(), stream: z.enum(['stdout', 'stderr']) }),
+  z.object({ event: z.literal('executed'), execution: z.int(), status: z.int() }),
   z.object({ event: z.literal('exited'), id: z.string(), exit: ExitDocument }),
 ]);
 export type Answer = z.infer<typeof Answer>;

@@ -2,9 +2,11 @@
 import { fstat } from 'node:fs';
 import { promisify } from 'node:util';
 import type { FileAccess } from '../../gateway/listener/certificate.ts';
-import type { ContainerHost, HostedContainer, StartContainer } from '../../runtime/drivers/container/host.ts';
+import type { ImageBuilderHost } from '../../images/build/dockerfile/builder-host.ts';
+import type { ContainerHost, Execution, HostedContainer, Stdio } from '../../runtime/drivers/container/host.ts';
 import type { Settings } from '../config.ts';
 import { ADDRESS_SETTINGS, FILE_SETTINGS } from '../config-schema.ts';
+import type { NodeUrls } from '../run-node.ts';
 import { hostErrors } from './errors.ts';
 import { closeAll, type Message, Messages } from './messages.ts';
 import { NoContainers } from './open.ts';
@@ -16,10 +18,12 @@ export interface HostdOptions {
   readonly files: FileAccess;
   /** Throws NoContainers. Called once. */
   openContainers(): Promise<ContainerHost>;
+  /** Throws NO_IMAGE_BUILDER. Called once. */
+  openBuilder(): Promise<ImageBuilderHost>;
   /** A descriptor of a socket that listens at a `HOST:PORT`. */
   listen(address: string): Promise<number>;
   whyNoKvm(): Promise<string | null>;
-  onReady(gateway: string): void;
+  onReady(urls: NodeUrls): void;
   log(message: string, error?: unknown): void;
 }
 
@@ -33,7 +37,13 @@ interface Result {
 type Handlers = { readonly [K in CallName]: (args: Args<K>, fds: readonly number[]) => Promise<Result> };
 
 const NOTHING: Result = {};
+/** Exit status of what could not be started, as container engines use it. */
+const COMMAND_FAILED = 125;
 const fileStatus = promisify(fstat);
+
+function stdioOf([stdin, stdout, stderr]: readonly number[]): Stdio {
+  return { stdin: stdin!, stdout: stdout!, stderr: stderr! };
+}
 
 export class HostdServer {
   /** Resolves when the channel has ended: null when one of the two closed it, else what was wrong. */
@@ -41,6 +51,9 @@ export class HostdServer {
   readonly #options: HostdOptions;
   readonly #messages: Messages;
   readonly #containers = new Map<string, HostedContainer>();
+  readonly #executions = new Map<number, Execution>();
+  readonly #builds = new Map<number, AbortController>();
+  #builder: Promise<ImageBuilderHost> | null = null;
   #opening: Promise<ContainerHost> | null = null;
   #violation: Error | null = null;
   #calls = 0;
@@ -65,6 +78,8 @@ export class HostdServer {
   /** Lets go of all containers, which go on. */
   async close(): Promise<void> {
     this.#messages.close();
+    // Nobody waits for them any more.
+    for (const cancel of this.#builds.values()) cancel.abort();
     const host = await this.#opening?.catch(() => null);
     await host?.close();
   }
@@ -121,8 +136,8 @@ export class HostdServer {
 
   readonly #handlers: Handlers = {
     settings: async () => ({ value: this.#options.settings }),
-    ready: async ({ gateway }) => {
-      this.#options.onReady(gateway);
+    ready: async (urls) => {
+      this.#options.onReady(urls);
       return NOTHING;
     },
     'file.read': async ({ setting }) => ({ bytes: await this.#options.files.read(this.#path(setting)) }),
@@ -143,12 +158,8 @@ export class HostdServer {
         return { value: { missing: error.message, advice: error.advice } };
       }
     },
-    'containers.start': async (request) => {
-      const spec = { ...request.spec, binds: [] };
-      const container = await (await this.#host()).start({ ...request, spec } satisfies StartContainer);
-      this.#add(container);
-      return NOTHING;
-    },
+    'containers.start': (request) => this.#start(request),
+    'containers.attach': (request, fds) => this.#start(request, stdioOf(fds)),
     'containers.recover': async () => {
       const found = await (await this.#host()).recover();
       for (const { container } of found) this.#add(container);
@@ -158,14 +169,28 @@ export class HostdServer {
       this.#container(id).follow(({ stream, data }) => this.#messages.send({ event: 'output', id, stream }, data));
       return NOTHING;
     },
-    'container.connect': async ({ id, port, timeoutMs }) => ({
-      fds: [await this.#container(id).connect(port, timeoutMs)],
-    }),
+    'container.sockets': async ({ id, count }) => ({ fds: await this.#container(id).sockets(count) }),
     'container.outbound': async ({ id }) => {
       const { streams, queries } = await this.#container(id).outbound();
       return { fds: [streams, queries] };
     },
     'container.signal': async ({ id, name }) => ({ value: await this.#container(id).signal(name) }),
+    'container.exec': async ({ id, execution, process }, fds) => {
+      const container = this.#container(id);
+      if (this.#executions.has(execution)) throw hostErrors.HOSTD_CALL_INVALID('container.exec', 'its number is taken');
+      const started = await container.exec(process, stdioOf(fds));
+      this.#executions.set(execution, started);
+      const end = (status: number) => {
+        this.#executions.delete(execution);
+        this.#messages.send({ event: 'executed', execution, status }).catch(() => {});
+      };
+      started.exited.then(end, () => end(COMMAND_FAILED));
+      return NOTHING;
+    },
+    'container.kill': async ({ execution }) => {
+      await this.#executions.get(execution)?.kill();
+      return NOTHING;
+    },
     'container.pause': ({ id }) =>
       this.#container(id)
         .pause()
@@ -181,6 +206,33 @@ export class HostdServer {
       this.#containers.delete(id);
       return NOTHING;
     },
+    'volumes.list': async () => ({ value: await (await this.#host()).volumes.list() }),
+    'volumes.delete': async ({ name }) => ({ value: await (await this.#host()).volumes.delete(name) }),
+    'builder.open': async () => {
+      this.#builder ??= this.#options.openBuilder();
+      return { value: (await this.#builder).provider };
+    },
+    'builder.name': async ({ image, key }) => ({ value: await (await this.#builderHost()).name(image, key) }),
+    'builder.load': async ({ key }, [archive]) => {
+      await (await this.#builderHost()).load(archive!, key);
+      return NOTHING;
+    },
+    'builder.build': async ({ build, options }, [context, stdout, stderr]) => {
+      if (this.#builds.has(build)) throw hostErrors.HOSTD_CALL_INVALID('builder.build', 'its number is taken');
+      const cancel = new AbortController();
+      this.#builds.set(build, cancel);
+      try {
+        const streams = { context: context!, stdout: stdout!, stderr: stderr! };
+        return { fds: [await (await this.#builderHost()).build(options, streams, cancel.signal)] };
+      } finally {
+        this.#builds.delete(build);
+      }
+    },
+    'builder.cancel': async ({ build }) => {
+      this.#builds.get(build)?.abort();
+      return NOTHING;
+    },
+    'builder.prune': async () => ({ value: await (await this.#builderHost()).prune() }),
     'layers.has': async ({ diffId }) => ({ value: await (await this.#host()).layers.has(diffId) }),
     'layers.unpack': async ({ diffId }, [blob]) => {
       const status = await fileStatus(blob!);
@@ -193,6 +245,10 @@ export class HostdServer {
     'layers.accounts': async ({ layers }) => ({ value: await (await this.#host()).layers.accounts(layers) }),
   };
 
+  #builderHost(): Promise<ImageBuilderHost> {
+    return this.#builder ?? Promise.reject(hostErrors.HOSTD_CALL_INVALID('builder', 'it is not open'));
+  }
+
   /** Throws NO_CONTAINERS. */
   #host(): Promise<ContainerHost> {
     return this.#opening ?? Promise.reject(hostErrors.HOSTD_CALL_INVALID('containers', 'they are not open'));
@@ -202,6 +258,11 @@ export class HostdServer {
     const container = this.#containers.get(id);
     if (!container) throw hostErrors.CONTAINER_GONE(id);
     return container;
+  }
+
+  async #start(request: Args<'containers.start'>, stdio?: Stdio): Promise<Result> {
+    this.#add(await (await this.#host()).start({ ...request, ...(stdio && { stdio }) }));
+    return NOTHING;
   }
 
   #add(container: HostedContainer): void {

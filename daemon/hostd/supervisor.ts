@@ -34,12 +34,13 @@ export async function superviseNode(settings: Settings, entry: string, log: Logg
     settings: given,
     files: ownPrivileges.files,
     openContainers: () => ownPrivileges.openContainers(folder.path, warn),
+    openBuilder: () => ownPrivileges.openImageBuilder(folder.path),
     listen: listenAt,
     whyNoKvm: ownPrivileges.whyNoKvm,
-    onReady: (gateway) => {
+    onReady: (urls) => {
       isReady = true;
       if (process.connected) {
-        process.send?.({ ready: true, gateway, data: folder.path });
+        process.send?.({ ready: true, ...urls, data: folder.path });
         process.disconnect();
       }
     },

@@ -7,7 +7,10 @@ import { artifactRoutes } from './routes/artifacts.ts';
 import { imageRoutes } from './routes/images.ts';
 import { logRoutes } from './routes/logs.ts';
 import { nodeRoutes } from './routes/node.ts';
+import { processRoutes } from './routes/processes.ts';
 import { secretRoutes } from './routes/secrets.ts';
+import { tokenRoutes } from './routes/tokens.ts';
+import { volumeRoutes } from './routes/volumes.ts';
 import { workloadRoutes } from './routes/workloads.ts';
 import type { AdminServices } from './services.ts';
 
@@ -28,8 +31,11 @@ export function makeAdminApp(services: AdminServices, log: (message: string, err
   artifactRoutes(app, services);
   imageRoutes(app, services);
   workloadRoutes(app, services);
+  processRoutes(app, services);
+  volumeRoutes(app, services);
   logRoutes(app, services);
   secretRoutes(app, services);
+  tokenRoutes(app, services);
   app.doc31('/openapi.json', {
     openapi: '3.1.0',
     info: {

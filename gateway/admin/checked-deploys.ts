@@ -50,12 +50,14 @@ function mainRevision({ desired }: AdminServices, { name, before }: Change) {
 }
 
 /** Throws ARTIFACT_MISSING, ISOLATION_UNFIT. */
-async function deployOf({ blobs, drivers }: AdminServices, wanted: Wanted): Promise<Deploy> {
+async function deployOf({ blobs, drivers, mediaType }: AdminServices, wanted: Wanted): Promise<Deploy> {
   const { name, settings, expectGeneration } = wanted;
   const offered = new Set(drivers.keys());
   const revisions: Deploy['revisions'][number][] = [];
-  for (const { artifact, label, percent, settings: own } of wanted.revisions) {
-    if (!(await blobs.has(artifact.digest))) throw gatewayErrors.ARTIFACT_MISSING(name, artifact.digest);
+  for (const { artifact: given, label, percent, settings: own } of wanted.revisions) {
+    const { digest } = given;
+    if (!(await blobs.has(digest))) throw gatewayErrors.ARTIFACT_MISSING(name, digest);
+    const artifact = { digest, mediaType: given.mediaType ?? mediaType(digest) };
     revisions.push({ revision: revisionOf(name, artifact, label, overlay(settings, own), offered), percent });
   }
   return { name, revisions, settings, expectGeneration };

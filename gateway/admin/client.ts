@@ -6,8 +6,8 @@
  */
 import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders, RequestOptions } from 'node:http';
 import http from 'node:http';
-import type { Readable } from 'node:stream';
-import type { z } from 'zod';
+import type { Readable, Writable } from 'node:stream';
+import { z } from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { gatewayErrors } from '../errors.ts';
 import { clientErrors } from './client-errors.ts';
@@ -59,6 +59,13 @@ export interface InvocationAnswer {
   readonly headers: IncomingHttpHeaders;
   /** Breaks with an error when the function broke off. */
   readonly body: Readable;
+}
+
+/** What a process reads and writes. */
+export interface AttachedStreams {
+  readonly stdin: Readable;
+  readonly stdout: Writable;
+  readonly stderr: Writable;
 }
 
 interface Ask {
@@ -153,6 +160,32 @@ export class AdminClient {
     answer.resume();
   }
 
+  async images(): Promise<schemas.ImageView[]> {
+    return (await this.#json('GET', '/v1/images', schemas.ImageList)).images;
+  }
+
+  removeImage(reference: string): Promise<schemas.RemovedImage> {
+    return this.#json('DELETE', `/v1/images?reference=${encodeURIComponent(reference)}`, schemas.RemovedImage);
+  }
+
+  pruneImages(dryRun: boolean): Promise<schemas.Pruned> {
+    return this.#json('POST', '/v1/images/prune', schemas.Pruned, { dryRun });
+  }
+
+  async tokens(): Promise<schemas.TokenView[]> {
+    return (await this.#json('GET', '/v1/tokens', schemas.TokenList)).tokens;
+  }
+
+  /** The token, which is not to be had again. */
+  async createToken(name: string, scopes: readonly string[]): Promise<string> {
+    return (await this.#json('PUT', tokenPath(name), schemas.TokenSecret, { scopes })).token;
+  }
+
+  async removeToken(name: string): Promise<void> {
+    const answer = await this.#send({ method: 'DELETE', path: tokenPath(name), doing: 'a removal' });
+    answer.resume();
+  }
+
   export(name?: string): Promise<schemas.Export> {
     const query = name === undefined ? '' : `?name=${encodeURIComponent(name)}`;
     return this.#json('GET', `/v1/export${query}`, schemas.Export);
@@ -239,6 +272,85 @@ export class AdminClient {
       headers: answer.headers,
       body: answer,
     };
+  }
+
+  processes(): Promise<z.infer<typeof schemas.ProcessList>> {
+    return this.#json('GET', '/v1/processes', schemas.ProcessList);
+  }
+
+  /** Throws NO_PROCESS. */
+  process(name: string): Promise<schemas.ProcessView> {
+    return this.#json('GET', processPath(name), schemas.ProcessView);
+  }
+
+  run(request: schemas.RunRequest): Promise<schemas.ProcessView> {
+    return this.#json('POST', '/v1/processes', schemas.ProcessView, request);
+  }
+
+  stopProcess(name: string, graceMs: number): Promise<schemas.ProcessView> {
+    return this.#json('POST', `${processPath(name)}/stop?graceMs=${graceMs}`, schemas.ProcessView);
+  }
+
+  /** False: it does not listen to it. */
+  async signalProcess(name: string, signal: string): Promise<boolean> {
+    const heard = z.object({ heard: z.boolean() });
+    return (await this.#json('POST', `${processPath(name)}/signal`, heard, { signal })).heard;
+  }
+
+  async removeProcess(name: string, graceMs: number): Promise<void> {
+    const doing = `removing ${name}`;
+    (await this.#send({ method: 'DELETE', path: `${processPath(name)}?graceMs=${graceMs}`, doing })).resume();
+  }
+
+  volumes(): Promise<z.infer<typeof schemas.VolumeList>> {
+    return this.#json('GET', '/v1/volumes', schemas.VolumeList);
+  }
+
+  /** Throws NO_VOLUME, VOLUME_IN_USE, VOLUME_WANTED. */
+  async removeVolume(name: string): Promise<void> {
+    const path = `/v1/volumes/${encodeURIComponent(name)}`;
+    (await this.#send({ method: 'DELETE', path, doing: `removing the volume ${name}` })).resume();
+  }
+
+  /** Runs an image with its process attached to these streams. `started` is told its name. */
+  runAttached(
+    request: schemas.RunRequest,
+    streams: AttachedStreams,
+    started: (name: string) => void,
+  ): Promise<schemas.Ended> {
+    return this.#attach('/v1/run', request, streams, schemas.Ended, 'running a process', started);
+  }
+
+  /** Runs a command in a container with its process attached to these streams. */
+  exec(request: z.infer<typeof schemas.ExecRequest>, streams: AttachedStreams): Promise<schemas.Ended> {
+    return this.#attach('/v1/exec', request, streams, schemas.Ended, 'running a command');
+  }
+
+  /** `streams.stdin`: a tar archive of the files that the Dockerfile may copy. */
+  buildImage(request: schemas.ImageBuildRequest, streams: AttachedStreams): Promise<schemas.BuiltImage> {
+    return this.#attach('/v1/image-builds', request, streams, schemas.BuiltImage, 'building an image');
+  }
+
+  async #attach<T>(
+    path: string,
+    request: object,
+    streams: AttachedStreams,
+    schema: z.ZodType<T>,
+    doing: string,
+    started: (name: string) => void = () => {},
+  ): Promise<T> {
+    const { attachRequest, readAttached } = await import('./client-attach.ts');
+    const answer = await this.#send({ method: 'POST', path, doing, body: attachRequest(request, streams.stdin) });
+    let said: Awaited<ReturnType<typeof readAttached>>;
+    try {
+      said = await readAttached(answer, streams, started);
+    } catch (error) {
+      throw clientErrors.CONNECTION_LOST(this.where, doing).because(error);
+    } finally {
+      answer.destroy();
+    }
+    if ('problem' in said) throw problemError(schemas.Problem.parse(said.problem));
+    return schema.parse(said.result);
   }
 
   async #json<T>(
@@ -378,8 +490,16 @@ function workloadPath(name: string): string {
   return `/v1/workloads/${encodeURIComponent(name)}`;
 }
 
+function processPath(name: string): string {
+  return `/v1/processes/${encodeURIComponent(name)}`;
+}
+
 function secretPath(name: string): string {
   return `/v1/secrets/${encodeURIComponent(name)}`;
+}
+
+function tokenPath(name: string): string {
+  return `/v1/tokens/${encodeURIComponent(name)}`;
 }
 
 function jsonBody(value: unknown): { headers: OutgoingHttpHeaders; body: Uint8Array } {

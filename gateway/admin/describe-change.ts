@@ -2,6 +2,7 @@
 import type { Change } from '../../runtime/workload/desired-state.ts';
 import type { RevisionDocument, WorkloadDocument } from '../../runtime/workload/documents.ts';
 import { formatBytes, formatDuration } from '../../runtime/workload/units.ts';
+import { formatVolume } from '../../runtime/workload/volume.ts';
 
 type Fields = Record<string, string>;
 
@@ -36,6 +37,9 @@ function revisionFields(revision: RevisionDocument): Fields {
       .join(' '),
     secrets: secrets.join(' '),
     allow: allow.join(' '),
+    port: revision.port === undefined ? 'as its image says' : String(revision.port),
+    writable: revision.writableBytes === undefined ? 'nothing' : formatBytes(revision.writableBytes),
+    volumes: (revision.volumes ?? []).map(formatVolume).join(' '),
     'keyvalue-quota': formatBytes(keyvalueQuotaBytes),
   };
 }

@@ -2,22 +2,12 @@
 import type { ApplyWorkload } from '../../runtime/workload/apply-file.ts';
 import { canonicalJson, type RevisionDocument, type WorkloadDocument } from '../../runtime/workload/documents.ts';
 import type { RevisionSettings } from '../../runtime/workload/settings.ts';
-import { formatDuration } from '../../runtime/workload/units.ts';
-
-/** Sizes that the binary units do not write exactly stay in bytes. */
-function exactBytes(bytes: number): string {
-  for (const [unit, factor] of [
-    ['GiB', 2 ** 30],
-    ['MiB', 2 ** 20],
-    ['KiB', 2 ** 10],
-  ] as const) {
-    if (bytes >= factor && bytes % factor === 0) return `${bytes / factor}${unit}`;
-  }
-  return `${bytes}B`;
-}
+import { exactBytes, formatDuration } from '../../runtime/workload/units.ts';
+import { formatVolume } from '../../runtime/workload/volume.ts';
 
 function revisionSettings(revision: RevisionDocument): RevisionSettings {
   const { isolation, limits, priority, env, reuse, secrets, allow, keyvalueQuotaBytes } = revision;
+  const { port, writableBytes, volumes } = revision;
   return {
     isolation,
     memory: exactBytes(limits.memoryBytes),
@@ -33,6 +23,9 @@ function revisionSettings(revision: RevisionDocument): RevisionSettings {
     ...(Object.keys(env).length > 0 ? { env: { ...env } } : {}),
     ...(secrets.length > 0 ? { secrets: [...secrets] } : {}),
     ...(allow.length > 0 ? { allow: [...allow] } : {}),
+    ...(port === undefined ? {} : { port }),
+    ...(writableBytes === undefined ? {} : { writable: exactBytes(writableBytes) }),
+    ...(volumes ? { volumes: volumes.map(formatVolume) } : {}),
     'keyvalue-quota': exactBytes(keyvalueQuotaBytes),
   };
 }

@@ -3,6 +3,8 @@ import { z } from '@hono/zod-openapi';
 import { ApplyFile } from '../../runtime/workload/apply-file.ts';
 import {
   LIMITS,
+  ProcessName,
+  ProcessSettings,
   RevisionSettings,
   SecretName,
   WorkloadName,
@@ -84,6 +86,9 @@ export const RevisionView = z
     secrets: z.array(z.string()).describe('Names'),
     allow: z.array(z.string()),
     keyvalueQuotaBytes: z.number(),
+    port: z.number().optional(),
+    writableBytes: z.number().optional(),
+    volumes: z.array(z.object({ name: z.string(), path: z.string(), bytes: z.number().nullable() })).optional(),
     percent: z.number().describe('Share of the traffic that the spec gives it'),
     phase: RevisionPhase,
     error: z.string().nullable(),
@@ -134,6 +139,106 @@ export type WorkloadView = z.infer<typeof WorkloadView>;
 
 export const WorkloadList = z.object({ workloads: z.array(WorkloadView) }).openapi('WorkloadList');
 
+export const RunRequest = z
+  .strictObject({
+    name: ProcessName.optional().describe('One is made up when it is left out'),
+    /** What a name that is made up begins with. */
+    basename: WorkloadName.default('process'),
+    artifact: Artifact,
+    /** What the user calls the image. */
+    label: z.string().max(256),
+    arguments: z
+      .array(z.string().max(128 * 1024))
+      .max(4096)
+      .describe("In place of the image's command; empty: as it says"),
+    settings: ProcessSettings,
+  })
+  .openapi('RunRequest');
+export type RunRequest = z.infer<typeof RunRequest>;
+
+export const ExecRequest = z.strictObject({
+  name: ProcessName,
+  command: z
+    .array(z.string().max(128 * 1024))
+    .min(1)
+    .max(4096),
+});
+
+export const SignalRequest = z.strictObject({
+  signal: z.enum(['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGKILL', 'SIGUSR1', 'SIGUSR2']),
+});
+
+/** How a process ended that was attached. */
+export const Ended = z.object({
+  /** As a shell tells it. */
+  status: z.number(),
+  /** How it ended, when that needs to be said. */
+  message: z.string(),
+});
+export type Ended = z.infer<typeof Ended>;
+
+const VariableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/, { error: 'must be a name of a variable' });
+
+export const ImageBuildRequest = z.strictObject({
+  /** What it is called then. */
+  reference: z.string().min(1).max(4096),
+  /** The Dockerfile as the user calls it, for errors, and its text. */
+  file: z.string().max(4096),
+  dockerfile: z.string().max(1024 * 1024),
+  args: z.record(VariableName, z.string().max(64 * 1024)),
+  target: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, { error: 'must be the name of a stage' })
+    .nullable(),
+  fresh: z.boolean(),
+  epoch: z
+    .number()
+    .int()
+    .min(0)
+    .max(2 ** 40)
+    .nullable(),
+  secrets: z.record(
+    z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, { error: 'must be an id of a secret' }),
+    z.string().max(64 * 1024),
+  ),
+  network: z.boolean(),
+});
+export type ImageBuildRequest = z.infer<typeof ImageBuildRequest>;
+
+export const BuiltImage = z.object({ name: z.string(), artifact: Artifact, size: z.number() });
+export type BuiltImage = z.infer<typeof BuiltImage>;
+
+export const VolumeView = z
+  .object({
+    name: z.string(),
+    bytes: z.number().describe('What it holds at most'),
+    usedBytes: z.number().describe('Of the disk'),
+    usedBy: z.array(z.string()).describe('Workloads and processes with a container that has it now'),
+  })
+  .openapi('Volume');
+export type VolumeView = z.infer<typeof VolumeView>;
+export const VolumeList = z.object({ volumes: z.array(VolumeView) }).openapi('VolumeList');
+
+export const ProcessView = z
+  .object({
+    name: ProcessName,
+    image: z.string().describe('As the user called it'),
+    digest: Digest,
+    arguments: z.array(z.string()),
+    isolation: z.enum(['wasm', 'container', 'vm']),
+    state: z.enum(['running', 'starting', 'exited']),
+    startedAt: z.string().describe('ISO 8601'),
+    endedAt: z.string().nullable(),
+    /** As a shell tells it: 128 and the number of the signal that ended it. Null: it runs, or nobody knows. */
+    exitStatus: z.number().nullable(),
+    message: z.string().describe('How it ended'),
+    cpuMs: z.number().nullable(),
+    memoryBytes: z.number().nullable(),
+  })
+  .openapi('Process');
+export type ProcessView = z.infer<typeof ProcessView>;
+export const ProcessList = z.object({ processes: z.array(ProcessView) }).openapi('ProcessList');
+
 export const PlanRequest = z
   .strictObject({
     workloads: z.array(
@@ -143,7 +248,7 @@ export const PlanRequest = z
         revisions: z
           .array(
             z.strictObject({
-              artifact: Artifact,
+              artifact: Artifact.partial({ mediaType: true }).describe('Without a media type: as the node knows it'),
               label: z.string().max(256),
               percent: z.number().int().min(1).max(100).describe('Share of the traffic; they sum to 100'),
               settings: RevisionSettings,
@@ -217,6 +322,39 @@ export const ImageEvent = z
   .openapi('ImageEvent');
 export type ImageEvent = z.infer<typeof ImageEvent>;
 
+export const ImageView = z
+  .object({
+    name: z.string().describe('As `skerry deploy` takes it, or a digest'),
+    origin: z
+      .enum(['pushed', 'pulled', 'deployed'])
+      .describe('Pushed to this node, pulled from another registry, or sent with a deploy'),
+    digest: z.string(),
+    mediaType: z.string(),
+    createdAt: z.string().describe('When it got its name here, ISO 8601'),
+    size: z.number().describe('Of all that it is made from, in bytes'),
+    usedBy: z.array(z.string()).describe('Workloads that keep a revision of it'),
+    frees: z.number().describe('What its removal would free, in bytes: what nothing else here needs'),
+  })
+  .openapi('Image');
+export type ImageView = z.infer<typeof ImageView>;
+export const ImageList = z.object({ images: z.array(ImageView) }).openapi('ImageList');
+export const RemovedImage = z
+  .object({ name: z.string(), bytes: z.number().describe('Freed'), usedBy: z.array(z.string()) })
+  .openapi('RemovedImage');
+export type RemovedImage = z.infer<typeof RemovedImage>;
+export const PruneRequest = z.strictObject({ dryRun: z.boolean() }).openapi('PruneRequest');
+export const Pruned = z
+  .object({
+    dryRun: z.boolean(),
+    blobs: z.number(),
+    bytes: z.number(),
+    youngBytes: z
+      .number()
+      .describe('Needed by nothing, and left: less than an hour old, it may belong to a push or a deploy'),
+  })
+  .openapi('Pruned');
+export type Pruned = z.infer<typeof Pruned>;
+
 /** One line of a workload's log (NDJSON). */
 export const LogLine = z
   .object({
@@ -239,6 +377,16 @@ export const SecretView = z
   .openapi('Secret');
 export type SecretView = z.infer<typeof SecretView>;
 export const SecretList = z.object({ secrets: z.array(SecretView) }).openapi('SecretList');
+
+export const TokenRequest = z
+  .strictObject({ scopes: z.array(z.string().max(1000)).describe('Each as repository:PATTERN:ACTIONS') })
+  .openapi('TokenRequest');
+export const TokenSecret = z.object({ token: z.string() }).openapi('TokenSecret');
+export const TokenView = z
+  .object({ name: z.string(), scopes: z.array(z.string()), createdAt: z.string().describe('ISO 8601') })
+  .openapi('Token');
+export type TokenView = z.infer<typeof TokenView>;
+export const TokenList = z.object({ tokens: z.array(TokenView) }).openapi('TokenList');
 
 export const ProbeView = z
   .object({
@@ -314,6 +462,7 @@ export const NodeView = z
     dataFolder: z.string(),
     engine: z.string(),
     gateway: z.string().describe('Base URL of the gateway'),
+    registry: z.string().nullable().describe('Base URL of the image registry; null when it is switched off'),
     startedAt: z.string(),
     workloads: z.number(),
     notices: z.array(z.string()).describe('What the operator should know, such as a missing native engine'),

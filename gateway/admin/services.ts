@@ -1,11 +1,26 @@
 import type { Readable } from 'node:stream';
+import type { Tokens } from '../../images/registry/index.ts';
 import type { ContentStore, VerifiedBlob } from '../../images/store/index.ts';
-import type { Driver } from '../../runtime/driver.ts';
+import type { Driver, ProcessStreams } from '../../runtime/driver.ts';
+import type { HostVolumes } from '../../runtime/drivers/container/host.ts';
 import type { WorkloadLogs } from '../../runtime/logs/workload-logs.ts';
+import type { Processes } from '../../runtime/processes/processes.ts';
 import type { SecretStore } from '../../runtime/secrets/secret-store.ts';
 import type { Isolation } from '../../runtime/workload/revision.ts';
 import type { Dispatcher } from '../dispatch.ts';
-import type { BuildEvent, BuildRequest, Doctor, ImageEvent, NodeView, UsageSample } from './schemas.ts';
+import type {
+  BuildEvent,
+  BuildRequest,
+  BuiltImage,
+  Doctor,
+  ImageBuildRequest,
+  ImageEvent,
+  ImageView,
+  NodeView,
+  Pruned,
+  RemovedImage,
+  UsageSample,
+} from './schemas.ts';
 import type { ViewSources } from './views.ts';
 
 /** What the admin API stands on; the daemon puts it together. */
@@ -13,7 +28,9 @@ export interface AdminServices extends ViewSources {
   readonly blobs: ContentStore;
   readonly logs: WorkloadLogs;
   readonly secrets: SecretStore;
+  readonly tokens: Pick<Tokens, 'create' | 'list' | 'remove'>;
   readonly drivers: ReadonlyMap<Isolation, Driver>;
+  readonly processes: Processes;
   readonly dispatcher: Dispatcher;
   /** Makes a component of an uploaded bundle. Throws a SkerryError; `signal` ends it. */
   build(
@@ -28,6 +45,17 @@ export interface AdminServices extends ViewSources {
     progress: (step: string) => void,
     signal: AbortSignal,
   ): Promise<Extract<ImageEvent, { event: 'done' }>>;
+  /** Of what the node has: an image's manifest, or a component. */
+  mediaType(digest: string): string;
+  /** Builds from a Dockerfile. Throws a SkerryError. */
+  buildImage(request: ImageBuildRequest, streams: ProcessStreams, signal: AbortSignal): Promise<BuiltImage>;
+  /** Null where there are no containers. */
+  readonly volumes: HostVolumes | null;
+  readonly images: {
+    list(): ImageView[];
+    remove(reference: string): Promise<RemovedImage>;
+    prune(dryRun: boolean): Promise<Pruned>;
+  };
   /** The source map that a component was built with, by its digest; null when there is none. */
   sourceMap(component: string): Promise<VerifiedBlob | null>;
   /** In the text format of Prometheus. */

@@ -1,13 +1,15 @@
 /** What the admin API shows of workloads: spec and status side by side. */
 
 import { asSkerryError } from '../../errors/skerry-error.ts';
+import type { Instance } from '../../runtime/driver.ts';
+import type { ProcessDocument } from '../../runtime/processes/process-document.ts';
 import type { Reconciler } from '../../runtime/reconciler/reconciler.ts';
 import type { RevisionRunner } from '../../runtime/reconciler/revision-runner.ts';
 import type { Document } from '../../runtime/state/store.ts';
 import type { DesiredState } from '../../runtime/workload/desired-state.ts';
 import type { RevisionDocument, WorkloadDocument } from '../../runtime/workload/documents.ts';
 import { previewHost, routesOf } from '../../runtime/workload/routes.ts';
-import type { RevisionView, WorkloadView } from './schemas.ts';
+import type { ProcessView, RevisionView, WorkloadView } from './schemas.ts';
 import { shadowingWarnings } from './shadowing-warnings.ts';
 
 export interface ViewSources {
@@ -46,6 +48,9 @@ function revisionView(document: RevisionDocument, runner: RevisionRunner | undef
     secrets: [...document.secrets],
     allow: [...document.allow],
     keyvalueQuotaBytes: document.keyvalueQuotaBytes,
+    ...(document.port !== undefined && { port: document.port }),
+    ...(document.writableBytes !== undefined && { writableBytes: document.writableBytes }),
+    ...(document.volumes && { volumes: document.volumes.map((volume) => ({ ...volume })) }),
     percent,
     phase: runner?.phase ?? 'cold',
     error: runner?.error?.message ?? null,
@@ -89,4 +94,25 @@ function readable<T>(read: () => T): T | null {
     if (asSkerryError(error).code !== 'STATE_CORRUPT') throw error;
     return null;
   }
+}
+
+export function processView(
+  { name, revision, startedAt, end }: ProcessDocument,
+  instance: Instance | null,
+): ProcessView {
+  const stats = instance?.stats();
+  return {
+    name,
+    image: revision.label,
+    digest: revision.artifact.digest,
+    arguments: [...(revision.process?.arguments ?? [])],
+    isolation: revision.isolation,
+    state: end ? 'exited' : instance ? 'running' : 'starting',
+    startedAt,
+    endedAt: end?.at ?? null,
+    exitStatus: end?.exit.code ?? null,
+    message: end?.exit.message ?? '',
+    cpuMs: stats?.cpuMs ?? null,
+    memoryBytes: stats?.memoryBytes ?? null,
+  };
 }

@@ -1,11 +1,21 @@
 export { type ExposedPort, type Healthcheck, type ImageConfig, parseConfig } from './config.ts';
+export { MAX_DOCUMENT_BYTES } from './documents.ts';
 export { type ImportedImage, type ImportOptions, importImage } from './import.ts';
-export { isManifestType } from './media-types.ts';
+export { isIndexType, isManifestType, OCI_INDEX } from './media-types.ts';
 export { openImageSource } from './open-source.ts';
 export { formatPlatform, hostPlatform, type Platform } from './platform.ts';
-export { ImageCatalog, type ImageLayer, type ImageRecord, type NamedImage, type RecordStore } from './record.ts';
+export {
+  ImageCatalog,
+  type ImageLayer,
+  type ImageRecord,
+  type NamedImage,
+  type RecordStore,
+  type RecordWrite,
+} from './record.ts';
 export {
   formatReference,
+  isRepository,
+  isTag,
   type NamedReference,
   type OwnReference,
   parseReference,

@@ -30,13 +30,13 @@ export interface NamedImage {
   readonly image: ImageRecord;
 }
 
-interface RecordDocument<T> {
+export interface RecordDocument<T> {
   readonly key: string;
   readonly generation: number;
   readonly value: T;
 }
 
-type RecordWrite =
+export type RecordWrite =
   | { readonly key: string; readonly expect: number; readonly value: unknown }
   | { readonly key: string; readonly expect: number; readonly delete: true };
 
@@ -77,13 +77,6 @@ export class ImageCatalog {
   /** The blobs stay until they are swept. Nothing happens when there is none. */
   delete(name: string): Promise<void> {
     return this.#change(name, (key, expect) => (expect === 0 ? null : { key, expect, delete: true }));
-  }
-
-  /** Of all blobs that images are made from: what a sweep of the content store must keep. */
-  blobs(onUnreadable: () => void): Set<string> {
-    const images = this.list(onUnreadable).map(({ image }) => image);
-    const digests = images.flatMap(({ manifest, config, layers }) => [manifest, config, ...layers]);
-    return new Set(digests.map(({ digest }) => digest));
   }
 
   /** Of all layers that images are made from: what a sweep of the unpacked layers must keep. */

@@ -47,6 +47,15 @@ const componentGrammar = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 const label = '[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?';
 const registryGrammar = new RegExp(`^(?:${label}(?:\\.${label})*|\\[[a-fA-F0-9:]+\\])(?::[0-9]{1,5})?$`);
 
+/** A repository as registries name it: parts in lower case, with slashes between them. */
+export function isRepository(name: string): boolean {
+  return name.length <= MAX_NAME && name.split('/').every((component) => componentGrammar.test(component));
+}
+
+export function isTag(text: string): boolean {
+  return tagGrammar.test(text);
+}
+
 /** Throws REFERENCE_INVALID. */
 export function parseReference(text: string): Reference {
   if (text.startsWith('oci:')) return parseLayout(text, text.slice('oci:'.length));
@@ -82,7 +91,8 @@ function parseNamed(text: string): NamedReference {
   const invalid = (why: string) => ociErrors.REFERENCE_INVALID(text, why);
   const [beforeDigest = '', digest = null, more] = text.split('@');
   if (more !== undefined) throw invalid('it has two digests');
-  if (digest !== null && !isDigest(digest)) throw invalid('behind @ stands sha256: and 64 lower-case hex digits');
+  if (digest !== null && !(isDigest(digest) && digest.startsWith('sha256:')))
+    throw invalid('behind @ stands sha256: and 64 lower-case hex digits');
   const colon = beforeDigest.lastIndexOf(':');
   // A colon before a slash is that of a port.
   const tagged = colon >= 0 && !beforeDigest.includes('/', colon);

@@ -2,7 +2,8 @@ import { type BigIntStats, constants, renameSync, rmSync, statSync, unlinkSync, 
 import { type FileHandle, mkdir, open, readdir, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { imageErrors } from '../errors.ts';
-import { digestHex, digestOf, endDigest, isDigest, startDigest } from './digest.ts';
+import { BlobFile } from './blob-file.ts';
+import { type DigestAlgorithm, digestOf, isDigest, RunningDigest, splitDigest } from './digest.ts';
 import { explain, syncFolder } from './disk.ts';
 
 /** The named moments of a put, for tests that end the process at each of them. */
@@ -19,7 +20,7 @@ export interface ContentStoreOptions {
 }
 
 export interface PutOptions {
-  /** Throws DIGEST_MISMATCH when the content has another one. */
+  /** Throws DIGEST_MISMATCH when the content has another one. Its algorithm is the blob's; sha256 when left out. */
   readonly expectedDigest?: string;
   /** Throws BLOB_TOO_LARGE beyond it. In bytes. */
   readonly maxBytes?: number;
@@ -55,6 +56,11 @@ export interface ContentStore {
    */
   putStream(source: AsyncIterable<Uint8Array>, options?: PutOptions): Promise<StoredBlob>;
   putBytes(data: Uint8Array, options?: PutOptions): Promise<StoredBlob>;
+  /**
+   * Takes over a file on the same file system, whose bytes are all synced and have this digest: renames it to its place.
+   * Resolves when that would survive a power cut.
+   */
+  adopt(path: string, digest: string): Promise<void>;
   /** Where the blob is if it is there; says nothing about its bytes. Throws DIGEST_INVALID. */
   path(digest: string): string;
   /**
@@ -72,6 +78,7 @@ export interface ContentStore {
 }
 
 const readChunkBytes = 256 * 1024;
+const ALGORITHMS: readonly DigestAlgorithm[] = ['sha256', 'sha512'];
 const shardName = /^[a-f0-9]{2}$/;
 
 /** Opens the store in `folder` (made if missing, mode 0700) and removes what crashed writes left. */
@@ -96,7 +103,7 @@ class FolderContentStore implements ContentStore {
 
   constructor(folder: string, reached: (step: BlobStep) => void) {
     this.folder = folder;
-    this.#blobs = join(folder, 'blobs', 'sha256');
+    this.#blobs = join(folder, 'blobs');
     this.#incoming = join(folder, 'incoming');
     this.#quarantine = join(folder, 'quarantine');
     this.#reached = reached;
@@ -106,22 +113,22 @@ class FolderContentStore implements ContentStore {
     try {
       // Nobody else writes here: whatever is in it belongs to a process that is gone.
       await rm(this.#incoming, { recursive: true, force: true });
-      for (const folder of [this.#blobs, this.#incoming, this.#quarantine])
+      const kinds = ALGORITHMS.map((algorithm) => join(this.#blobs, algorithm));
+      for (const folder of [...kinds, this.#incoming, this.#quarantine])
         await mkdir(folder, { recursive: true, mode: 0o700 });
-      for (const folder of [join(this.folder, 'blobs'), this.folder, dirname(this.folder)]) await syncFolder(folder);
+      for (const folder of [this.#blobs, this.folder, dirname(this.folder)]) await syncFolder(folder);
     } catch (error) {
       throw explain(this.folder, error);
     }
   }
 
   path(digest: string): string {
-    const hex = digestHex(digest);
-    return join(this.#blobs, hex.slice(0, 2), hex);
+    const { algorithm, hex } = splitDigest(digest);
+    return join(this.#blobs, algorithm, hex.slice(0, 2), hex);
   }
 
   async putBytes(data: Uint8Array, options: PutOptions = {}): Promise<StoredBlob> {
-    const digest = digestOf(data);
-    if (options.expectedDigest !== undefined) digestHex(options.expectedDigest);
+    const digest = digestOf(data, algorithmOf(options));
     if (options.expectedDigest !== undefined && options.expectedDigest !== digest)
       throw imageErrors.DIGEST_MISMATCH(options.expectedDigest, digest);
     if (data.length > (options.maxBytes ?? Number.POSITIVE_INFINITY))
@@ -132,7 +139,7 @@ class FolderContentStore implements ContentStore {
 
   /** Spares the flash a second copy of what is there already, and whole. */
   async renew(digest: string): Promise<boolean> {
-    digestHex(digest);
+    splitDigest(digest);
     try {
       const { path } = await this.open(digest);
       // It counts as put now. In one turn, like `delete`: either this finds no file, or `delete` a young one.
@@ -150,54 +157,39 @@ class FolderContentStore implements ContentStore {
   }
 
   async putStream(source: AsyncIterable<Uint8Array>, options: PutOptions = {}): Promise<StoredBlob> {
-    if (options.expectedDigest !== undefined) digestHex(options.expectedDigest);
-    const incoming = join(this.#incoming, `${process.pid}-${this.#counter++}`);
-    let file: FileHandle;
+    const { expectedDigest, maxBytes } = options;
+    const file = await BlobFile.create(join(this.#incoming, `${process.pid}-${this.#counter++}`), algorithmOf(options));
     try {
-      file = await open(incoming, 'wx', 0o600);
-    } catch (error) {
-      throw explain(this.folder, error);
-    }
-    try {
-      this.#reached('blob:created');
-      const blob = await this.#receive(file, source, options);
-      await this.#keep(incoming, blob.digest);
+      try {
+        this.#reached('blob:created');
+        await file.append(source, maxBytes === undefined ? {} : { maxBytes });
+        this.#reached('blob:written');
+        if (expectedDigest !== undefined && expectedDigest !== file.digest())
+          throw imageErrors.DIGEST_MISMATCH(expectedDigest, file.digest());
+        await file.sync();
+        this.#reached('blob:synced');
+      } finally {
+        await file.close();
+      }
+      const blob = { digest: file.digest(), size: file.size };
+      await this.adopt(file.path, blob.digest);
       return blob;
     } catch (error) {
-      await unlink(incoming).catch(() => {});
+      await unlink(file.path).catch(() => {});
       throw error;
     }
   }
 
-  /** Writes and syncs the file, hashing on the way; closes it. */
-  async #receive(file: FileHandle, source: AsyncIterable<Uint8Array>, options: PutOptions): Promise<StoredBlob> {
-    const hash = startDigest();
-    let size = 0;
-    try {
-      for await (const chunk of source) {
-        size += chunk.length;
-        if (size > (options.maxBytes ?? Number.POSITIVE_INFINITY)) throw imageErrors.BLOB_TOO_LARGE(options.maxBytes!);
-        hash.update(chunk);
-        await this.#disk(writeAll(file, chunk));
-      }
-      this.#reached('blob:written');
-      const digest = endDigest(hash);
-      if (options.expectedDigest !== undefined && options.expectedDigest !== digest)
-        throw imageErrors.DIGEST_MISMATCH(options.expectedDigest, digest);
-      await this.#disk(file.sync());
-      this.#reached('blob:synced');
-      return { digest, size };
-    } finally {
-      await file.close();
-    }
-  }
-
-  /** Renames a synced file to its place, over a damaged one if need be, and makes the name durable. */
-  async #keep(incoming: string, digest: string): Promise<void> {
+  /** Over a damaged one if need be. */
+  async adopt(incoming: string, digest: string): Promise<void> {
     const path = this.path(digest);
     await this.#disk(this.#shard(path));
     try {
       renameSync(incoming, path);
+      const now = new Date();
+      utimesSync(path, now, now);
+      // They were hashed on their way here: the first reader need not do it again.
+      this.#verified.set(digest, identify(statSync(path, { bigint: true })));
     } catch (error) {
       throw explain(this.folder, error);
     }
@@ -211,7 +203,7 @@ class FolderContentStore implements ContentStore {
     const shard = dirname(path);
     let made = this.#shards.get(shard);
     if (!made) {
-      made = mkdir(shard, { recursive: true, mode: 0o700 }).then(() => syncFolder(this.#blobs));
+      made = mkdir(shard, { recursive: true, mode: 0o700 }).then(() => syncFolder(dirname(shard)));
       this.#shards.set(shard, made);
       made.catch(() => this.#shards.delete(shard));
     }
@@ -260,7 +252,7 @@ class FolderContentStore implements ContentStore {
 
   async #hasDigest(file: FileHandle, digest: string): Promise<boolean> {
     try {
-      return (await digestOfFile(file)) === digest;
+      return (await digestOfFile(file, splitDigest(digest).algorithm)) === digest;
     } catch (error) {
       // The disk itself says that the bytes are gone.
       if ((error as NodeJS.ErrnoException).code === 'EIO') return false;
@@ -270,7 +262,7 @@ class FolderContentStore implements ContentStore {
 
   #putAside(digest: string, path: string): void {
     this.#verified.delete(digest);
-    const aside = join(this.#quarantine, digestHex(digest));
+    const aside = join(this.#quarantine, splitDigest(digest).hex);
     try {
       rmSync(aside, { recursive: true, force: true });
       renameSync(path, aside);
@@ -307,13 +299,16 @@ class FolderContentStore implements ContentStore {
 
   async list(): Promise<ListedBlob[]> {
     const blobs: ListedBlob[] = [];
-    for (const shard of await this.#disk(readdir(this.#blobs))) {
-      if (!shardName.test(shard)) continue;
-      for (const name of await this.#disk(readdir(join(this.#blobs, shard)))) {
-        const digest = `sha256:${name}`;
-        if (!isDigest(digest)) continue;
-        const found = await stat(this.path(digest)).catch(() => null);
-        if (found) blobs.push({ digest, size: found.size, modifiedMs: found.mtimeMs });
+    for (const algorithm of ALGORITHMS) {
+      const folder = join(this.#blobs, algorithm);
+      for (const shard of await this.#disk(readdir(folder))) {
+        if (!shardName.test(shard)) continue;
+        for (const name of await this.#disk(readdir(join(folder, shard)))) {
+          const digest = `${algorithm}:${name}`;
+          if (!isDigest(digest)) continue;
+          const found = await stat(this.path(digest)).catch(() => null);
+          if (found) blobs.push({ digest, size: found.size, modifiedMs: found.mtimeMs });
+        }
       }
     }
     return blobs;
@@ -328,6 +323,11 @@ class FolderContentStore implements ContentStore {
   }
 }
 
+/** Throws DIGEST_INVALID. */
+function algorithmOf({ expectedDigest }: PutOptions): DigestAlgorithm {
+  return expectedDigest === undefined ? 'sha256' : splitDigest(expectedDigest).algorithm;
+}
+
 async function* single(data: Uint8Array): AsyncIterable<Uint8Array> {
   yield data;
 }
@@ -337,19 +337,14 @@ function identify({ ino, dev, size, mtimeNs, ctimeNs }: BigIntStats): string {
   return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
 }
 
-async function writeAll(file: FileHandle, data: Uint8Array): Promise<void> {
-  let offset = 0;
-  while (offset < data.length) offset += (await file.write(data, offset)).bytesWritten;
-}
-
-async function digestOfFile(file: FileHandle): Promise<string> {
-  const hash = startDigest();
+async function digestOfFile(file: FileHandle, algorithm: DigestAlgorithm): Promise<string> {
+  const digest = new RunningDigest(algorithm);
   const buffer = Buffer.allocUnsafe(readChunkBytes);
   let position = 0;
   for (;;) {
     const { bytesRead } = await file.read(buffer, 0, buffer.length, position);
-    if (bytesRead === 0) return endDigest(hash);
-    hash.update(buffer.subarray(0, bytesRead));
+    if (bytesRead === 0) return digest.end();
+    digest.update(buffer.subarray(0, bytesRead));
     position += bytesRead;
   }
 }

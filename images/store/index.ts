@@ -1,3 +1,4 @@
+export { BlobFile } from './blob-file.ts';
 export {
   type BlobStep,
   type ContentStore,
@@ -9,5 +10,5 @@ export {
   type StoredBlob,
   type VerifiedBlob,
 } from './content-store.ts';
-export { digestOf, digestOfStream, isDigest } from './digest.ts';
+export { type DigestAlgorithm, digestOf, digestOfStream, isDigest, isDigestAlgorithm, splitDigest } from './digest.ts';
 export { syncFolder } from './disk.ts';

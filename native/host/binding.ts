@@ -14,6 +14,7 @@ export interface NativeHost {
   socketError(fd: number): Promise<number>;
   waitFor(fd: number, events: number, timeoutMs: number, ref: boolean): NativeWait;
   socketPair(): Promise<[number, number]>;
+  makePipe(): Promise<[number, number]>;
   Channel: new (
     fd: number,
     onMessage: (bytes: Buffer, fds: number[]) => void,
@@ -21,7 +22,8 @@ export interface NativeHost {
   ) => NativeChannel;
   makeNetworkNamespace(): Promise<number>;
   openNetworkNamespace(path: string): Promise<number>;
-  connectInside(network: number, host: string, port: number): Promise<number>;
+  socketsInside(network: number, family: 4 | 6, count: number): Promise<number[]>;
+  connectSocket(fd: number, host: string, port: number): Promise<boolean>;
   listenInside(network: number, host: string, port: number, backlog: number): Promise<number>;
   bindUdpInside(network: number, host: string, port: number): Promise<number>;
   addAddressInside(network: number, index: number, host: string): Promise<void>;

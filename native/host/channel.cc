@@ -308,10 +308,23 @@ Napi::Value socket_pair(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value make_pipe(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return at_once(env, [&] {
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) != 0) fail("pipe2");
+    const auto made = Napi::Array::New(env, 2);
+    made.Set(0u, Napi::Number::New(env, fds[0]));
+    made.Set(1u, Napi::Number::New(env, fds[1]));
+    return made;
+  });
+}
+
 }  // namespace
 
 void init_channel(Napi::Env env, Napi::Object exports) {
   exports.Set("socketPair", Napi::Function::New(env, socket_pair));
+  exports.Set("makePipe", Napi::Function::New(env, make_pipe));
   exports.Set("Channel", Channel::define(env));
 }
 

@@ -79,3 +79,8 @@ export class Channel {
 export function socketPair(): Promise<[number, number]> {
   return call((host) => host.socketPair());
 }
+
+/** A pipe, the end to read from first; both closed on exec. @throws HostError EMFILE */
+export function makePipe(): Promise<[number, number]> {
+  return call((host) => host.makePipe());
+}

@@ -8,7 +8,7 @@ export { Cgroups } from './cgroups/cgroups.ts';
 export type { Cgroup, CgroupUsage, Pressure, PressureFigures } from './cgroups/group.ts';
 export { type CgroupLayout, layout as cgroupLayout } from './cgroups/layout.ts';
 export type { CgroupLimits, Unapplied } from './cgroups/limits.ts';
-export { Channel, type ChannelHandlers, MAX_MESSAGE_BYTES, MAX_MESSAGE_FDS, socketPair } from './channel.ts';
+export { Channel, type ChannelHandlers, MAX_MESSAGE_BYTES, MAX_MESSAGE_FDS, makePipe, socketPair } from './channel.ts';
 export { type Credentials, closeFd, dupFd, events, peerCredentials, setCloexec, waitFor } from './descriptors.ts';
 export { HostError } from './host-error.ts';
 export { calibrateKvm, type KvmCalibration, type KvmProbe, probeKvm } from './kvm.ts';
@@ -16,10 +16,12 @@ export {
   addAddressInside,
   bindUdpInside,
   connectInside,
+  connectSocket,
   listenInside,
   makeNetworkNamespace,
   openNetworkNamespace,
   openTap,
+  socketsInside,
   type TapOptions,
 } from './namespaces.ts';
 export { type Exit, HostProcess, setChildSubreaper, setParentDeathSignal, startTimeOf } from './pidfd.ts';

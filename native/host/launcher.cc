@@ -2,17 +2,22 @@
 //
 // One thread, no configuration, no environment looked at: options are carried out in the order below, whatever theirs is,
 // and the first that fails ends it with one line on stderr and status 125. See usage() for the options.
+#include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/loop.h>
 #include <linux/mount.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +28,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -116,6 +122,12 @@ struct Bind {
   bool mapped;
 };
 
+struct Volume {
+  /// Open for reading and writing: a file with an ext4 file system.
+  int image;
+  std::string target;
+};
+
 struct Options {
   bool mount_namespace = false;
   std::vector<std::string> unmounts;
@@ -125,6 +137,7 @@ struct Options {
   std::optional<uint64_t> upper_bytes;
   std::vector<Bind> binds;
   std::vector<std::string> hidden;
+  std::vector<Volume> volumes;
   std::vector<std::string> cgroups;
   int network_namespace = -1;
   std::optional<Range> user_namespace;
@@ -147,6 +160,7 @@ struct Options {
       "    --lower DIR             layers, the topmost first\n"
       "    --upper BYTES           and a writable one in memory of at most this size (else: read-only)\n"
       "  --bind SOURCE:TARGET      mounts a folder elsewhere; --bind-read-only\n"
+      "  --volume FD:DIR           mounts the folder `data` of the file system in a file there, its ids mapped as those of layers\n"
       "  --hide DIR                puts an empty folder in memory there\n"
       "  --show PATH               leaves a folder or file where it is, whatever --hide and --idmap say\n"
       "  --show-read-only PATH     the same, but not to be written and with ids mapped\n"
@@ -194,7 +208,12 @@ Options parse(int argc, char** argv) {
     else if (name == "--root") options.root = value;
     else if (name == "--upper") options.upper_bytes = number(value, option, UINT64_MAX / 2);
     else if (name == "--idmap") options.idmap = range(value, option);
-    else if (name == "--hide") options.hidden.push_back(value);
+    else if (name == "--volume") {
+      const size_t colon = value.find(':');
+      if (colon == std::string::npos) fail("%s: takes a descriptor, a colon and a folder", option);
+      const auto image = number(std::string_view(value).substr(0, colon), option, INT32_MAX);
+      options.volumes.push_back({static_cast<int>(image), value.substr(colon + 1)});
+    } else if (name == "--hide") options.hidden.push_back(value);
     else if (name == "--show") options.binds.push_back({value, value, true, false});
     else if (name == "--show-read-only") options.binds.push_back({value, value, false, true});
     else if (name == "--bind" || name == "--bind-read-only") {
@@ -373,6 +392,77 @@ Fd open_bind(const Bind& bind, const std::optional<Fd>& user_namespace) {
   return tree;
 }
 
+/// A loop device that shows this file already. Two of them on one file would be two file systems that know nothing of each other.
+std::optional<Fd> loop_of(const struct stat& image) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> devices(opendir("/sys/block"), closedir);
+  check(devices != nullptr, "cannot list", "/sys/block");
+  while (const dirent* entry = readdir(devices.get())) {
+    const std::string name = entry->d_name;
+    if (!name.starts_with("loop") || access(("/sys/block/" + name + "/loop").c_str(), F_OK) != 0) continue;
+    Fd device(open(("/dev/" + name).c_str(), O_RDWR | O_CLOEXEC));
+    if (!device.ok()) continue;
+    loop_info64 info{};
+    // Held open, it is not given back meanwhile.
+    if (ioctl(device.get(), LOOP_GET_STATUS64, &info) != 0) continue;
+    if (info.lo_device == image.st_dev && info.lo_inode == image.st_ino) return device;
+  }
+  return std::nullopt;
+}
+
+/// A device that shows the file, and is given back when nobody has it mounted or open.
+Fd loop_device(int image) {
+  struct stat file;
+  check(fstat(image, &file) == 0, "cannot look at the volume");
+  if (!S_ISREG(file.st_mode)) fail("the volume is no file");
+  // One launcher at a time looks for a device or makes one.
+  check(flock(image, LOCK_EX) == 0, "cannot lock the volume");
+  if (auto found = loop_of(file)) return std::move(*found);
+  const Fd control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+  check(control.ok(), "cannot open", "/dev/loop-control");
+  for (int tries = 0; tries < 64; tries++) {
+    const int free = ioctl(control.get(), LOOP_CTL_GET_FREE);
+    check(free >= 0, "there is no free loop device");
+    const std::string path = "/dev/loop" + std::to_string(free);
+    // Where nothing makes them by itself.
+    if (mknod(path.c_str(), S_IFBLK | 0600, makedev(7, static_cast<unsigned>(free))) != 0) {
+      check(errno == EEXIST, "cannot make", path);
+    }
+    Fd device(open(path.c_str(), O_RDWR | O_CLOEXEC));
+    check(device.ok(), "cannot open", path);
+    loop_config config{};
+    config.fd = static_cast<uint32_t>(image);
+    config.info.lo_flags = LO_FLAGS_AUTOCLEAR;
+    if (ioctl(device.get(), LOOP_CONFIGURE, &config) == 0) return device;
+    // Somebody else was faster.
+    check(errno == EBUSY, "cannot use", path);
+  }
+  fail("no loop device could be had");
+}
+
+/// On a device that has no name where we stand, perhaps: by its number.
+std::string device_path(const Fd& device) {
+  struct stat found;
+  check(fstat(device.get(), &found) == 0, "cannot look at the loop device");
+  return "/dev/loop" + std::to_string(minor(found.st_rdev));
+}
+
+void mount_volume(const Volume& volume, const std::optional<Fd>& user_namespace) {
+  const Fd device = loop_device(volume.image);
+  const Fd context = file_system("ext4");
+  configure(context, "source", device_path(device));
+  // What is deleted gives its room back to the disk below.
+  check(syscall(SYS_fsconfig, context.get(), FSCONFIG_SET_FLAG, "discard", nullptr, 0) == 0, "ext4 option", "discard");
+  const Fd whole = mounted(context, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID);
+  check(attach(whole, volume.target), "cannot attach the volume at", volume.target);
+  const std::string inside = volume.target + "/data";
+  const Fd tree = open_tree_clone(inside);
+  check(tree.ok(), "cannot open", inside);
+  if (user_namespace) check(set_attributes(tree, MOUNT_ATTR_IDMAP, user_namespace->get()), "cannot map the ids of", inside);
+  check(umount2(volume.target.c_str(), MNT_DETACH) == 0, "cannot unmount", volume.target);
+  check(attach(tree, volume.target), "cannot attach the volume at", volume.target);
+  check(flock(volume.image, LOCK_UN) == 0, "cannot unlock the volume");
+}
+
 /// An empty folder that everybody may look into, and nobody but root may write to.
 void hide(const std::string& path) {
   const Fd context = file_system("tmpfs");
@@ -401,7 +491,7 @@ void attach_bind(const Bind& bind, const Fd& tree) {
 
 void mounts(const Options& options) {
   if (!options.mount_namespace && options.root.empty() && options.binds.empty() && options.hidden.empty() &&
-      options.unmounts.empty()) {
+      options.volumes.empty() && options.unmounts.empty()) {
     return;
   }
   check(unshare(CLONE_NEWNS) == 0, "cannot make a mount namespace");
@@ -410,6 +500,7 @@ void mounts(const Options& options) {
   std::optional<Fd> user_namespace;
   if (options.idmap) user_namespace.emplace(user_namespace_of(*options.idmap));
   if (!options.root.empty()) mount_root(options, user_namespace);
+  for (const Volume& volume : options.volumes) mount_volume(volume, user_namespace);
   std::vector<Fd> trees;
   for (const Bind& bind : options.binds) trees.push_back(open_bind(bind, user_namespace));
   for (const std::string& path : options.hidden) hide(path);

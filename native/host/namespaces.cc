@@ -5,11 +5,13 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cstring>
+#include <vector>
 
 #include "support.h"
 
@@ -139,13 +141,43 @@ Napi::Value inside(const Napi::CallbackInfo& info, Work work) {
   }
 }
 
-/// connectInside(network, host, port) → fd of a socket that is connected or connecting: wait until it is writable
-Napi::Value connect_inside(const Napi::CallbackInfo& info) {
-  return inside(info, [](const Address& address) {
-    Fd made = socket_or_fail(address.family(), SOCK_STREAM | SOCK_NONBLOCK);
-    turn_on(made, IPPROTO_TCP, TCP_NODELAY);
-    if (connect(made.get(), address.get(), address.size) != 0 && errno != EINPROGRESS) fail("connect", address.text);
-    return made;
+/// socketsInside(network, family 4 or 6, count) → fds of TCP sockets that are not connected yet
+Napi::Value sockets_inside(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const int family = int_of(info, 1) == 6 ? AF_INET6 : AF_INET;
+  try {
+    return on_thread(
+        env,
+        [network = Fd::duplicate(int_of(info, 0)), family, count = int_of(info, 2)] {
+          enter(network);
+          std::vector<Fd> made;
+          for (int i = 0; i < count; i++) {
+            made.push_back(socket_or_fail(family, SOCK_STREAM | SOCK_NONBLOCK));
+            turn_on(made.back(), IPPROTO_TCP, TCP_NODELAY);
+          }
+          return made;
+        },
+        [](Napi::Env made_in, std::vector<Fd>&& made) -> Napi::Value {
+          const auto fds = Napi::Array::New(made_in, made.size());
+          for (size_t i = 0; i < made.size(); i++) fds.Set(static_cast<uint32_t>(i), fd_to_js(made_in, std::move(made[i])));
+          return fds;
+        });
+  } catch (const Failure& failure) {
+    return rejected(env, failure);
+  }
+}
+
+/// connectSocket(fd, host, port) → true when it is connected; false: wait until it is writable, then ask socketError
+Napi::Value connect_socket(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return at_once(env, [&] {
+    const int fd = int_of(info, 0);
+    const Address address = address_of(string_of(info, 1), int_of(info, 2));
+    if (connect(fd, address.get(), address.size) == 0) return Napi::Boolean::New(env, true);
+    if (errno != EINPROGRESS) fail("connect", address.text);
+    // On a loopback it is done by now.
+    pollfd state{fd, POLLOUT, 0};
+    return Napi::Boolean::New(env, poll(&state, 1, 0) == 1 && state.revents == POLLOUT);
   });
 }
 
@@ -229,7 +261,8 @@ Napi::Value open_tap(const Napi::CallbackInfo& info) {
 void init_namespaces(Napi::Env env, Napi::Object exports) {
   exports.Set("makeNetworkNamespace", Napi::Function::New(env, make));
   exports.Set("openNetworkNamespace", Napi::Function::New(env, open_namespace));
-  exports.Set("connectInside", Napi::Function::New(env, connect_inside));
+  exports.Set("socketsInside", Napi::Function::New(env, sockets_inside));
+  exports.Set("connectSocket", Napi::Function::New(env, connect_socket));
   exports.Set("listenInside", Napi::Function::New(env, listen_inside));
   exports.Set("bindUdpInside", Napi::Function::New(env, bind_udp_inside));
   exports.Set("addAddressInside", Napi::Function::New(env, add_address_inside));

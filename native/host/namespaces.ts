@@ -29,20 +29,35 @@ export function openNetworkNamespace(path: string): Promise<number> {
 }
 
 /**
- * Connects to a TCP port inside a namespace; no thread waits meanwhile.
- * @param timeoutMs milliseconds until it is given up
- * @returns a descriptor for `new net.Socket({ fd })`, with TCP_NODELAY on
- * @throws HostError ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EPERM, EBADF
+ * TCP sockets inside a namespace, not connected yet. They stay in it wherever they are used: whoever is given one can
+ * connect it without a right to enter the namespace.
+ * @returns descriptors, with TCP_NODELAY on
+ * @throws HostError EPERM, EBADF
  */
-export async function connectInside(network: number, host: string, port: number, timeoutMs: number): Promise<number> {
+export function socketsInside(network: number, count: number, family: 4 | 6 = 4): Promise<number[]> {
+  return call((native) => native.socketsInside(network, family, count));
+}
+
+/**
+ * Connects a socket; no thread waits meanwhile. It is then for `new net.Socket({ fd })`; one that failed is good for nothing.
+ * @param timeoutMs milliseconds until it is given up
+ * @throws HostError ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EBADF
+ */
+export async function connectSocket(fd: number, host: string, port: number, timeoutMs: number): Promise<void> {
+  if (await call((native) => native.connectSocket(fd, host, port))) return;
   const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-  const fd = await call((native) => native.connectInside(network, host, port));
+  if ((await waitFor(fd, events.writable, { timeoutMs })) === 0) {
+    throw new HostError({ code: 'ETIMEDOUT', syscall: 'connect', path: address });
+  }
+  const error = await call((native) => native.socketError(fd));
+  if (error !== 0) throw new HostError({ code: getSystemErrorName(-error), syscall: 'connect', path: address });
+}
+
+/** A new socket inside a namespace, connected: `socketsInside` and `connectSocket`, with what they throw. */
+export async function connectInside(network: number, host: string, port: number, timeoutMs: number): Promise<number> {
+  const [fd] = (await socketsInside(network, 1, host.includes(':') ? 6 : 4)) as [number];
   try {
-    if ((await waitFor(fd, events.writable, { timeoutMs })) === 0) {
-      throw new HostError({ code: 'ETIMEDOUT', syscall: 'connect', path: address });
-    }
-    const error = await call((native) => native.socketError(fd));
-    if (error !== 0) throw new HostError({ code: getSystemErrorName(-error), syscall: 'connect', path: address });
+    await connectSocket(fd, host, port, timeoutMs);
     return fd;
   } catch (error) {
     await closeFd(fd);

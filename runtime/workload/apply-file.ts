@@ -5,7 +5,8 @@ import { LIMITS, RevisionSettings, WorkloadName, WorkloadSettings, wholeBetween 
 const Image = z
   .string({ error: (issue) => (issue.input === undefined ? 'is missing' : undefined) })
   .regex(/^sha256:[0-9a-f]{64}$/, { error: 'must be sha256: and 64 hex digits' });
-const IMAGE = "A component that is already in the node's own store, by digest (as `skerry export` writes it).";
+const IMAGE =
+  "A component or an image that is already in the node's own store, by digest (as `skerry export` writes it).";
 
 /** One of the revisions that share a workload's traffic. */
 export const ApplyRevision = z.strictObject({

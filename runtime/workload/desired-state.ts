@@ -8,6 +8,8 @@ import { secretErrors } from '../secrets/errors.ts';
 import type { Document, StateStore, Write } from '../state/store.ts';
 import {
   canonicalJson,
+  PROCESSES,
+  processKey,
   REVISIONS,
   type RevisionDocument,
   revisionKey,
@@ -88,10 +90,22 @@ export class DesiredState {
     return this.#store.get<RevisionDocument>(revisionKey(name, id))?.value ?? null;
   }
 
-  /** Digests of all artifacts that a kept revision is made from. */
+  /** Digests of all artifacts that a kept revision or a process is made from. */
   artifacts(onCorrupt: (key: string, error: SkerryError) => void): Set<string> {
-    const revisions = this.#store.list<RevisionDocument>(REVISIONS, onCorrupt);
-    return new Set(revisions.map((document) => document.value.artifact.digest));
+    return new Set(this.artifactUsers(onCorrupt).keys());
+  }
+
+  /** Names of the workloads that keep a revision made from an artifact, and of processes, by the artifact's digest. */
+  artifactUsers(onCorrupt: (key: string, error: SkerryError) => void): Map<string, Set<string>> {
+    const users = new Map<string, Set<string>>();
+    const revisions = this.#store.list<RevisionDocument>(REVISIONS, onCorrupt).map(({ value }) => value);
+    const processes = this.#store.list<{ revision: RevisionDocument }>(PROCESSES, onCorrupt);
+    revisions.push(...processes.map(({ value }) => value.revision));
+    for (const value of revisions) {
+      const { digest } = value.artifact;
+      users.set(digest, (users.get(digest) ?? new Set()).add(value.workload));
+    }
+    return users;
   }
 
   /** The revisions that the traffic goes to, by the name of their workload; damaged ones are left out. */
@@ -201,6 +215,7 @@ export class DesiredState {
       throw workloadErrors.GENERATION_CONFLICT(name, expectGeneration, found);
     }
     const before = document?.value ?? null;
+    if (before === null && this.#store.get(processKey(name))) throw workloadErrors.NAME_TAKEN(name, 'process');
     const scale = scaleOf(settings, before?.scale ?? null);
     checkScale(scale.min, scale.max);
     const traffic = wanted.map(({ revision, percent }) => ({ revision: revision.id, percent }));

@@ -40,6 +40,8 @@ export interface RevisionDocument extends Revision {
 
 export const WORKLOADS = 'workload/';
 export const REVISIONS = 'revision/';
+/** `process/NAME` (`runtime/processes/`): workloads and processes have one space of names. */
+export const PROCESSES = 'process/';
 /** `secret/NAME`: sealed (`runtime/secrets/`). */
 export const SECRETS = 'secret/';
 
@@ -49,6 +51,10 @@ export function workloadKey(name: string): string {
 
 export function revisionKey(name: string, id: string): string {
   return `${REVISIONS}${name}/${id}`;
+}
+
+export function processKey(name: string): string {
+  return `${PROCESSES}${name}`;
 }
 
 export function secretKey(name: string): string {

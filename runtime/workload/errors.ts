@@ -22,6 +22,11 @@ export const workloadErrors = defineErrors({
     what: (name: string) => `there is no workload ${name}`,
     fix: '`skerry ls` lists what there is',
   },
+  NAME_TAKEN: {
+    status: 409,
+    what: (name: string, kind: 'workload' | 'process') => `there is a ${kind} ${name} already`,
+    fix: 'choose another name, or remove it with `skerry rm`',
+  },
   NO_REVISION: {
     status: 404,
     what: (name: string, revision: string) => `${name} has no revision ${revision}`,

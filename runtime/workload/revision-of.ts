@@ -4,9 +4,10 @@ import { canonicalAllowEntry } from '../egress/allow-list.ts';
 import { placeWorkload } from '../scheduler/placement.ts';
 import { type RevisionDocument, revisionId, type Scale } from './documents.ts';
 import { workloadErrors } from './errors.ts';
-import type { Artifact, Isolation, Limits, Revision } from './revision.ts';
+import type { Artifact, Isolation, Limits, Revision, Volume } from './revision.ts';
 import { LIMITS, type WorkloadSettings } from './settings.ts';
 import { parseBytes, parseDuration } from './units.ts';
+import { parseVolume } from './volume.ts';
 
 /** A size or time that the schema has accepted already. */
 function parsed(parse: (text: string) => number | null, text: string | undefined, fallback: number): number {
@@ -41,13 +42,27 @@ function secretsOf({ secrets = [], env = {} }: WorkloadSettings): string[] {
   return distinct(secrets);
 }
 
-/** Throws ISOLATION_UNFIT when no sandbox of this node fits, INVALID_SETTING. */
+/** Left out where there is none. Throws INVALID_SETTING. */
+function volumesOf({ volumes: texts = [] }: WorkloadSettings, isolation: Isolation): Pick<Revision, 'volumes'> {
+  if (texts.length === 0) return {};
+  const wrong = (why: string) => workloadErrors.INVALID_SETTING('volumes', why);
+  if (isolation !== 'container') throw wrong(`they are for containers, not for ${isolation}`);
+  const volumes = texts.map((text) => parseVolume(text) as Volume);
+  for (const key of ['name', 'path'] as const) {
+    const twice = volumes.find((each, i) => volumes.findIndex((other) => other[key] === each[key]) !== i);
+    if (twice) throw wrong(`${twice[key]} stands there twice`);
+  }
+  return { volumes };
+}
+
+/** `process`: it is one, in place of a workload. Throws ISOLATION_UNFIT when no sandbox of this node fits, INVALID_SETTING. */
 export function revisionOf(
   workload: string,
   artifact: Artifact,
   label: string,
   settings: WorkloadSettings,
   offered: ReadonlySet<Isolation>,
+  process?: Revision['process'],
 ): RevisionDocument {
   const { isolation, decision } = placeWorkload(settings.isolation ?? 'auto', artifact.mediaType, offered);
   const content: Omit<Revision, 'id'> = {
@@ -63,6 +78,8 @@ export function revisionOf(
     // Left out where it is not said, so that revisions from before there were such settings keep their names.
     ...(settings.port === undefined ? {} : { port: settings.port }),
     ...(settings.writable === undefined ? {} : { writableBytes: parsed(parseBytes, settings.writable, 0) }),
+    ...volumesOf(settings, isolation),
+    ...(process && { process }),
     reuse: settings.reuse ?? LIMITS.reuse.default,
   };
   return { id: revisionId(content), ...content, createdAt: new Date().toISOString(), label, decision };

@@ -28,6 +28,15 @@ export interface Artifact {
   readonly mediaType: string;
 }
 
+/** A folder that outlives the containers that have it. */
+export interface Volume {
+  readonly name: string;
+  /** Absolute, inside. */
+  readonly path: string;
+  /** What it holds at most, in bytes; null: as it was made, or what a new one has when nothing is said. */
+  readonly bytes: number | null;
+}
+
 /** An immutable version of a workload, named by a digest over everything below. */
 export interface Revision {
   /** The first 12 hex digits of the digest; unique within its workload. */
@@ -47,6 +56,13 @@ export interface Revision {
   readonly keyvalueQuotaBytes: number;
   /** The TCP port that it listens on; left out: as its image says. Not for Wasm. */
   readonly port?: number;
+  /** It is a process that need not speak HTTP, and is started once. Not for Wasm. */
+  readonly process?: {
+    /** In place of the image's command; empty: as the image says. */
+    readonly arguments: readonly string[];
+  };
+  /** Folders that outlive its instances, which share them; left out: none. Not for Wasm. */
+  readonly volumes?: readonly Volume[];
   /** What a container may write over its image, in bytes; left out: nothing. */
   readonly writableBytes?: number;
   /** How many requests one Wasm instance serves before it is replaced; 1 is a fresh one for each. */

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { canonicalAllowEntry } from '../egress/allow-list.ts';
 import { formatBytes, formatDuration, parseBytes, parseDuration } from './units.ts';
+import { parseVolume, VOLUME_BYTES } from './volume.ts';
 
 const MiB = 2 ** 20;
 
@@ -27,6 +28,7 @@ export const LIMITS = {
   routes: 64,
   secrets: 64,
   allow: 256,
+  volumes: 8,
   writable: { min: 64 * 1024, max: 16 * 1024 * MiB },
   keyvalueQuota: { min: 0, max: 16 * 1024 * MiB, default: 16 * MiB },
   /** Kept of a workload, and between which its traffic can be split. */
@@ -90,6 +92,10 @@ export const SecretName = EnvName.max(128, { error: 'must have at most 128 chara
 export const AllowEntry = z.string().refine((text) => canonicalAllowEntry(text) !== null, {
   error:
     'must be HOST[:PORT], where HOST is a name, *.NAME, an IPv4 address or an [IPv6 address], such as "api.example.com"',
+});
+
+export const VolumeEntry = z.string().refine((text) => parseVolume(text) !== null, {
+  error: `must be NAME:/PATH[:SIZE], with a size from ${formatBytes(VOLUME_BYTES.min)} to ${formatBytes(VOLUME_BYTES.max)}, such as "db:/var/lib/db:2GiB"`,
 });
 
 export const WorkloadSettings = z.strictObject({
@@ -166,6 +172,13 @@ export const WorkloadSettings = z.strictObject({
     .describe(
       'What a container may write over its image, in memory and counted as its own; lost when it ends. Default: nothing.',
     ),
+  volumes: z
+    .array(VolumeEntry)
+    .max(LIMITS.volumes)
+    .optional()
+    .describe(
+      'Folders that outlive containers, as NAME:/PATH[:SIZE]; made when they are not there, with 1GiB when nothing is said.',
+    ),
   'keyvalue-quota': bytesBetween(LIMITS.keyvalueQuota.min, LIMITS.keyvalueQuota.max)
     .optional()
     .describe('What it may keep in key-value storage (wasi:keyvalue). Default 16MiB.'),
@@ -190,6 +203,25 @@ export const WorkloadSettings = z.strictObject({
     .describe('Time without a request after which instances above min are stopped. Default 60s.'),
 });
 export type WorkloadSettings = z.infer<typeof WorkloadSettings>;
+
+/** A process that is run has names as Docker's: letters of both cases, digits, `_`, `.` and `-`. */
+export const ProcessName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, {
+  error: 'must be 1 to 128 of letters, digits, "_", "." and "-", beginning with a letter or digit',
+});
+
+/** What can be said of a process: of a workload's settings those that are not about requests. */
+export const ProcessSettings = WorkloadSettings.pick({
+  isolation: true,
+  memory: true,
+  cpus: true,
+  priority: true,
+  env: true,
+  secrets: true,
+  allow: true,
+  writable: true,
+  volumes: true,
+});
+export type ProcessSettings = z.infer<typeof ProcessSettings>;
 
 /** What a revision is made of beside its artifact: all but what the workload as a whole has. */
 export const RevisionSettings = WorkloadSettings.omit({ routes: true, queue: true, min: true, max: true, idle: true });

@@ -72,7 +72,7 @@ test.before(async (scene) => {
   scene.data = join(scene.folder, 'data');
   takeBuilder(scene.data);
   const env = { ...process.env, NODE_OPTIONS: '', SKERRY_ADMIN_TOKEN: 'a-token-of-enough-length' };
-  const args = ['up', '--data', scene.data, '--listen', '127.0.0.1:0'];
+  const args = ['up', '--data', scene.data, '--listen', '127.0.0.1:0', '--registry', 'off'];
   scene.node = spawn(process.execPath, [bin, ...args], { env, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
   let log = '';
   scene.log = () => log;

@@ -105,6 +105,10 @@ export class FakeDriver implements Driver {
 
   async recover(): Promise<void> {}
 
+  async adopt(): Promise<null> {
+    return null;
+  }
+
   keptBytes(): number {
     return 0;
   }
@@ -156,6 +160,10 @@ export class FakeInstance implements Instance {
 
   connect(): Promise<Duplex> {
     return Promise.reject(new Error('a fake instance has no ports'));
+  }
+
+  signal(): Promise<boolean> {
+    return Promise.reject(new Error('not for the fake driver'));
   }
 
   exec(): Promise<number> {

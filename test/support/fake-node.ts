@@ -140,6 +140,7 @@ export const nodeView: NodeView = {
   dataFolder: '/d',
   engine: 'jco 1.35.0',
   gateway: 'http://127.0.0.1:8080',
+  registry: 'http://127.0.0.1:5050',
   startedAt: '2026-01-31T12:00:00.000Z',
   workloads: 2,
   notices: ['no native engine'],

@@ -63,6 +63,13 @@ export class Admin {
     return ask(this.socket, { method, path, ...sent });
   }
 
+  /** A token of the registry, under a name of its own. */
+  async token(name: string, ...scopes: readonly string[]): Promise<string> {
+    const answer = await this.call('PUT', `/v1/tokens/${name}`, { scopes });
+    if (answer.status !== 201) throw new Error(`the token was answered ${answer.status}: ${answer.body}`);
+    return answer.json().token;
+  }
+
   async upload(bytes: Uint8Array): Promise<string> {
     const answer = await ask(this.socket, { method: 'POST', path: '/v1/artifacts', body: bytes });
     if (answer.status !== 201) throw new Error(`the upload was answered ${answer.status}: ${answer.body}`);
@@ -88,6 +95,8 @@ export interface ProcessNode {
   readonly child: ChildProcess;
   readonly data: string;
   readonly url: string;
+  /** Of the registry; null when it is off. */
+  readonly registry: string | null;
   readonly admin: Admin;
   get output(): string;
   /** Resolves when the process has ended: its exit status, or the signal. */
@@ -118,7 +127,17 @@ export async function spawnNode(options: ProcessOptions = {}) {
   built ??= buildOnce();
   await built;
   const data = options.data ?? temporaryFolder();
-  const flags = ['--data', data, '--listen', '127.0.0.1:0', '--engine', 'jco', ...(options.args ?? [])];
+  const flags = [
+    '--data',
+    data,
+    '--listen',
+    '127.0.0.1:0',
+    '--registry',
+    '127.0.0.1:0',
+    '--engine',
+    'jco',
+    ...(options.args ?? []),
+  ];
   const env = { ...process.env, NODE_OPTIONS: '', ...options.env };
   const child = spawn(process.execPath, [join(projectRoot, 'bin/skerry.js'), 'up', ...flags], {
     env,
@@ -143,10 +162,8 @@ export async function spawnNode(options: ProcessOptions = {}) {
 /** A node that is ready. Throws with its output when it ends before. */
 export async function startProcess(options: ProcessOptions = {}): Promise<ProcessNode> {
   const { child, data, ended, output } = await spawnNode(options);
-  const ready = new Promise<string>((resolve) =>
-    child.once('message', (message: { gateway: string }) => resolve(message.gateway)),
-  );
-  const url = await Promise.race([
+  const ready = new Promise<{ gateway: string; registry: string | null }>((resolve) => child.once('message', resolve));
+  const { gateway: url, registry } = await Promise.race([
     ready,
     ended.then((how) => Promise.reject(new Error(`the node ended (${how}): ${output()}`))),
   ]);
@@ -154,6 +171,7 @@ export async function startProcess(options: ProcessOptions = {}): Promise<Proces
     child,
     data,
     url,
+    registry,
     admin: new Admin(data),
     ended,
     get output() {
@@ -182,7 +200,7 @@ export interface LocalNode {
 /** A node in this process; its settings as flags. */
 export async function startLocal(args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<LocalNode> {
   const data = temporaryFolder();
-  const flags = ['--data', data, '--listen', '127.0.0.1:0', '--engine', 'jco', ...args];
+  const flags = ['--data', data, '--listen', '127.0.0.1:0', '--registry', '127.0.0.1:0', '--engine', 'jco', ...args];
   const settings = await readSettings(flags, env);
   if (!settings) throw new Error('no settings');
   const log: Record<string, unknown>[] = [];

@@ -2,7 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi';
 import { gatewayErrors } from '../../errors.ts';
 import type { AdminApp } from '../base-app.ts';
 import { ndjson } from '../ndjson.ts';
-import { ImageEvent } from '../schemas.ts';
+import { ImageEvent, ImageList, Pruned, PruneRequest, RemovedImage } from '../schemas.ts';
 import type { AdminServices } from '../services.ts';
 
 const postImage = createRoute({
@@ -17,7 +17,36 @@ const postImage = createRoute({
   },
 });
 
+const reference = z.string().min(1).max(4096);
+
+const listImages = createRoute({
+  method: 'get',
+  path: '/v1/images',
+  description: 'Images of the node, who uses them, and what their removal would free.',
+  responses: { 200: { description: 'All images', content: { 'application/json': { schema: ImageList } } } },
+});
+
+const removeImage = createRoute({
+  method: 'delete',
+  path: '/v1/images',
+  description: 'Takes a name away and frees what nothing else needs; what is deployed of it stays.',
+  request: { query: z.object({ reference }) },
+  responses: { 200: { description: 'Removed', content: { 'application/json': { schema: RemovedImage } } } },
+});
+
+const pruneImages = createRoute({
+  method: 'post',
+  path: '/v1/images/prune',
+  description: 'Removes what no name leads to and nothing needs.',
+  request: { body: { required: true, content: { 'application/json': { schema: PruneRequest } } } },
+  responses: { 200: { description: 'What was removed', content: { 'application/json': { schema: Pruned } } } },
+});
+
 export function imageRoutes(app: AdminApp, services: AdminServices): void {
+  app.openapi(listImages, (c) => c.json({ images: services.images.list() }, 200));
+  app.openapi(removeImage, async (c) => c.json(await services.images.remove(c.req.valid('query').reference), 200));
+  app.openapi(pruneImages, async (c) => c.json(await services.images.prune(c.req.valid('json').dryRun), 200));
+
   app.openapi(postImage, (c) => {
     const { reference } = c.req.valid('query');
     const { drivers } = services;

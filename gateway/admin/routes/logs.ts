@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { createRoute, z } from '@hono/zod-openapi';
 import { stream } from 'hono/streaming';
 import type { LogRecord } from '../../../runtime/logs/workload-logs.ts';
-import { WorkloadName } from '../../../runtime/workload/settings.ts';
+import { ProcessName, WorkloadName } from '../../../runtime/workload/settings.ts';
 import { gatewayErrors } from '../../errors.ts';
 import type { AdminApp } from '../base-app.ts';
 import { RevisionId } from '../schemas.ts';
@@ -16,7 +16,7 @@ const getLogs = createRoute({
   path: '/v1/workloads/{name}/logs',
   description: 'NDJSON of LogLine, oldest first; with follow=true it goes on with each new line.',
   request: {
-    params: z.object({ name: WorkloadName }),
+    params: z.object({ name: ProcessName }),
     query: z.object({
       follow: z.enum(['true', 'false']).default('false'),
       tail: z.coerce.number().int().min(0).max(100_000).default(100),
@@ -91,7 +91,7 @@ export function logRoutes(app: AdminApp, services: AdminServices): void {
   app.openapi(getLogs, async (c) => {
     const { name } = c.req.valid('param');
     const { follow, tail } = c.req.valid('query');
-    services.desired.require(name);
+    if (!services.processes.get(name)) services.desired.require(name);
     const log = services.logs.of(name);
     c.header('content-type', 'application/x-ndjson');
     return stream(c, async (out) => {

@@ -1,9 +1,10 @@
 /** The driver of containers: an OCI image as a group of processes of its own, behind its loopback. */
 import { randomBytes } from 'node:crypto';
 import { open } from 'node:fs/promises';
+import { Writable } from 'node:stream';
 import { isManifestType, readStoredImage, type StoredImage } from '../../../images/oci/index.ts';
 import type { ContentStore } from '../../../images/store/index.ts';
-import type { Driver, Exit, Instance, Probe, Progress } from '../../driver.ts';
+import type { Driver, Exit, Instance, Probe, ProcessStreams, Progress } from '../../driver.ts';
 import { AllowList } from '../../egress/allow-list.ts';
 import { Connector } from '../../egress/connector.ts';
 import type { Resolve } from '../../egress/resolver.ts';
@@ -13,12 +14,15 @@ import { insideOf, type Neighbours } from '../../network/neighbours.ts';
 import { OutboundNetwork } from '../../network/outbound.ts';
 import { MOST_OUTBOUND_ADDRESSES, outboundAddresses } from '../../network/outbound-addresses.ts';
 import { Upstream } from '../../proxy/upstream.ts';
+import { room } from '../../room.ts';
 import type { SecretStore } from '../../secrets/secret-store.ts';
 import type { Limits, Revision } from '../../workload/revision.ts';
-import { containerErrors } from './errors.ts';
-import type { ContainerHost, HostedContainer } from './host.ts';
+import { containerErrors, PROGRAM_MISSING } from './errors.ts';
+import type { ContainerHost, ContainerProcess, HostedContainer, StartContainer } from './host.ts';
 import { type ImageUser, imageUser } from './image-user.ts';
-import { CONNECT_MS, ContainerInstance, connectTo } from './instance.ts';
+import { CONNECT_MS, ContainerInstance } from './instance.ts';
+import { Loopback } from './loopback.ts';
+import { ProcessPipes } from './stdio.ts';
 
 export interface ContainerDriverOptions {
   readonly host: ContainerHost;
@@ -36,6 +40,8 @@ const PIDS = 512;
 const LEAST_WRITABLE = 64 * 1024;
 /** Between two looks whether it listens, doubled each time up to the most; in milliseconds. */
 const READY = { first: 2, most: 50 };
+/** The exit status of a container that has ended is read within this, or is not there; in milliseconds. */
+const EXIT_MS = 1000;
 /** How long after the start of a node what an earlier run left is kept for its revision, in milliseconds. */
 const TAKE_OVER_MS = 60_000;
 /** Of what it said last, in a message; in characters. */
@@ -54,6 +60,10 @@ interface Prepared {
 /** A container whose output goes to the log. */
 interface Followed {
   readonly container: HostedContainer;
+  /** False: it had ended when it was found. */
+  readonly running: boolean;
+  /** Settles when what its process wrote has arrived, where that does not go to the log by itself. */
+  readonly pipes?: Promise<void>;
   /** What it said last, in one line. */
   lastWords(): string;
 }
@@ -87,7 +97,7 @@ export class ContainerDriver implements Driver {
 
   async check(revision: Revision, label: string, progress: Progress): Promise<void> {
     const image = await this.#image(revision, label);
-    if (image.config.argv.length === 0) throw containerErrors.IMAGE_NO_COMMAND(label);
+    if (commandOf(revision, image).length === 0) throw containerErrors.IMAGE_NO_COMMAND(label);
     addressesOf(revision, label);
     progress('unpacking the image');
     await this.#unpacked(image, label);
@@ -102,9 +112,10 @@ export class ContainerDriver implements Driver {
     this.#prepared.delete(artifact.digest);
   }
 
-  async start(revision: Revision, limits: Limits): Promise<Instance> {
+  async start(revision: Revision, limits: Limits, streams?: ProcessStreams): Promise<Instance> {
     const found = this.#takeOver(revision);
-    if (found) {
+    if (found && !found.running) await found.container.remove();
+    else if (found) {
       try {
         await found.container.resume();
         return await this.#serve(found, revision, limits, performance.now());
@@ -113,15 +124,26 @@ export class ContainerDriver implements Driver {
       }
     }
     const began = performance.now();
-    return this.#serve(await this.#launch(revision, limits), revision, limits, began);
+    return this.#serve(await this.#launch(revision, limits, streams), revision, limits, began);
+  }
+
+  async adopt(revision: Revision): Promise<Instance | null> {
+    const found = this.#takeOver(revision);
+    if (!found) return null;
+    if (found.running) await found.container.resume();
+    // Of one whose end was not written down there is nothing to wait for.
+    else await Promise.race([found.container.exited, later(EXIT_MS)]);
+    const instance = await this.#serve(found, revision, revision.limits, performance.now());
+    if (!found.running) await found.container.remove();
+    return instance;
   }
 
   async recover(wanted: (workload: string, revisionId: string) => boolean): Promise<void> {
     const removed: Promise<void>[] = [];
     for (const { container, running } of await this.#options.host.recover()) {
       const { workload, revision } = container.labels;
-      const followed = this.#follow(container);
-      if (running && wanted(workload, revision)) this.#left.push(followed);
+      const followed = this.#follow(container, running);
+      if (wanted(workload, revision)) this.#left.push(followed);
       else removed.push(container.remove());
     }
     await Promise.all(removed);
@@ -142,7 +164,7 @@ export class ContainerDriver implements Driver {
   }
 
   /** Its output goes to the log of its workload. */
-  #follow(container: HostedContainer): Followed {
+  #follow(container: HostedContainer, running = true): Followed {
     const { workload, revision } = container.labels;
     const log = this.#options.logs.of(workload);
     let last = '';
@@ -150,36 +172,35 @@ export class ContainerDriver implements Driver {
       log.piece(revision, '', stream, data);
       last = (last + Buffer.from(data).toString('utf8')).slice(-LAST_WORDS);
     });
-    return { container, lastWords: () => last.trim().replaceAll(/\s+/g, ' ') };
+    return { container, running, lastWords: () => last.trim().replaceAll(/\s+/g, ' ') };
   }
 
   /** A new container, whose process runs. */
-  async #launch(revision: Revision, limits: Limits): Promise<Followed> {
+  async #launch(revision: Revision, limits: Limits, streams?: ProcessStreams): Promise<Followed> {
     const { workload, id: revisionId } = revision;
     const { image, layers, user } = await this.#prepare(revision);
-    const request = {
-      id: `${workload}-${revisionId}-${randomBytes(4).toString('hex')}`,
+    const request: StartContainer = {
+      id: `${slug(workload)}-${revisionId}-${randomBytes(4).toString('hex')}`,
       labels: { workload, revision: revisionId },
       layers,
       writableBytes: revision.writableBytes ?? LEAST_WRITABLE,
       outbound: revision.allow.length === 0 ? null : addressesOf(revision, workload),
+      volumes: revision.volumes ?? [],
       spec: {
-        hostname: workload,
-        command: image.config.argv,
-        env: this.#environment(revision, image),
-        directory: image.config.workingDir,
-        user,
+        ...this.#context(revision, { image, user }),
+        hostname: slug(workload),
+        command: commandOf(revision, image),
         memoryBytes: limits.memoryBytes,
         cpuMillicores: limits.cpuMillicores,
         cpuWeight: 20 * (1 + revision.priority),
         pids: PIDS,
         scratch: [],
-        binds: [],
         writableRoot: revision.writableBytes !== undefined,
       },
     };
     try {
-      return this.#follow(await this.#options.host.start(request));
+      if (!streams) return this.#follow(await this.#options.host.start(request));
+      return await this.#attach(request, streams);
     } catch (error) {
       // A layer may have gone since.
       this.#prepared.delete(revision.artifact.digest);
@@ -187,24 +208,54 @@ export class ContainerDriver implements Driver {
     }
   }
 
+  /** Its process reads and writes these; what it writes is in the log too. */
+  async #attach(request: StartContainer, { stdin, stdout, stderr }: ProcessStreams): Promise<Followed> {
+    const { workload, revision } = request.labels;
+    const pipes = await ProcessPipes.open();
+    let container: HostedContainer;
+    try {
+      container = await this.#options.host.start({ ...request, stdio: pipes.inside });
+    } catch (error) {
+      // What runs it had no other place to say why.
+      const said = await pipes.discard();
+      throw PROGRAM_MISSING.test(said) ? containerErrors.COMMAND_MISSING(request.spec.command[0] as string) : error;
+    }
+    await pipes.given();
+    container.follow(() => {});
+    const log = this.#options.logs.of(workload);
+    const both = (stream: 'stdout' | 'stderr', to: Writable) =>
+      new Writable({
+        write(data: Buffer, _encoding, done) {
+          log.piece(revision, '', stream, data);
+          if (to.destroyed || to.write(data)) done();
+          else void room(to).then(() => done());
+        },
+      });
+    const streams = { stdin, stdout: both('stdout', stdout), stderr: both('stderr', stderr) };
+    return { container, running: true, pipes: pipes.connect(streams, container.exited), lastWords: () => '' };
+  }
+
   /** An instance of a container that runs, once it listens; else it is removed. */
   async #serve(followed: Followed, revision: Revision, limits: Limits, began: number): Promise<Instance> {
-    const { container } = followed;
+    const { container, pipes } = followed;
     const { workload } = revision;
     try {
-      const { image, layers } = await this.#prepare(revision);
+      const { image, layers, user } = await this.#prepare(revision);
       this.#layersOf.set(container, layers);
       void container.exited.then(() => this.#layersOf.delete(container));
       await this.#openOutbound(container, revision);
-      const port = portOf(revision, image);
-      await this.#listening(followed, workload, port, limits.startTimeoutMs);
-      const upstream = await Upstream.open({
-        name: workload,
-        connections: limits.concurrency,
-        connect: () => connectTo(container, port),
-      });
+      const context = this.#context(revision, { image, user });
+      const loopback = new Loopback(container);
       const stopSignal = image.config.stopSignal ?? 'SIGTERM';
-      return new ContainerInstance({ revision, container, upstream, stopSignal, startMs: performance.now() - began });
+      const instance = (upstream: Upstream | null) => {
+        const startMs = performance.now() - began;
+        return new ContainerInstance({ revision, container, loopback, context, upstream, pipes, stopSignal, startMs });
+      };
+      if (revision.process) return instance(null);
+      const port = portOf(revision, image);
+      await this.#listening(followed, loopback, workload, port, limits.startTimeoutMs);
+      const connect = () => loopback.connect(port, CONNECT_MS);
+      return instance(await Upstream.open({ name: workload, connections: limits.concurrency, connect }));
     } catch (error) {
       await container.remove();
       throw error;
@@ -226,6 +277,11 @@ export class ContainerDriver implements Driver {
       this.#networks.delete(network);
       return network.close();
     });
+  }
+
+  /** What each process in its containers gets, beside its command. */
+  #context(revision: Revision, { image, user }: Pick<Prepared, 'image' | 'user'>): Omit<ContainerProcess, 'command'> {
+    return { env: this.#environment(revision, image), directory: image.config.workingDir, user };
   }
 
   /** Diff ids of the layers that containers stand on. */
@@ -281,8 +337,8 @@ export class ContainerDriver implements Driver {
 
   /** The image's own, then what the revision says, then secrets. Throws SECRET_MISSING, SECRET_UNREADABLE. */
   #environment(revision: Revision, { config }: StoredImage): string[] {
-    const port = String(portOf(revision, { config }));
-    const own = Object.entries({ PORT: port, ...revision.env, ...this.#options.secrets.valuesFor(revision) });
+    const port = revision.process ? {} : { PORT: String(portOf(revision, { config })) };
+    const own = Object.entries({ ...port, ...revision.env, ...this.#options.secrets.valuesFor(revision) });
     const path = config.env.some((entry) => entry.startsWith('PATH=')) ? [] : [PATH];
     const named = new Set(own.map(([name]) => name));
     const kept = config.env.filter((entry) => !named.has(entry.slice(0, entry.indexOf('='))));
@@ -290,7 +346,13 @@ export class ContainerDriver implements Driver {
   }
 
   /** Resolves when it takes connections. Throws CONTAINER_ENDED, CONTAINER_NOT_LISTENING. */
-  async #listening({ container, lastWords }: Followed, name: string, port: number, timeoutMs: number): Promise<void> {
+  async #listening(
+    { container, lastWords }: Followed,
+    loopback: Loopback,
+    name: string,
+    port: number,
+    timeoutMs: number,
+  ): Promise<void> {
     let ended: Exit | null = null;
     void container.exited.then((exit) => {
       ended = exit;
@@ -298,14 +360,14 @@ export class ContainerDriver implements Driver {
     const until = performance.now() + timeoutMs;
     for (let wait = READY.first; ; wait = Math.min(READY.most, wait * 2)) {
       try {
-        (await connectTo(container, port, Math.max(1, Math.min(CONNECT_MS, until - performance.now())))).destroy();
+        (await loopback.connect(port, Math.max(1, Math.min(CONNECT_MS, until - performance.now())))).destroy();
         return;
       } catch {
         // Not yet.
       }
       if (ended !== null) throw containerErrors.CONTAINER_ENDED(name, (ended as Exit).message, lastWords());
       if (performance.now() + wait > until) throw containerErrors.CONTAINER_NOT_LISTENING(name, port, timeoutMs);
-      await new Promise((resolve) => setTimeout(resolve, wait));
+      await later(wait);
     }
   }
 }
@@ -316,6 +378,23 @@ function addressesOf({ allow }: Revision, name: string): string[] {
   if (addresses.length <= MOST_OUTBOUND_ADDRESSES) return addresses;
   throw containerErrors.TOO_MANY_ADDRESSES(name, MOST_OUTBOUND_ADDRESSES);
 }
+
+/** A name of a process as a host name, and as a part of an id. */
+function slug(name: string): string {
+  const text = name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
+  return text
+    .replaceAll(/^-+|-+$/g, '')
+    .slice(0, 63)
+    .replace(/-+$/, '');
+}
+
+/** Arguments of a process take the place of the image's command, behind its entrypoint. */
+function commandOf({ process }: Revision, { config }: StoredImage): readonly string[] {
+  const given = process?.arguments ?? [];
+  return given.length === 0 ? config.argv : [...config.entrypoint, ...given];
+}
+
+const later = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function portOf({ port }: Pick<Revision, 'port'>, { config }: Pick<StoredImage, 'config'>): number {
   if (port !== undefined) return port;

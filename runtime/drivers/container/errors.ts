@@ -1,6 +1,19 @@
 import { defineErrors } from '../../../errors/skerry-error.ts';
 
+/** What container runtimes say of a program that is not there or cannot be run. */
+export const PROGRAM_MISSING = /executable file .* not found|No such file or directory/;
+
 export const containerErrors = defineErrors({
+  COMMAND_MISSING: {
+    status: 422,
+    what: (command: string) => `the image has no program ${command} that can be run`,
+    fix: "correct the image's entrypoint, or give a command",
+  },
+  NO_HTTP: {
+    status: 409,
+    what: (name: string) => `${name} is a process that was run, not a workload that answers requests`,
+    fix: 'deploy its image to give it a URL',
+  },
   IMAGE_NO_COMMAND: {
     status: 422,
     what: (name: string) => `${name} does not say what to run: its image has no entrypoint and no command`,

@@ -1,9 +1,8 @@
 /** What the container driver asks of the part of the node that is root (`daemon/hostd/`): a narrow contract. */
 import type { Exit } from '../../driver.ts';
 
-/** What a container is made of, checked already. */
-export interface ContainerSpec {
-  readonly hostname: string;
+/** A program inside a container. */
+export interface ContainerProcess {
   /** The program and its arguments; never empty. */
   readonly command: readonly string[];
   /** `NAME=VALUE` each. */
@@ -12,6 +11,11 @@ export interface ContainerSpec {
   readonly directory: string;
   /** Ids inside. */
   readonly user: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
+}
+
+/** What a container is made of, checked already. */
+export interface ContainerSpec extends ContainerProcess {
+  readonly hostname: string;
   readonly memoryBytes: number;
   readonly cpuMillicores: number;
   /** 1 to 10,000; 100 is what everybody has. */
@@ -19,10 +23,32 @@ export interface ContainerSpec {
   readonly pids: number;
   /** Folders in memory at these places, each of at most so many bytes; they count as the container's memory. */
   readonly scratch: readonly { readonly path: string; readonly bytes: number }[];
-  /** Folders of the host, with their ids mapped already. */
-  readonly binds: readonly { readonly source: string; readonly path: string; readonly writable: boolean }[];
   /** The root file system takes writes, up to what its place in memory holds. */
   readonly writableRoot: boolean;
+}
+
+/** A folder that outlives containers, and that several may have at once. */
+export interface VolumeMount {
+  readonly name: string;
+  /** Absolute, inside. */
+  readonly path: string;
+  /** What it holds at most; null: what it has been made with, or what is made when nothing is said. */
+  readonly bytes: number | null;
+}
+
+export interface HostVolume {
+  readonly name: string;
+  readonly bytes: number;
+  /** Of the disk. */
+  readonly usedBytes: number;
+  /** Workloads and processes with a container that has it now. */
+  readonly usedBy: readonly string[];
+}
+
+export interface HostVolumes {
+  list(): Promise<HostVolume[]>;
+  /** False when it was not there. Throws VOLUME_IN_USE. */
+  delete(name: string): Promise<boolean>;
 }
 
 /** What the node remembers a container by, through its own end too. */
@@ -45,6 +71,9 @@ export interface StartContainer {
    * Null: nothing leaves it.
    */
   readonly outbound: readonly string[] | null;
+  readonly volumes: readonly VolumeMount[];
+  /** What its first process reads and writes; when left out it reads nothing, and what it writes is kept to be followed. */
+  readonly stdio?: Stdio;
 }
 
 /** Descriptors of sockets inside the network of a container that are the node's; who gets them closes them. */
@@ -67,6 +96,20 @@ export interface ContainerOutput {
   readonly data: Uint8Array;
 }
 
+/** Descriptors; they stay the caller's. */
+export interface Stdio {
+  readonly stdin: number;
+  readonly stdout: number;
+  readonly stderr: number;
+}
+
+/** A further process in a container. */
+export interface Execution {
+  /** Its exit status, as a shell tells it. */
+  readonly exited: Promise<number>;
+  kill(): Promise<void>;
+}
+
 /** A container whose process was started. */
 export interface HostedContainer {
   readonly id: string;
@@ -78,8 +121,8 @@ export interface HostedContainer {
    * To be called once.
    */
   follow(output: (piece: ContainerOutput) => void): void;
-  /** A descriptor of a connection to its loopback; rejects with the system's error. */
-  connect(port: number, timeoutMs: number): Promise<number>;
+  /** Descriptors of TCP sockets in its network, 16 at most, which the caller connects and closes. */
+  sockets(count: number): Promise<number[]>;
   /** Only of one that was started with `outbound`; once in each run of the node. Throws OUTBOUND_UNAVAILABLE. */
   outbound(): Promise<OutboundSockets>;
   /**
@@ -87,6 +130,8 @@ export interface HostedContainer {
    * the kernel then gives none.
    */
   signal(name: string): Promise<boolean>;
+  /** Starts a further process; its memory, time and number count as the container's. */
+  exec(process: ContainerProcess, stdio: Stdio): Promise<Execution>;
   pause(): Promise<void>;
   resume(): Promise<void>;
   usage(): Promise<ContainerUsage>;
@@ -122,6 +167,7 @@ export interface ContainerHost {
   /** What runs them, as `skerry doctor` tells it. */
   readonly provider: string;
   readonly layers: HostLayers;
+  readonly volumes: HostVolumes;
   /** Resolves when its process runs. Throws the errors of the host. */
   start(request: StartContainer): Promise<HostedContainer>;
   /** Those that another run of the node left, running (or paused) or not. */

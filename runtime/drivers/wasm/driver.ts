@@ -90,6 +90,10 @@ export class WasmDriver implements Driver {
   /** Sandboxes live in the node's own process: nothing outlives it. */
   async recover(): Promise<void> {}
 
+  async adopt(): Promise<null> {
+    return null;
+  }
+
   keptBytes(): number {
     return this.#engine.keptBytes();
   }

@@ -52,6 +52,10 @@ export class WasmInstance implements Instance {
     return Promise.reject(wasmErrors.NOT_FOR_WASM('exec'));
   }
 
+  signal(): Promise<boolean> {
+    return Promise.reject(wasmErrors.NOT_FOR_WASM('a signal'));
+  }
+
   stats(): InstanceStats {
     return this.#function.stats();
   }

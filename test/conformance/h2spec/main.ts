@@ -3,10 +3,10 @@
  * result. Ends with 1 when a case fails that is not in accepted-failures.ts, or when one there has ceased to fail.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { cacheFolder } from '../../support/cache.ts';
 import { writeCertificate } from '../../support/certificates.ts';
+import { goTool } from '../../support/go-tool.ts';
 import { discard, startProcess } from '../../support/test-node.ts';
 import { ACCEPTED } from './accepted-failures.ts';
 
@@ -18,18 +18,6 @@ const FRAME_TIMEOUT_S = 2;
  * and not answered and closed already.
  */
 const PATH = '/fn/sleep/50';
-
-/** The binary, installed into the cache when it is not there. Throws when that is not possible. */
-function install(): string {
-  const bin = join(cacheFolder('conformance'), 'bin');
-  const binary = join(bin, 'h2spec');
-  if (existsSync(binary)) return binary;
-  mkdirSync(bin, { recursive: true });
-  const done = spawnSync('go', ['install', PACKAGE], { env: { ...process.env, GOBIN: bin }, encoding: 'utf8' });
-  if (done.error) throw new Error('h2spec is installed with Go, and there is no `go` here: install Go 1.21 or newer');
-  if (done.status !== 0) throw new Error(`h2spec could not be installed: ${done.stderr}`);
-  return binary;
-}
 
 interface Result {
   readonly case: string;
@@ -93,7 +81,7 @@ async function check(binary: string, tls: boolean): Promise<number> {
 }
 
 try {
-  const binary = install();
+  const binary = goTool('h2spec', PACKAGE);
   const wrong = (await check(binary, false)) + (await check(binary, true));
   process.exit(wrong === 0 ? 0 : 1);
 } catch (error) {

@@ -46,7 +46,6 @@ const spec: ContainerSpec = {
   cpuWeight: 100,
   pids: 32,
   scratch: [{ path: '/tmp', bytes: 2 ** 20 }],
-  binds: [],
   writableRoot: false,
 };
 
@@ -98,6 +97,7 @@ async function inside(script: string, over: Partial<ContainerSpec> = {}): Promis
       ids: { first: FIRST_ID, count: 65_536 },
       cgroup: `/skerry-test/${id}`,
       networkNamespace: '/proc/self/ns/net',
+      binds: [],
       seccomp: seccompFilter(profile, CAPABILITIES),
       nameFiles: folder,
     },

@@ -50,6 +50,7 @@ class Taken {
         this.containers = host.folder;
         return host;
       },
+      openBuilder: () => Promise.reject(new Error('not here')),
       listen: () => Promise.reject(new Error('not here')),
       whyNoKvm: async () => 'ENOENT',
       onReady: () => {},
@@ -122,27 +123,54 @@ const start = {
   writableBytes: 65_536,
   spec,
   outbound: null,
+  volumes: [],
 };
 
 /** One of each call, as the node would ask. */
 const GOOD: Record<CallName, unknown> = {
   settings: {},
-  ready: { gateway: 'http://127.0.0.1:1' },
+  ready: { gateway: 'http://127.0.0.1:1', registry: null },
   'file.read': { setting: 'tls-cert' },
   'file.state': { setting: 'tls-cert' },
   listen: { setting: 'admin' },
   kvm: {},
   'containers.open': {},
   'containers.start': start,
+  'containers.attach': start,
   'containers.recover': {},
   'container.follow': { id: 'w-1' },
-  'container.connect': { id: 'w-1', port: 80, timeoutMs: 10 },
+  'container.sockets': { id: 'w-1', count: 16 },
   'container.outbound': { id: 'w-1' },
   'container.signal': { id: 'w-1', name: 'SIGTERM' },
+  'container.exec': {
+    id: 'w-1',
+    execution: 1,
+    process: { command: ['/bin/true'], env: [], directory: '/', user: { uid: 0, gid: 0, groups: [] } },
+  },
+  'container.kill': { id: 'w-1', execution: 1 },
   'container.pause': { id: 'w-1' },
   'container.resume': { id: 'w-1' },
   'container.usage': { id: 'w-1' },
   'container.remove': { id: 'w-1' },
+  'volumes.list': {},
+  'volumes.delete': { name: 'none' },
+  'builder.open': {},
+  'builder.name': { image: 'a/b:c', key: digest },
+  'builder.load': { key: digest },
+  'builder.build': {
+    build: 1,
+    options: {
+      dockerfile: 'FROM scratch',
+      args: {},
+      target: null,
+      fresh: false,
+      epoch: null,
+      secrets: {},
+      network: false,
+    },
+  },
+  'builder.cancel': { build: 1 },
+  'builder.prune': {},
   'layers.has': { diffId: digest },
   'layers.unpack': { diffId: digest },
   'layers.list': {},
@@ -184,11 +212,30 @@ const hostile: [string, CallName, unknown][] = [
   ['an address that is a name', 'containers.start', changed({ outbound: ['localhost'] })],
   ['an address that is none', 'containers.start', changed({ outbound: ['0.0.0.0'] })],
   ['addresses without end', 'containers.start', changed({ outbound: Array(65).fill('10.0.0.1') })],
+  ['a volume by its path', 'containers.start', changed({ volumes: [{ name: '../layers', path: '/x', bytes: null }] })],
+  ['a volume that is a path', 'volumes.delete', { name: '../layers' }],
+  [
+    'a secret that is a path',
+    'builder.build',
+    {
+      build: 1,
+      options: {
+        dockerfile: '',
+        args: {},
+        target: null,
+        fresh: false,
+        epoch: null,
+        secrets: { '../../x': 'y' },
+        network: false,
+      },
+    },
+  ],
+  ['an image that is an option', 'builder.name', { image: '--all', key: digest }],
   ['the root of all layers', 'layers.delete', { diffId: '' }],
   ['a path for a layer', 'layers.delete', { diffId: '../content' }],
   ['the accounts of the host', 'layers.accounts', { layers: ['/'] }],
   ['a signal that is an option', 'container.signal', { id: 'w-1', name: '--all' }],
-  ['port 0', 'container.connect', { id: 'w-1', port: 0, timeoutMs: 1 }],
+  ['more sockets than go with a message', 'container.sockets', { id: 'w-1', count: 17 }],
 ];
 test('what no node may ask is refused', [], () =>
   taken(async (hostd) => {
@@ -249,6 +296,7 @@ for (const [what, send] of broken) {
       settings: {} as Settings,
       files: ownFiles,
       openContainers: () => Promise.reject(new NoContainers('not here', [])),
+      openBuilder: () => Promise.reject(new Error('not here')),
       listen: () => Promise.reject(new Error('not here')),
       whyNoKvm: async () => 'ENOENT',
       onReady: () => {},
@@ -325,7 +373,9 @@ test('20,000 calls gone wrong are answered one by one; nothing is made and nothi
       const call = names[random(names.length)]!;
       // A mutation may leave a call good; one that starts a container is not what is looked at here.
       const args =
-        call === 'containers.start' ? mutated(changed({ layers: ['none'] }), random) : mutated(GOOD[call], random);
+        call === 'containers.start' || call === 'containers.attach'
+          ? mutated(changed({ layers: ['none'] }), random)
+          : mutated(GOOD[call], random);
       const fds = Array.from({ length: random(4) === 0 ? random(17) : CALLS[call].fds }, () => fd);
       answers.push(hostd.ask(call, args, fds));
       if (i % 50 === 0) await Promise.all(answers.splice(0));

@@ -1,0 +1,16 @@
+import type { HttpBindings } from '@hono/node-server';
+import type { ContentStore } from '../store/index.ts';
+import type { Guard } from './auth/guard.ts';
+import type { Repositories } from './repositories.ts';
+import type { Uploads } from './uploads.ts';
+
+/** Handlers have Node's own request and answer: bodies are streamed without a web stream between. */
+export type RegistryEnv = { Bindings: HttpBindings };
+
+/** What the endpoints of the registry stand on. */
+export interface RegistryParts {
+  readonly repositories: Repositories;
+  readonly blobs: ContentStore;
+  readonly uploads: Uploads;
+  readonly guard: Guard;
+}

@@ -1,0 +1,10 @@
+export { makeRegistryApp, type RegistryApp } from './app.ts';
+export { Bearers } from './auth/bearer.ts';
+export { Guard } from './auth/guard.ts';
+export type { Grant } from './auth/scope.ts';
+export { type TokenSummary, Tokens } from './auth/tokens.ts';
+export { type CollectRules, type Garbage, type Inventory, partsByTag } from './garbage.ts';
+export { type KeyPair, listenRegistry, type RegistryListener } from './listen.ts';
+export { PushedSource } from './pushed-source.ts';
+export { Repositories, type TaggedManifest } from './repositories.ts';
+export { Uploads } from './uploads.ts';
