@@ -1,4 +1,5 @@
 /** From an Exchange to an instance: route, revision by traffic, admission, the driver; and what goes wrong on the way. */
+import type { Duplex } from 'node:stream';
 import { asSkerryError, type SkerryError } from '../errors/skerry-error.ts';
 import { leastBusy } from '../runtime/scheduler/replicas.ts';
 import type {
@@ -78,6 +79,42 @@ export class Dispatcher {
   dispatchTo(name: string, exchange: GatewayExchange): void {
     if (this.stopping) return sendProblem(exchange, gatewayErrors.NODE_STOPPING());
     this.#serve(exchange, this.#source.current.workloads.get(name), null, '');
+  }
+
+  /** The same for a call of another workload: requests that are in flight while the node stops need what they call. */
+  dispatchCall(name: string, exchange: GatewayExchange): void {
+    this.#serve(exchange, this.#source.current.workloads.get(name), null, '');
+  }
+
+  /**
+   * A connection to a port of a workload, which is started when it is cold, and kept from resting while the connection is
+   * open. Throws NO_ROUTE, PARKED, NOT_STARTABLE, and what the driver does.
+   */
+  async connectTo(name: string, port: number, signal: AbortSignal): Promise<Duplex> {
+    const workload = this.#source.current.workloads.get(name);
+    if (!workload) throw gatewayErrors.NO_ROUTE();
+    if (workload.parked) throw gatewayErrors.PARKED(name);
+    const served = pickRevision(workload, Math.random());
+    if (!served) throw gatewayErrors.NOT_STARTABLE(name, 'the node cannot read its revision');
+    const { id } = served.revision;
+    const running = () => leastBusy(this.#source.current.workloads.get(name)?.revisions.get(id)?.instances ?? []);
+    if (!running()) await this.#source.wake(name, id);
+    const place = running();
+    if (!place || signal.aborted) throw gatewayErrors.NOT_STARTABLE(name, 'it was removed meanwhile');
+    place.inFlight++;
+    place.paused = false;
+    const leave = () => {
+      place.inFlight--;
+      place.idleSince = performance.now();
+      served.usage.lastUsed = place.idleSince;
+    };
+    try {
+      await place.instance.resume();
+      return (await place.instance.connect(port)).once('close', leave);
+    } catch (error) {
+      leave();
+      throw error;
+    }
   }
 
   #match(snapshot: Snapshot, exchange: GatewayExchange): RouteEntry | null {

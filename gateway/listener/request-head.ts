@@ -2,6 +2,7 @@
 import type { SkerryError } from '../../errors/skerry-error.ts';
 import type { FlatHeaders } from '../../runtime/exchange.ts';
 import { gatewayErrors } from '../errors.ts';
+import { CALLER } from './caller.ts';
 import { connectionNamed, without } from './hop-by-hop.ts';
 import { beginTrace, continueTrace } from './trace-context.ts';
 
@@ -23,6 +24,7 @@ const NOT_FROM_CLIENT = new Set([
   // A client's word on these is not to be trusted, nor on any X-Forwarded-*.
   'forwarded',
   'x-request-id',
+  CALLER,
   // Go on as what the gateway makes of them.
   'traceparent',
   'tracestate',

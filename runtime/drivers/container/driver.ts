@@ -5,7 +5,14 @@ import { Writable } from 'node:stream';
 import { isManifestType, readStoredImage, type StoredImage } from '../../../images/oci/index.ts';
 import type { ContentStore } from '../../../images/store/index.ts';
 import type { Driver, Exit, Instance, Probe, ProcessStreams, Progress } from '../../driver.ts';
+import { AllowList } from '../../egress/allow-list.ts';
+import { Connector } from '../../egress/connector.ts';
+import type { Resolve } from '../../egress/resolver.ts';
+import type { Trust } from '../../egress/trust.ts';
 import type { WorkloadLogs } from '../../logs/workload-logs.ts';
+import { insideOf, type Neighbours } from '../../network/neighbours.ts';
+import { OutboundNetwork } from '../../network/outbound.ts';
+import { MOST_OUTBOUND_ADDRESSES, outboundAddresses } from '../../network/outbound-addresses.ts';
 import { Upstream } from '../../proxy/upstream.ts';
 import { room } from '../../room.ts';
 import type { SecretStore } from '../../secrets/secret-store.ts';
@@ -22,6 +29,8 @@ export interface ContainerDriverOptions {
   readonly blobs: ContentStore;
   readonly logs: WorkloadLogs;
   readonly secrets: Pick<SecretStore, 'valuesFor'>;
+  readonly egress: { readonly resolve: Resolve; readonly trust: Trust };
+  readonly neighbours: Neighbours;
 }
 
 const DEFAULT_PORT = 8080;
@@ -67,6 +76,8 @@ export class ContainerDriver implements Driver {
   readonly #layersOf = new Map<HostedContainer, readonly string[]>();
   /** By artifact: revisions of the same image share it. */
   readonly #prepared = new Map<string, Promise<Prepared>>();
+  /** What the allow-lists of containers let out. */
+  readonly #networks = new Set<OutboundNetwork>();
   /** Of an earlier run of the node, until somebody takes them over. */
   readonly #left: Followed[] = [];
 
@@ -87,6 +98,7 @@ export class ContainerDriver implements Driver {
   async check(revision: Revision, label: string, progress: Progress): Promise<void> {
     const image = await this.#image(revision, label);
     if (commandOf(revision, image).length === 0) throw containerErrors.IMAGE_NO_COMMAND(label);
+    addressesOf(revision, label);
     progress('unpacking the image');
     await this.#unpacked(image, label);
   }
@@ -172,6 +184,7 @@ export class ContainerDriver implements Driver {
       labels: { workload, revision: revisionId },
       layers,
       writableBytes: revision.writableBytes ?? LEAST_WRITABLE,
+      outbound: revision.allow.length === 0 ? null : addressesOf(revision, workload),
       volumes: revision.volumes ?? [],
       spec: {
         ...this.#context(revision, { image, user }),
@@ -230,6 +243,7 @@ export class ContainerDriver implements Driver {
       const { image, layers, user } = await this.#prepare(revision);
       this.#layersOf.set(container, layers);
       void container.exited.then(() => this.#layersOf.delete(container));
+      await this.#openOutbound(container, revision);
       const context = this.#context(revision, { image, user });
       const loopback = new Loopback(container);
       const stopSignal = image.config.stopSignal ?? 'SIGTERM';
@@ -248,6 +262,23 @@ export class ContainerDriver implements Driver {
     }
   }
 
+  /** What it sends out goes where its allow-list says, until it ends. */
+  async #openOutbound(container: HostedContainer, { workload, id, allow: entries }: Revision): Promise<void> {
+    if (entries.length === 0) return;
+    const { egress, neighbours, logs } = this.#options;
+    const sockets = await container.outbound();
+    const allow = new AllowList(entries);
+    const connector = new Connector({ allow, ...egress, inside: insideOf(neighbours, workload) });
+    const log = logs.of(workload);
+    const tell = (message: string) => log.piece(id, '', 'stderr', Buffer.from(`skerry: ${message}\n`));
+    const network = new OutboundNetwork(sockets, { workload, allow, connector, neighbours, tell });
+    this.#networks.add(network);
+    void container.exited.then(() => {
+      this.#networks.delete(network);
+      return network.close();
+    });
+  }
+
   /** What each process in its containers gets, beside its command. */
   #context(revision: Revision, { image, user }: Pick<Prepared, 'image' | 'user'>): Omit<ContainerProcess, 'command'> {
     return { env: this.#environment(revision, image), directory: image.config.workingDir, user };
@@ -264,6 +295,7 @@ export class ContainerDriver implements Driver {
 
   async close(): Promise<void> {
     await this.#removeLeft();
+    await Promise.all([...this.#networks].map((network) => network.close()));
     await this.#options.host.close();
   }
 
@@ -338,6 +370,13 @@ export class ContainerDriver implements Driver {
       await later(wait);
     }
   }
+}
+
+/** Throws TOO_MANY_ADDRESSES. */
+function addressesOf({ allow }: Revision, name: string): string[] {
+  const addresses = outboundAddresses(new AllowList(allow));
+  if (addresses.length <= MOST_OUTBOUND_ADDRESSES) return addresses;
+  throw containerErrors.TOO_MANY_ADDRESSES(name, MOST_OUTBOUND_ADDRESSES);
 }
 
 /** A name of a process as a host name, and as a part of an id. */

@@ -25,6 +25,11 @@ export const containerErrors = defineErrors({
       `${name} runs as "${user}", which its image has no entry for in /etc/passwd or /etc/group`,
     fix: 'name a user that the image has, or give numbers',
   },
+  TOO_MANY_ADDRESSES: {
+    status: 422,
+    what: (name: string, most: number) => `${name} is allowed more than ${most} addresses, which a container is not`,
+    fix: 'allow hosts by their names',
+  },
   CONTAINER_ENDED: {
     status: 503,
     what: (name: string, why: string, last: string) =>

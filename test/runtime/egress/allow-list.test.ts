@@ -120,4 +120,23 @@ test('public addresses may be connected to', () => {
   }
 });
 
+test('another workload of the node is allowed its http port, unless the entry says which', () => {
+  const list = new AllowList(['api.skerry.internal', 'db.skerry.internal:5432', 'skerry.internal.example']);
+  const host = (name: string) => ({ name, isAddress: false });
+  assert.equal(
+    [80, 443].map((port) => list.permits(host('api.skerry.internal'), port)),
+    [true, false],
+  );
+  assert.equal(
+    [80, 5432].map((port) => list.permits(host('db.skerry.internal'), port)),
+    [false, true],
+  );
+  assert.equal(
+    [80, 443].map((port) => list.permits(host('skerry.internal.example'), port)),
+    [true, true],
+  );
+  assert.ok(list.permitsSome(host('db.skerry.internal')));
+  assert.not(list.permitsSome(host('other.skerry.internal')));
+});
+
 test.run();
