@@ -1,6 +1,7 @@
 /** From an Exchange to an instance: route, revision by traffic, admission, the driver; and what goes wrong on the way. */
 import type { Duplex } from 'node:stream';
 import { asSkerryError, type SkerryError } from '../errors/skerry-error.ts';
+import type { Instance } from '../runtime/driver.ts';
 import { leastBusy } from '../runtime/scheduler/replicas.ts';
 import type {
   RouteEntry,
@@ -110,7 +111,7 @@ export class Dispatcher {
     };
     try {
       await place.instance.resume();
-      return (await place.instance.connect(port)).once('close', leave);
+      return (await connectedWhenUp(place.instance, port, signal)).once('close', leave);
     } catch (error) {
       leave();
       throw error;
@@ -278,5 +279,22 @@ class Flight {
       durationMs: now - this.#started,
       error: failure,
     });
+  }
+}
+
+/** Another port of an instance may open a little later than the one that it is ready by; in milliseconds. */
+const PORT_OPENS_MS = 1000;
+const PORT_TRIES_EVERY_MS = 50;
+
+async function connectedWhenUp(instance: Instance, port: number, signal: AbortSignal): Promise<Duplex> {
+  const until = performance.now() + PORT_OPENS_MS;
+  for (;;) {
+    try {
+      return await instance.connect(port);
+    } catch (error) {
+      const refused = (error as NodeJS.ErrnoException).code === 'ECONNREFUSED';
+      if (!refused || signal.aborted || performance.now() > until) throw error;
+      await new Promise((resolve) => setTimeout(resolve, PORT_TRIES_EVERY_MS));
+    }
   }
 }

@@ -20,7 +20,8 @@ export class RateMeter {
     const now = performance.now();
     this.#tokens = Math.min(this.#rate.burst, this.#tokens + ((now - this.#filledAt) / 1000) * this.#rate.perSecond);
     this.#filledAt = now;
-    this.#tokens--;
+    // What comes beyond the rate is not owed for ever.
+    this.#tokens = Math.max(-this.#rate.burst, this.#tokens - 1);
     return this.#tokens >= 0;
   }
 }

@@ -26,7 +26,8 @@ export function hopsOf(headers: FlatHeaders): number {
   let most = 0;
   for (let i = 0; i < headers.length; i += 2) {
     const value = headers[i + 1] as string;
-    if (headers[i] === HOPS && /^\d{1,4}$/.test(value)) most = Math.max(most, Number(value));
+    // What is larger than any number here is as good as the largest.
+    if (headers[i] === HOPS && /^\d+$/.test(value)) most = Math.max(most, Math.min(Number(value), 9999));
   }
   return most;
 }

@@ -152,6 +152,8 @@ export function serveHandedOver(handlers: Handlers, front: Front): HandedOver {
   serveHttp1(server, handlers, front);
   const fast = new FastPath(front, handlers, takeOver(server, 'connection'));
   const closeUnknown = acceptPlain(server, http2, fast);
+  // It never listens, and Node looks after the time that heads take from then on.
+  server.emit('listening');
   return {
     accept: (connection) => void server.emit('connection', connection),
     close() {

@@ -31,6 +31,11 @@ const NOT_FROM_CLIENT = new Set([
 ]);
 const FORWARDED = 'x-forwarded-';
 
+/** CGI and WSGI make the same variable of `X_Skerry_Caller`. */
+function isLikeCaller(name: string): boolean {
+  return name.length === CALLER.length && name.includes('_') && name.replaceAll('_', '-') === CALLER;
+}
+
 /** Fields that decide how a message is framed, routed or trusted have no meaning after it (RFC 9110, 6.5.1). */
 const NOT_IN_TRAILERS = new Set([
   'content-length',
@@ -67,7 +72,7 @@ export function readClientHead(raw: readonly string[], from: number, most: numbe
   for (let i = from; i < raw.length; i += 2) {
     const name = (raw[i] as string).toLowerCase();
     const value = raw[i + 1] as string;
-    if (NOT_FROM_CLIENT.has(name)) {
+    if (NOT_FROM_CLIENT.has(name) || isLikeCaller(name)) {
       if (name === 'connection') named = connectionNamed(value, named);
       // Twice is as good as none: which one is meant cannot be told.
       else if (name === 'traceparent') parent = parent === null ? value : '';

@@ -72,7 +72,10 @@ export class AllowList {
     const found = exact ? [exact] : [];
     if (isAddress) return found;
     for (let dot = name.indexOf('.'); dot >= 0; dot = name.indexOf('.', dot + 1)) {
-      const below = this.#below.get(name.slice(dot + 1));
+      const domain = name.slice(dot + 1);
+      // Other workloads are named as such: `*.internal` is somebody's own domain, and means none of them.
+      if (isInternalName(name) && !isInternalName(domain)) break;
+      const below = this.#below.get(domain);
       if (below) found.push(below);
     }
     return found;

@@ -29,10 +29,12 @@ export class Intake {
     void this.#take();
   }
 
-  /** Counts one thing that came; rests when it was too many. */
-  count(): void {
-    if (this.#meter.take() || this.#closed) return;
+  /** Counts one thing that came; rests when it was too many, which it returns as false. */
+  count(): boolean {
+    if (this.#closed) return false;
+    if (this.#meter.take()) return true;
     this.#pause();
+    return false;
   }
 
   /** There is room for more, or there is not. */

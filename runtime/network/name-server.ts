@@ -44,8 +44,11 @@ export function answerDatagrams(fd: number, names: Names, count: () => void): Da
   return socket;
 }
 
-/** Answers over TCP (RFC 7766): each message with its length before it, one after the other. */
-export function answerStream(socket: Socket, names: Names, count: () => void): void {
+/**
+ * Answers over TCP (RFC 7766): each message with its length before it, one after the other. `count` is told of each question;
+ * when it says that they are too many the connection ends.
+ */
+export function answerStream(socket: Socket, names: Names, count: () => boolean): void {
   let seen = Buffer.alloc(0);
   socket.setTimeout(NETWORK_TIMEOUTS.queryIdle, () => socket.destroy());
   socket.on('end', () => socket.end());
@@ -57,8 +60,7 @@ export function answerStream(socket: Socket, names: Names, count: () => void): v
       if (seen.length < 2 + length) return;
       const reply = answer(seen.subarray(2, 2 + length), names);
       seen = seen.subarray(2 + length);
-      count();
-      if (!reply) return void socket.destroy();
+      if (!count() || !reply) return void socket.destroy();
       const prefix = Buffer.alloc(2);
       prefix.writeUInt16BE(reply.length);
       // Who takes no answers gets no more of them.

@@ -99,7 +99,7 @@ export class OutboundNetwork implements Names {
   async #serve(socket: Socket): Promise<void> {
     const { localAddress = '', localPort = 0 } = socket;
     if (localAddress === RESOLVER_ADDRESS) {
-      if (localPort === RESOLVER_PORT) return answerStream(socket, this, () => this.#streams.count());
+      if (localPort === RESOLVER_PORT) return answerStream(socket, this, () => this.#queries.count());
       return breakOff(socket);
     }
     const host = this.#hostAt(localAddress);

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: they are variables of Dockerfiles
 /** `skerry build` on a real node, by the real builder: what users write in Dockerfiles, and what they must not reach. */
 import {
   chmodSync,

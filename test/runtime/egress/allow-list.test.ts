@@ -139,4 +139,15 @@ test('another workload of the node is allowed its http port, unless the entry sa
   assert.not(list.permitsSome(host('other.skerry.internal')));
 });
 
+test('a wildcard over a domain of somebody’s own means no workload of the node; one over theirs does', () => {
+  const permits = (entry: string, name: string, port: number) =>
+    new AllowList([entry]).permits({ name, isAddress: false } as never, port);
+  for (const entry of ['*.internal', '*.internal:5432']) {
+    assert.ok(permits(entry, 'db.internal', entry.endsWith('5432') ? 5432 : 443));
+    for (const port of [80, 443, 5432]) assert.not(permits(entry, 'api.skerry.internal', port));
+  }
+  assert.ok(permits('*.skerry.internal', 'api.skerry.internal', 80));
+  assert.ok(permits('api.skerry.internal', 'api.skerry.internal', 80));
+});
+
 test.run();

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: they are variables of Dockerfiles
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { basesOf } from '../../../../images/build/dockerfile/bases.ts';
