@@ -136,8 +136,9 @@ export const gatewayErrors = defineErrors({
   },
   VOLUME_WANTED: {
     status: 409,
-    what: (name: string, who: string) => `${who} is deployed with the volume ${name}`,
-    fix: 'remove that first, or deploy it without',
+    what: (name: string, who: string) =>
+      `a revision of ${who} that is kept, or a process of that name, has the volume ${name}`,
+    fix: 'remove that first',
   },
   NOT_RUNNING: {
     status: 409,

@@ -217,8 +217,9 @@ export class ContainerDriver implements Driver {
       container = await this.#options.host.start({ ...request, stdio: pipes.inside });
     } catch (error) {
       // What runs it had no other place to say why.
-      const said = await pipes.discard();
-      throw PROGRAM_MISSING.test(said) ? containerErrors.COMMAND_MISSING(request.spec.command[0] as string) : error;
+      const said = (await pipes.discard()).trim().replaceAll(/\s+/g, ' ');
+      if (PROGRAM_MISSING.test(said)) throw containerErrors.COMMAND_MISSING(request.spec.command[0] as string);
+      throw said === '' ? error : containerErrors.PROCESS_NOT_STARTED(workload, said);
     }
     await pipes.given();
     container.follow(() => {});

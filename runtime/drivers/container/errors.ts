@@ -9,6 +9,12 @@ export const containerErrors = defineErrors({
     what: (command: string) => `the image has no program ${command} that can be run`,
     fix: "correct the image's entrypoint, or give a command",
   },
+  PROCESS_NOT_STARTED: {
+    status: 503,
+    what: (name: string, why: string) => `${name} could not be started: ${why}`,
+    fix: 'see `skerry doctor` for what this machine lacks, and the log of the node',
+    retryAfter: 5,
+  },
   NO_HTTP: {
     status: 409,
     what: (name: string) => `${name} is a process that was run, not a workload that answers requests`,
