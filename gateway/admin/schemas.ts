@@ -89,6 +89,8 @@ export const RevisionView = z
     port: z.number().optional(),
     writableBytes: z.number().optional(),
     volumes: z.array(z.object({ name: z.string(), path: z.string(), bytes: z.number().nullable() })).optional(),
+    readyCheck: z.string().optional(),
+    liveCheck: z.object({ check: z.string(), everyMs: z.number() }).optional(),
     percent: z.number().describe('Share of the traffic that the spec gives it'),
     phase: RevisionPhase,
     error: z.string().nullable(),

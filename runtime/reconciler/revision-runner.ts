@@ -13,10 +13,15 @@ export type RevisionPhase = 'cold' | 'preparing' | 'ready' | 'draining' | 'faile
 
 /** A start that failed is tried again after this long, doubled each time up to the most, in milliseconds. */
 const BACKOFF = { first: 1000, most: 60_000 };
-/** An instance that lived this long ends the doubling, in milliseconds. */
-const STABLE_MS = 10_000;
+/**
+ * An instance that lived this long ends the doubling, in milliseconds. One that the node found to be no longer well has
+ * lived at least for as long as that took to find, even if it never was: there it takes as long as in Kubernetes.
+ */
+const STABLE_MS = { ended: 10_000, unwell: 600_000 };
 /** Beyond its own time limit a request in flight gets this long to end before its instance is stopped, in milliseconds. */
 const DRAIN_SLACK_MS = 1000;
+/** Beyond its start timeout a driver, which holds it too and knows better why, gets this long to say so, in milliseconds. */
+const START_SLACK_MS = 1000;
 /** An instance that may be stopped when it is idle is paused after this part of the idle time, or this many milliseconds. */
 const PAUSE = { part: 0.5, mostMs: 5000 };
 
@@ -280,7 +285,7 @@ export class RevisionRunner {
   #exited(replica: Replica, exit: Exit): void {
     if (!this.#replicas.includes(replica)) return;
     const { workload } = this.revision;
-    this.#noteLife(replica);
+    this.#noteLife(replica, exit.reason === 'failed' ? STABLE_MS.unwell : STABLE_MS.ended);
     this.#backOff(reconcilerErrors.EXITED(workload, exit.message));
     this.#listener.log(`${replica.instance.id} of ${workload} ended by itself`, this.error);
     const left = this.#replicas.filter((other) => other !== replica);
@@ -288,8 +293,8 @@ export class RevisionRunner {
     this.#set(left);
   }
 
-  #noteLife(replica: Replica): void {
-    if (performance.now() - replica.startedAt >= STABLE_MS) this.#failures = 0;
+  #noteLife(replica: Replica, stableMs = STABLE_MS.ended): void {
+    if (performance.now() - replica.startedAt >= stableMs) this.#failures = 0;
   }
 
   #backOff(error: SkerryError): void {
@@ -306,7 +311,7 @@ export class RevisionRunner {
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(
         () => reject(reconcilerErrors.START_TIMEOUT(workload, limits.startTimeoutMs)),
-        limits.startTimeoutMs,
+        limits.startTimeoutMs + START_SLACK_MS,
       );
     });
     try {
