@@ -12,7 +12,7 @@ export type HealthCheck =
 const MOST = 4096;
 
 const SHAPE =
-  /^(?:tcp(?::(?<tcp>[0-9]{1,5}))?|http:(?<http>[0-9]{1,5})?(?<target>\/[!"$-~]*)|command:(?<command>[^\0]+))$/s;
+  /^(?:tcp(?::(?<tcp>[0-9]{1,5}))?|http:(?<http>[0-9]{1,5})?(?<target>\/(?!\/)[!"$-~]*)|command:(?<command>[^\0]+))$/s;
 
 /** Null when it is none. A port that is not said (null) is the one that the workload listens on. */
 export function parseHealthCheck(text: string): HealthCheck | null {

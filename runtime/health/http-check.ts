@@ -25,6 +25,8 @@ export function askOverHttp(socket: Socket, target: string, signal: AbortSignal)
       signal,
     });
     asking.on('response', (answer) => {
+      for (const event of ['error', 'close']) asking.removeAllListeners(event);
+      asking.on('error', () => {});
       void bodyOf(answer).then((body) => over(body === null ? 'its answer broke off' : verdict(answer, body)));
     });
     asking.on('upgrade', (answer) => over(verdict(answer, '')));

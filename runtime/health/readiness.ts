@@ -23,19 +23,20 @@ export type Readiness =
 export async function untilReady({ check, target, port, until, ended }: ReadinessOptions): Promise<Readiness> {
   const over = new AbortController();
   void ended.finally(() => over.abort());
-  let why = 'it was not asked yet';
+  let why: string | null = null;
   for (let wait: number = WAIT.first; ; wait = Math.min(WAIT.most[check.kind], wait * 2)) {
     const timeoutMs = Math.ceil(Math.max(1, Math.min(CHECK_MS, until - performance.now())));
     try {
       const found = await runCheck({ check, target, port, timeoutMs, signal: over.signal });
       if (found === null && !over.signal.aborted) return { state: 'ready' };
-      why = found ?? why;
+      // What was cut short says less than what was there before it.
+      if (why === null || performance.now() < until) why = found;
     } catch (error) {
       why = (error as Error).message;
     }
     if (over.signal.aborted) return { state: 'ended' };
     const left = until - performance.now();
-    if (left <= 0) return { state: 'late', why };
+    if (left <= 0) return { state: 'late', why: why ?? 'it could not be asked in time' };
     await new Promise((resolve) => setTimeout(resolve, Math.min(wait, left)));
   }
 }
