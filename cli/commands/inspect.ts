@@ -77,6 +77,7 @@ function describeRevision(revision: RevisionView, view: WorkloadView, colours: P
   const status = [
     phaseCell(revision.phase, colours),
     ...(revision.error ? [{ text: revision.error, paint: colours.bad }] : []),
+    ...(revision.ends ? [`${revision.ends.count} ended, ${timeText(revision.ends.at)}: ${revision.ends.message}`] : []),
     ...(stats
       ? [
           `${stats.requests} requests, ${stats.failures} failed`,

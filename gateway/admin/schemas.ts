@@ -94,6 +94,14 @@ export const RevisionView = z
     percent: z.number().describe('Share of the traffic that the spec gives it'),
     phase: RevisionPhase,
     error: z.string().nullable(),
+    ends: z
+      .object({
+        count: z.number(),
+        at: z.string().describe('When the last one ended, ISO 8601'),
+        message: z.string().describe('Why'),
+      })
+      .optional()
+      .describe('Instances that ended by themselves or were not well any more, since the node started'),
     previewHost: z.string(),
     stats: z
       .object({

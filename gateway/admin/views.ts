@@ -56,6 +56,7 @@ function revisionView(document: RevisionDocument, runner: RevisionRunner | undef
     percent,
     phase: runner?.phase ?? 'cold',
     error: runner?.error?.message ?? null,
+    ...(runner?.ends && { ends: { ...runner.ends } }),
     previewHost: previewHost(document.workload, document.id),
     stats: statsOf(runner),
   };

@@ -25,6 +25,14 @@ const START_SLACK_MS = 1000;
 /** An instance that may be stopped when it is idle is paused after this part of the idle time, or this many milliseconds. */
 const PAUSE = { part: 0.5, mostMs: 5000 };
 
+/** Of the instances of a revision that ended by themselves, or were ended since they were not well. */
+export interface Ends {
+  readonly count: number;
+  /** Of the last one: when, ISO 8601, and why. */
+  readonly at: string;
+  readonly message: string;
+}
+
 /** Whom a runner tells what it does. */
 export interface RunnerListener {
   /** What `served` says has changed: puts it into the snapshot, at once. */
@@ -59,6 +67,8 @@ export class RevisionRunner {
   readonly ledger = new InstanceLedger();
   readonly admission: AdmissionQueue;
   error: SkerryError | null = null;
+  /** Since the node started; null: none has ended. */
+  ends: Ends | null = null;
   /** What the workload's document says of instances; `min` is 0 for a revision that gets no traffic. */
   scale: Scale;
   #phase: RevisionPhase = 'cold';
@@ -286,6 +296,7 @@ export class RevisionRunner {
     if (!this.#replicas.includes(replica)) return;
     const { workload } = this.revision;
     this.#noteLife(replica, exit.reason === 'failed' ? STABLE_MS.unwell : STABLE_MS.ended);
+    this.ends = { count: (this.ends?.count ?? 0) + 1, at: new Date().toISOString(), message: exit.message };
     this.#backOff(reconcilerErrors.EXITED(workload, exit.message));
     this.#listener.log(`${replica.instance.id} of ${workload} ended by itself`, this.error);
     const left = this.#replicas.filter((other) => other !== replica);

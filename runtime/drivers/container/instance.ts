@@ -191,6 +191,8 @@ export class ContainerInstance implements Instance {
   #endUnwell(why: string): void {
     if (this.#stopped) return;
     this.#unwell = why;
+    // Before its end breaks them: who waits for an answer hears why.
+    this.#upstream?.close(why).catch(() => {});
     // When hostd has gone, the node ends too.
     this.#container.remove().catch(() => {});
   }
