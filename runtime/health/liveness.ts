@@ -19,6 +19,7 @@ export class Liveness {
   /** The check that is under way. */
   #checking: { readonly over: Promise<void>; readonly abort: AbortController } | null = null;
   #failures = 0;
+  #askable = true;
   #closed = false;
 
   constructor(options: LivenessOptions) {
@@ -64,11 +65,14 @@ export class Liveness {
     let why: string | null;
     try {
       why = await runCheck({ check, target, port, timeoutMs: CHECK_MS, signal });
-    } catch {
-      // The node could not ask: that says nothing of the instance.
+    } catch (error) {
+      // That says nothing of the instance.
+      if (this.#askable && !signal.aborted) log(`the live-check could not be made: ${(error as Error).message}`);
+      this.#askable = false;
       return;
     }
     if (signal.aborted) return;
+    this.#askable = true;
     if (why === null) {
       this.#failures = 0;
       return;

@@ -78,14 +78,14 @@ test('one that listens late is ready when it does, also on a port that only the 
 });
 
 test('one that is not ready in time has failed, with what its check said last; nothing is left', async (node) => {
-  for (const [check, said] of [
+  for (const [check, said, timeout = '700ms'] of [
     ['http:/cgi-bin/ready', /HTTP status 500: not ready/],
-    ['command:echo no database; exit 4', /status 4; the last it said: no database/],
-    ['command:no-such-program', /status 127; .*no-such-program/],
+    ['command:echo no database; exit 4', /status 4; the last it said: no database/, '4s'],
+    ['command:no-such-program', /status 127; .*no-such-program/, '4s'],
     ['command:sleep 60', /no answer within/],
     ['tcp:9000', /port 9000 takes no connection/],
   ] as const) {
-    const error = await failure(up(node, httpd, { 'ready-check': check, 'start-timeout': '700ms' }));
+    const error = await failure(up(node, httpd, { 'ready-check': check, 'start-timeout': timeout }));
     assert.is(error.code, 'CONTAINER_NOT_READY', error.message);
     assert.match(error.message, said);
     assert.ok(error.message.includes(check));
@@ -176,6 +176,24 @@ test('a request that comes as it is paused is answered', async (node) => {
     const [answer] = await Promise.all([get(instance, '/index.html'), pausing]);
     assert.is(answer.status, 200);
   }
+});
+
+test('one that a killed node left is asked by the next', async (node) => {
+  const script = `${httpd} & echo $! > /tmp/server; wait`;
+  const settings = { writable: '1MiB', 'live-check': 'command:test ! -e /tmp/hung', 'live-every': '100ms' };
+  const layers = [busyboxLayer(), layerOf(healthPages('page'))];
+  const revision = await node.revision(layers, { Cmd: ['/bin/sh', '-c', script] }, settings);
+  const first = await node.start(revision);
+  // So that the node of before, which is not dead here, asks no more.
+  await first.pause();
+  await node.driver.close();
+  const next = await ContainerNode.open(node.folder);
+  await next.driver.recover(() => true);
+  const second = await next.start(revision);
+  assert.is(second.id, first.id);
+  await inside(second, 'echo > /tmp/hung');
+  assert.is((await second.exited).reason, 'failed');
+  assert.equal(next.left(), []);
 });
 
 test('one that is stopped while it is asked is stopped, once', async (node) => {
