@@ -21,6 +21,7 @@ import type {
   FoundContainer,
   HostedContainer,
   HostVolumes,
+  OutboundSockets,
   StartContainer,
   Stdio,
 } from '../../runtime/drivers/container/host.ts';
@@ -28,6 +29,7 @@ import { CAPABILITIES, containerConfig, processConfig } from './container-config
 import { hostErrors } from './errors.ts';
 import type { StoredLayers } from './host-layers.ts';
 import { containerIds, LAYER_IDS, MOST_CONTAINERS } from './ids.ts';
+import { writeNameFiles } from './name-files.ts';
 import { NetworkNamespace } from './network-namespaces.ts';
 import { OutputFollower } from './output-follower.ts';
 import { type SeccompProfile, seccompFilter } from './seccomp.ts';
@@ -215,6 +217,11 @@ class Container implements HostedContainer {
     const { programs } = this.#options;
     await this.#makeFolder(request);
     this.#network = await NetworkNamespace.make();
+    if (request.outbound) {
+      await this.#network.addAddresses(request.outbound);
+      // Before its process runs: what that asks for first waits, and is not lost.
+      await this.#network.openOutbound();
+    }
     await this.#writeConfig(request, `/proc/${process.pid}/fd/${this.#network.fd}`);
     await this.#create(request, layers);
     this.#watchExit();
@@ -242,6 +249,11 @@ class Container implements HostedContainer {
   sockets(count: number): Promise<number[]> {
     const network = this.#network;
     return network ? network.sockets(count) : Promise.reject(new Error('it has no network yet'));
+  }
+
+  outbound(): Promise<OutboundSockets> {
+    const network = this.#network;
+    return network ? network.takeOutbound() : Promise.reject(new Error('it has no network yet'));
   }
 
   async signal(name: string): Promise<boolean> {
@@ -332,12 +344,14 @@ class Container implements HostedContainer {
   }
 
   async #writeConfig({ spec, volumes }: StartContainer, networkNamespace: string): Promise<void> {
+    await writeNameFiles(this.#folder, spec.hostname);
     const { base: first, count } = containerIds(this.slot);
     const config = containerConfig(spec, {
       root: join(this.#folder, 'rootfs'),
       ids: { first, count },
       cgroup: this.#group.path,
       networkNamespace,
+      nameFiles: this.#folder,
       binds: volumes.map(({ path }, at) => ({ source: this.#volumeAt(at), path, writable: true })),
       seccomp: seccompFilter(this.#options.seccomp, CAPABILITIES),
     });

@@ -149,6 +149,12 @@ export type WorkloadView = z.infer<typeof WorkloadView>;
 
 export const WorkloadList = z.object({ workloads: z.array(WorkloadView) }).openapi('WorkloadList');
 
+/** Of a command line. */
+const Word = z
+  .string()
+  .max(128 * 1024)
+  .regex(/^[^\0]*$/, { error: 'must not have a NUL' });
+
 export const RunRequest = z
   .strictObject({
     name: ProcessName.optional().describe('One is made up when it is left out'),
@@ -157,11 +163,10 @@ export const RunRequest = z
     artifact: Artifact,
     /** What the user calls the image. */
     label: z.string().max(256),
-    arguments: z
-      .array(z.string().max(128 * 1024))
-      .max(4096)
-      .describe("In place of the image's command; empty: as it says"),
+    arguments: z.array(Word).max(4096).describe("In place of the image's command; empty: as it says"),
     settings: ProcessSettings,
+    /** Forget it, and what it wrote, when it has ended. */
+    remove: z.boolean().default(false),
   })
   .openapi('RunRequest');
 export type RunRequest = z.infer<typeof RunRequest>;
@@ -169,9 +174,10 @@ export type RunRequest = z.infer<typeof RunRequest>;
 export const ExecRequest = z.strictObject({
   name: ProcessName,
   command: z
-    .array(z.string().max(128 * 1024))
+    .array(Word)
     .min(1)
-    .max(4096),
+    .max(4096)
+    .refine(([program]) => program !== '', { error: 'must begin with a program' }),
 });
 
 export const SignalRequest = z.strictObject({

@@ -169,7 +169,7 @@ export const WorkloadSettings = z.strictObject({
     .max(LIMITS.allow, { error: `must have at most ${LIMITS.allow} entries` })
     .optional()
     .describe(
-      'Where it may connect to; without a port 80 and 443. A private or loopback address must itself be listed. Default: nowhere.',
+      'Where it may connect to; without a port 80 and 443. A private or loopback address must itself be listed. NAME.skerry.internal is another workload of the node. Default: nowhere.',
     ),
   port: wholeBetween(1, 65_535)
     .optional()

@@ -5,11 +5,18 @@ import { Writable } from 'node:stream';
 import { isManifestType, readStoredImage, type StoredImage } from '../../../images/oci/index.ts';
 import type { ContentStore } from '../../../images/store/index.ts';
 import type { Driver, Instance, Probe, ProcessStreams, Progress } from '../../driver.ts';
+import { AllowList } from '../../egress/allow-list.ts';
+import { Connector } from '../../egress/connector.ts';
+import type { Resolve } from '../../egress/resolver.ts';
+import type { Trust } from '../../egress/trust.ts';
 import { type HealthCheck, parseHealthCheck } from '../../health/health-check.ts';
 import { endInOneLine } from '../../health/one-line.ts';
 import { untilReady } from '../../health/readiness.ts';
 import type { CheckTarget } from '../../health/run-check.ts';
 import type { WorkloadLogs } from '../../logs/workload-logs.ts';
+import { insideOf, type Neighbours } from '../../network/neighbours.ts';
+import { OutboundNetwork } from '../../network/outbound.ts';
+import { MOST_OUTBOUND_ADDRESSES, outboundAddresses } from '../../network/outbound-addresses.ts';
 import { Upstream } from '../../proxy/upstream.ts';
 import { room } from '../../room.ts';
 import type { SecretStore } from '../../secrets/secret-store.ts';
@@ -27,6 +34,8 @@ export interface ContainerDriverOptions {
   readonly blobs: ContentStore;
   readonly logs: WorkloadLogs;
   readonly secrets: Pick<SecretStore, 'valuesFor'>;
+  readonly egress: { readonly resolve: Resolve; readonly trust: Trust };
+  readonly neighbours: Neighbours;
 }
 
 const DEFAULT_PORT = 8080;
@@ -70,6 +79,8 @@ export class ContainerDriver implements Driver {
   readonly #layersOf = new Map<HostedContainer, readonly string[]>();
   /** By artifact: revisions of the same image share it. */
   readonly #prepared = new Map<string, Promise<Prepared>>();
+  /** What the allow-lists of containers let out. */
+  readonly #networks = new Set<OutboundNetwork>();
   /** Of an earlier run of the node, until somebody takes them over. */
   readonly #left: Followed[] = [];
 
@@ -90,6 +101,7 @@ export class ContainerDriver implements Driver {
   async check(revision: Revision, label: string, progress: Progress): Promise<void> {
     const image = await this.#image(revision, label);
     if (commandOf(revision, image).length === 0) throw containerErrors.IMAGE_NO_COMMAND(label);
+    addressesOf(revision, label);
     progress('unpacking the image');
     await this.#unpacked(image, label);
   }
@@ -175,6 +187,7 @@ export class ContainerDriver implements Driver {
       labels: { workload, revision: revisionId },
       layers,
       writableBytes: revision.writableBytes ?? LEAST_WRITABLE,
+      outbound: revision.allow.length === 0 ? null : addressesOf(revision, workload),
       volumes: revision.volumes ?? [],
       spec: {
         ...this.#context(revision, { image, user }),
@@ -207,8 +220,9 @@ export class ContainerDriver implements Driver {
       container = await this.#options.host.start({ ...request, stdio: pipes.inside });
     } catch (error) {
       // What runs it had no other place to say why.
-      const said = await pipes.discard();
-      throw PROGRAM_MISSING.test(said) ? containerErrors.COMMAND_MISSING(request.spec.command[0] as string) : error;
+      const said = (await pipes.discard()).trim().replaceAll(/\s+/g, ' ');
+      if (PROGRAM_MISSING.test(said)) throw containerErrors.COMMAND_MISSING(request.spec.command[0] as string);
+      throw said === '' ? error : containerErrors.PROCESS_NOT_STARTED(workload, said);
     }
     await pipes.given();
     container.follow(() => {});
@@ -233,6 +247,7 @@ export class ContainerDriver implements Driver {
       const { image, layers, user } = await this.#prepare(revision);
       this.#layersOf.set(container, layers);
       void container.exited.then(() => this.#layersOf.delete(container));
+      await this.#openOutbound(container, revision);
       const context = this.#context(revision, { image, user });
       const loopback = new Loopback(container);
       const stopSignal = image.config.stopSignal ?? 'SIGTERM';
@@ -261,6 +276,23 @@ export class ContainerDriver implements Driver {
     return { check: checkOf(liveCheck.check), everyMs: liveCheck.everyMs, target, port, log };
   }
 
+  /** What it sends out goes where its allow-list says, until it ends. */
+  async #openOutbound(container: HostedContainer, { workload, id, allow: entries }: Revision): Promise<void> {
+    if (entries.length === 0) return;
+    const { egress, neighbours, logs } = this.#options;
+    const sockets = await container.outbound();
+    const allow = new AllowList(entries);
+    const connector = new Connector({ allow, ...egress, inside: insideOf(neighbours, workload) });
+    const log = logs.of(workload);
+    const tell = (message: string) => log.piece(id, '', 'stderr', Buffer.from(`skerry: ${message}\n`));
+    const network = new OutboundNetwork(sockets, { workload, allow, connector, neighbours, tell });
+    this.#networks.add(network);
+    void container.exited.then(() => {
+      this.#networks.delete(network);
+      return network.close();
+    });
+  }
+
   /** What each process in its containers gets, beside its command. */
   #context(revision: Revision, { image, user }: Pick<Prepared, 'image' | 'user'>): Omit<ContainerProcess, 'command'> {
     return { env: this.#environment(revision, image), directory: image.config.workingDir, user };
@@ -277,6 +309,7 @@ export class ContainerDriver implements Driver {
 
   async close(): Promise<void> {
     await this.#removeLeft();
+    await Promise.all([...this.#networks].map((network) => network.close()));
     await this.#options.host.close();
   }
 
@@ -348,6 +381,13 @@ export class ContainerDriver implements Driver {
     this.#options.logs.of(workload).write(id, '', 'node', `it is ended: ${error.what}`);
     throw error;
   }
+}
+
+/** Throws TOO_MANY_ADDRESSES. */
+function addressesOf({ allow }: Revision, name: string): string[] {
+  const addresses = outboundAddresses(new AllowList(allow));
+  if (addresses.length <= MOST_OUTBOUND_ADDRESSES) return addresses;
+  throw containerErrors.TOO_MANY_ADDRESSES(name, MOST_OUTBOUND_ADDRESSES);
 }
 
 /** A name of a process as a host name, and as a part of an id. */
