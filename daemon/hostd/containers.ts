@@ -1,6 +1,6 @@
 /** Starts, watches and ends containers: by the launcher, conmon and crun; all that needs root. */
 import { type ChildProcess, execFile, type StdioOptions, spawn } from 'node:child_process';
-import { chmodSync, existsSync, watch } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, watch } from 'node:fs';
 import { type FileHandle, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
@@ -441,8 +441,12 @@ class Container implements HostedContainer {
     if (crun.exitCode !== null || crun.signalCode !== null) return;
     const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''));
     // In this container, and no other that has the number by now: as long as crun runs it has not reaped it.
-    if (pid > 0 && crun.exitCode === null && crun.signalCode === null) killIfThere(pid);
-    else crun.kill('SIGKILL');
+    if (pid > 0 && crun.exitCode === null && crun.signalCode === null) {
+      const group = processGroup(pid);
+      killIfThere(pid);
+      // What it has started ends with it, as far as that has stayed in its group: crun gave it a session of its own.
+      if (group !== null && group !== processGroup(process.pid)) killIfThere(-group);
+    } else crun.kill('SIGKILL');
   }
 
   async #remove(): Promise<void> {
@@ -454,12 +458,26 @@ class Container implements HostedContainer {
     await this.#follower?.close().catch(() => {});
     this.#tellFollowed();
     await this.#network?.close();
-    await rm(this.#folder, { recursive: true, force: true });
+    // conmon may just be writing the exit status into it.
+    await rm(this.#folder, { recursive: true, force: true, maxRetries: 5 });
     this.#tellExit({ code: null, signal: 'SIGKILL', reason: 'stopped', message: 'it was removed' });
     this.#onRemoved();
   }
 }
 
+/** Null when there is none of this number. */
+function processGroup(pid: number): number | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // The name, in parentheses, may have anything in it.
+    const group = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[2]);
+    return group > 1 ? group : null;
+  } catch {
+    return null;
+  }
+}
+
+/** A negative number is a process group. */
 function killIfThere(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');

@@ -89,9 +89,19 @@ export const RevisionView = z
     port: z.number().optional(),
     writableBytes: z.number().optional(),
     volumes: z.array(z.object({ name: z.string(), path: z.string(), bytes: z.number().nullable() })).optional(),
+    readyCheck: z.string().optional(),
+    liveCheck: z.object({ check: z.string(), everyMs: z.number() }).optional(),
     percent: z.number().describe('Share of the traffic that the spec gives it'),
     phase: RevisionPhase,
     error: z.string().nullable(),
+    ends: z
+      .object({
+        count: z.number(),
+        at: z.string().describe('When the last one ended, ISO 8601'),
+        message: z.string().describe('Why'),
+      })
+      .optional()
+      .describe('Instances that ended by themselves or were not well any more, since the node started'),
     previewHost: z.string(),
     stats: z
       .object({

@@ -49,6 +49,19 @@ export const containerErrors = defineErrors({
     fix: 'make it listen on that port on 127.0.0.1 or all addresses, say which with --port, or raise --start-timeout',
     retryAfter: 5,
   },
+  CONTAINER_NOT_READY: {
+    status: 503,
+    what: (name: string, check: string, ms: number, why: string) =>
+      `${name} was not ready within ${ms} ms: its ready-check ${check} failed: ${why}`,
+    fix: 'see `skerry logs`, correct --ready-check, or raise --start-timeout',
+    retryAfter: 5,
+  },
+  CONTAINER_UNWELL: {
+    status: 503,
+    what: (name: string, why: string) => `the instance of ${name} is being ended: ${why}`,
+    fix: 'try again',
+    retryAfter: 1,
+  },
   CONTAINER_STOPPED: {
     status: 503,
     what: (name: string) => `the instance of ${name} was stopped`,
