@@ -1,0 +1,43 @@
+/** Whether an image may be used under the policies that hold for it. */
+import { trustErrors } from './errors.ts';
+import { describeRequirement, type Policy, verifySignature } from './policy.ts';
+import { Refusal, type Signature, type Subject } from './signature.ts';
+
+export interface Verdict {
+  /** Digest of the manifest that the signature stands in. */
+  readonly from: string;
+  readonly kind: Signature['kind'];
+  /** Null: it does not verify, and `why` says why. */
+  readonly by: string | null;
+  readonly why: string | null;
+}
+
+/** Of each signature, in their order. */
+export function judge(signatures: readonly Signature[], policy: Policy, subject: Subject): Verdict[] {
+  return signatures.map((signature) => {
+    const { from, kind } = signature;
+    try {
+      return { from, kind, by: verifySignature(signature, policy.requires, subject), why: null };
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      return { from, kind, by: null, why: error.message };
+    }
+  });
+}
+
+/** Throws NOT_SIGNED, SIGNATURE_REFUSED, unless each policy has a signature that it requires. @param image as its user calls it */
+export function requireSignatures(
+  image: string,
+  policies: readonly Policy[],
+  signatures: readonly Signature[],
+  subject: Subject,
+): void {
+  for (const policy of policies) {
+    const said = `${policy.pattern} (${describeRequirement(policy.requires)})`;
+    if (signatures.length === 0) throw trustErrors.NOT_SIGNED(image, said);
+    const verdicts = judge(signatures, policy, subject);
+    if (verdicts.some(({ by }) => by !== null)) continue;
+    const reasons = [...new Set(verdicts.map(({ why }) => why))].slice(0, 3).join('; ');
+    throw trustErrors.SIGNATURE_REFUSED(image, said, reasons);
+  }
+}
