@@ -29,7 +29,7 @@ export function verifyBundleByKey(json: string, key: KeyObject, subject: Subject
   const bundle = parseBundle(json);
   if (bundle.verificationMaterial.content.$case !== 'publicKey')
     throw new Refusal('it was made with a certificate, and not with a key');
-  const entity = open(() => toSignedEntity(bundle, Buffer.from(subject.bytes)));
+  const entity = open(() => entityOf(bundle, subject));
   if (!entity.signature.verifySignature(key)) throw new Refusal('it was made with another key, or was changed');
   checkContent(bundle, subject);
 }
@@ -44,7 +44,7 @@ export function verifyBundleByIdentity(json: string, root: TrustedRoot, wanted: 
   if (content.$case === 'publicKey') throw new Refusal('it was made with a key, and not with a certificate');
   const leaf = content.$case === 'certificate' ? content.certificate : content.x509CertificateChain.certificates[0];
   const signer = open(() => {
-    const entity = toSignedEntity(bundle, Buffer.from(subject.bytes));
+    const entity = entityOf(bundle, subject);
     const verifier = new Verifier(toTrustMaterial(root), {
       ctlogThreshold: root.ctlogs.length > 0 ? 1 : 0,
       tlogThreshold: root.tlogs.length > 0 ? 1 : 0,
@@ -61,6 +61,12 @@ export function verifyBundleByIdentity(json: string, root: TrustedRoot, wanted: 
   const usages = open(() => new X509Certificate(leaf!.rawBytes).keyUsage) ?? [];
   if (!usages.includes(CODE_SIGNING)) throw new Refusal('its certificate is not one for signing code');
   checkContent(bundle, subject);
+}
+
+/** A signature may be over the manifest itself, which must then be here. */
+function entityOf(bundle: Bundle, { bytes }: Subject): SignedEntity {
+  if (bundle.content.$case === 'messageSignature' && bytes === null) throw new Refusal('what it signs is not here');
+  return toSignedEntity(bundle, Buffer.from(bytes ?? []));
 }
 
 /** The time of a log entry is the log's word only where the log has signed it (its promise); a proof leaves it out. */

@@ -14,8 +14,8 @@ export type Signature =
 export interface Subject {
   /** Of the index or the manifest that the name leads to. */
   readonly digest: string;
-  /** Its very bytes. */
-  readonly bytes: Uint8Array;
+  /** Its very bytes; null: they are not here. */
+  readonly bytes: Uint8Array | null;
   /** Without its registry. */
   readonly repository: string;
 }
