@@ -100,6 +100,9 @@ function open<T>(read: () => T): T {
   try {
     return read();
   } catch (error) {
-    throw new Refusal(error instanceof Error ? error.message.split('\n')[0]!.slice(0, 200) : 'it cannot be read');
+    if (error instanceof Refusal) throw error;
+    // The inner reason is the one that helps: which part of a chain does not hold.
+    const { message } = (error as Error).cause instanceof Error ? ((error as Error).cause as Error) : (error as Error);
+    throw new Refusal(message.split('\n')[0]!.slice(0, 200));
   }
 }
