@@ -36,6 +36,8 @@ interface Wanted {
   /** In milliseconds since 1970; valid for ten minutes. */
   readonly from?: number;
   readonly usage?: 'code' | 'server';
+  /** The public key of who asks; one is made when it is left out. */
+  readonly publicKey?: KeyObject;
 }
 
 export interface BundleOptions {
@@ -140,15 +142,18 @@ export class Sigstore {
     });
   }
 
-  issue({ identity, issuer, from = Date.now() - 60_000, usage = 'code' }: Wanted): Issued {
-    const { privateKey, publicKey } = keyPair();
+  issue({ identity, issuer, from = Date.now() - 60_000, usage = 'code', publicKey }: Wanted): Issued {
+    const made = keyPair();
     const san = der(identity.includes('://') ? 0x86 : 0x81, Buffer.from(identity));
     const extensions = [
       extension('551d11', sequence(san), true),
       extension('551d25', sequence(usage === 'code' ? CODE_SIGNING : SERVER_AUTH)),
       extension('2b0601040183bf300108', der(0x0c, Buffer.from(issuer))),
     ];
-    return { cert: this.identities.certify(sequence(), publicKey, extensions, from, 10 * 60_000), key: privateKey };
+    return {
+      cert: this.identities.certify(sequence(), publicKey ?? made.publicKey, extensions, from, 10 * 60_000),
+      key: made.privateKey,
+    };
   }
 
   /** A query of RFC 3161 → its reply, of now. */
