@@ -14,7 +14,7 @@ export const trustErrors = defineErrors({
   POLICY_UNREADABLE: {
     status: 500,
     what: (why: string) => `a policy cannot be read, so that nothing is known to be allowed: ${why.slice(0, 300)}`,
-    fix: 'set it again with `skerry policy set`, or remove it with `skerry policy rm`',
+    fix: 'set that policy again, or put the state folder back from a copy; until then no image is deployed',
   },
   NOT_SIGNED: {
     status: 403,

@@ -102,7 +102,11 @@ keys('what the key signed for another purpose is no signature of an image', () =
     assert.match(refusal(simple(Buffer.from(payload)), byMe), /not the document/, payload);
   assert.match(refusal(simple(payloadOf({ type: 'atomic container signature' })), byMe), /not the document/);
   for (const predicate of ['https://spdx.dev/Document', 'https://slsa.dev/provenance/v1', ''])
-    assert.match(refusal(bundle(keyBundle(subject.digest, mine.privateKey, predicate)), byMe), /attestation/, predicate);
+    assert.match(
+      refusal(bundle(keyBundle(subject.digest, mine.privateKey, predicate)), byMe),
+      /attestation/,
+      predicate,
+    );
 });
 
 keys('a signature is not to be had by what cannot be one: huge, empty, not base64, not a bundle', () => {
