@@ -196,7 +196,7 @@ function defineProcesses(program: Command, bind: Bind): void {
 
   const exec = program
     .command('exec')
-    .description('Run a command in a container, with this stdin, stdout and stderr; exits with its status.')
+    .description('Run a command in a container, with this input and output; exits with its status.')
     .argument('<name>', 'A process, or a workload.')
     .argument('<cmd...>', 'The command.');
   examples(exec, ['skerry exec db ps', 'tar c . | skerry exec db tar x -C /tmp']);
@@ -232,9 +232,7 @@ function defineLooking(program: Command, bind: Bind): void {
 
   const inspect = program
     .command('inspect')
-    .description(
-      'Show what was asked of a workload or a process beside how it is; or an image, who uses and who signed it.',
-    )
+    .description('Show how a workload, a process or an image is, beside what was asked of it.')
     .argument('<name>', 'A workload, a process, or an image of the node.');
   examples(json(inspect), [
     'skerry inspect hello',

@@ -71,7 +71,7 @@ export class ImageTrust {
       if (named.kind === 'own')
         return requireSignatures(source.label, policies, await this.signatures.find(repository, digest), subject);
       const found = await remoteSignatures(await open(signatureTag(digest)), signal);
-      requireSignatures(source.label, policies, found, subject);
+      await requireSignatures(source.label, policies, found, subject);
       await this.#forgetOthers();
       await this.kept.put(digest, found);
     });
@@ -100,7 +100,12 @@ export class ImageTrust {
     if (policies.length === 0) return;
     const subject = { digest, bytes, repository };
     try {
-      requireSignatures(`${repository}@${digest}`, policies, await this.signatures.find(repository, digest), subject);
+      await requireSignatures(
+        `${repository}@${digest}`,
+        policies,
+        await this.signatures.find(repository, digest),
+        subject,
+      );
     } catch (error) {
       const { code, what } = asSkerryError(error);
       if (code === 'NOT_SIGNED' || code === 'SIGNATURE_REFUSED') throw registryErrors.UNSIGNED(what).because(error);
@@ -147,7 +152,7 @@ export class ImageTrust {
     if (policies.length === 0) return;
     const signatures: Signature[] = pushed ? await this.signatures.find(repository, digest) : this.kept.get(digest);
     const bytes = await this.#parts.repositories.read(digest).catch(() => null);
-    requireSignatures(label, policies, signatures, { digest, repository, bytes });
+    await requireSignatures(label, policies, signatures, { digest, repository, bytes });
   }
 
   /** Each name by which the node knows an artifact: a manifest, or a layer that is a component. */

@@ -90,7 +90,9 @@ export class TrustService {
     ]);
     const users = desired.artifactUsers(() => {});
     const policies = found.policyName === null ? [] : this.#trust.policies.for(found.policyName);
-    const judged = policies.map((policy) => ({ policy, verdicts: judge(signatures, policy, subject) }));
+    const judged = await Promise.all(
+      policies.map(async (policy) => ({ policy, verdicts: await judge(signatures, policy, subject) })),
+    );
     return {
       name: found.name,
       digest,

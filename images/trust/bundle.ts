@@ -1,11 +1,11 @@
 /**
  * Sigstore bundles, verified without a network: https://docs.sigstore.dev/about/bundle/. The cryptography of certificates,
- * logs and timestamps is that of @sigstore/verify.
+ * logs and timestamps is that of @sigstore/verify, which is loaded when it is needed first: most nodes never do.
  */
 import { type KeyObject, X509Certificate } from 'node:crypto';
-import { type Bundle, bundleFromJSON } from '@sigstore/bundle';
+import type { Bundle } from '@sigstore/bundle';
 import type { TrustedRoot } from '@sigstore/protobuf-specs';
-import { type SignedEntity, toSignedEntity, toTrustMaterial, Verifier } from '@sigstore/verify';
+import type { SignedEntity } from '@sigstore/verify';
 import * as z from 'zod';
 import { IN_TOTO, SIGN_PREDICATE } from './media-types.ts';
 import { Refusal, type Subject } from './signature.ts';
@@ -25,11 +25,12 @@ const statementSchema = z.object({
 });
 
 /** A bundle that was made with a key: no certificate vouches for it, and no log needs to. Throws Refusal. */
-export function verifyBundleByKey(json: string, key: KeyObject, subject: Subject): void {
-  const bundle = parseBundle(json);
+export async function verifyBundleByKey(json: string, key: KeyObject, subject: Subject): Promise<void> {
+  const { toSignedEntity } = await import('@sigstore/verify');
+  const bundle = await parseBundle(json);
   if (bundle.verificationMaterial.content.$case !== 'publicKey')
     throw new Refusal('it was made with a certificate, and not with a key');
-  const entity = open(() => entityOf(bundle, subject));
+  const entity = open(() => toSignedEntity(bundle, signedBytes(bundle, subject)));
   if (!entity.signature.verifySignature(key)) throw new Refusal('it was made with another key, or was changed');
   checkContent(bundle, subject);
 }
@@ -38,13 +39,19 @@ export function verifyBundleByKey(json: string, key: KeyObject, subject: Subject
  * A bundle that was made with a certificate. What the trust root lists must have taken part: a log of certificates, a
  * transparency log; and something that it lists must tell when the certificate was used. Throws Refusal.
  */
-export function verifyBundleByIdentity(json: string, root: TrustedRoot, wanted: Identity, subject: Subject): void {
-  const bundle = parseBundle(json);
+export async function verifyBundleByIdentity(
+  json: string,
+  root: TrustedRoot,
+  wanted: Identity,
+  subject: Subject,
+): Promise<void> {
+  const { toSignedEntity, toTrustMaterial, Verifier } = await import('@sigstore/verify');
+  const bundle = await parseBundle(json);
   const { content } = bundle.verificationMaterial;
   if (content.$case === 'publicKey') throw new Refusal('it was made with a key, and not with a certificate');
   const leaf = content.$case === 'certificate' ? content.certificate : content.x509CertificateChain.certificates[0];
   const signer = open(() => {
-    const entity = entityOf(bundle, subject);
+    const entity = toSignedEntity(bundle, signedBytes(bundle, subject));
     const verifier = new Verifier(toTrustMaterial(root), {
       ctlogThreshold: root.ctlogs.length > 0 ? 1 : 0,
       tlogThreshold: root.tlogs.length > 0 ? 1 : 0,
@@ -64,9 +71,9 @@ export function verifyBundleByIdentity(json: string, root: TrustedRoot, wanted: 
 }
 
 /** A signature may be over the manifest itself, which must then be here. */
-function entityOf(bundle: Bundle, { bytes }: Subject): SignedEntity {
+function signedBytes(bundle: Bundle, { bytes }: Subject): Buffer {
   if (bundle.content.$case === 'messageSignature' && bytes === null) throw new Refusal('what it signs is not here');
-  return toSignedEntity(bundle, Buffer.from(bytes ?? []));
+  return Buffer.from(bytes ?? []);
 }
 
 /** The time of a log entry is the log's word only where the log has signed it (its promise); a proof leaves it out. */
@@ -77,7 +84,8 @@ function withVouchedTimes(entity: SignedEntity): SignedEntity {
   return { ...entity, timestamps };
 }
 
-function parseBundle(json: string): Bundle {
+async function parseBundle(json: string): Promise<Bundle> {
+  const { bundleFromJSON } = await import('@sigstore/bundle');
   return open(() => bundleFromJSON(JSON.parse(json)));
 }
 

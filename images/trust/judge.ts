@@ -13,29 +13,31 @@ export interface Verdict {
 }
 
 /** Of each signature, in their order. */
-export function judge(signatures: readonly Signature[], policy: Policy, subject: Subject): Verdict[] {
-  return signatures.map((signature) => {
+export async function judge(signatures: readonly Signature[], policy: Policy, subject: Subject): Promise<Verdict[]> {
+  const verdicts: Verdict[] = [];
+  for (const signature of signatures) {
     const { from, kind } = signature;
     try {
-      return { from, kind, by: verifySignature(signature, policy.requires, subject), why: null };
+      verdicts.push({ from, kind, by: await verifySignature(signature, policy.requires, subject), why: null });
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      return { from, kind, by: null, why: error.message };
+      verdicts.push({ from, kind, by: null, why: error.message });
     }
-  });
+  }
+  return verdicts;
 }
 
 /** Throws NOT_SIGNED, SIGNATURE_REFUSED, unless each policy has a signature that it requires. @param image as its user calls it */
-export function requireSignatures(
+export async function requireSignatures(
   image: string,
   policies: readonly Policy[],
   signatures: readonly Signature[],
   subject: Subject,
-): void {
+): Promise<void> {
   for (const policy of policies) {
     const said = `${policy.pattern} (${describeRequirement(policy.requires)})`;
     if (signatures.length === 0) throw trustErrors.NOT_SIGNED(image, said);
-    const verdicts = judge(signatures, policy, subject);
+    const verdicts = await judge(signatures, policy, subject);
     if (verdicts.some(({ by }) => by !== null)) continue;
     const reasons = [...new Set(verdicts.map(({ why }) => why))].slice(0, 3).join('; ');
     throw trustErrors.SIGNATURE_REFUSED(image, said, reasons);

@@ -1,7 +1,14 @@
 /** The policies of a node: small documents in its store, read anew for each decision. */
 import type { RecordStore } from '../oci/index.ts';
 import { trustErrors } from './errors.ts';
-import { type Policy, parsePattern, parseRequirement, policiesFor, type Requirement } from './policy.ts';
+import {
+  checkRequirement,
+  type Policy,
+  parsePattern,
+  parseRequirement,
+  policiesFor,
+  type Requirement,
+} from './policy.ts';
 
 const POLICIES = 'policy/';
 
@@ -16,7 +23,7 @@ export class Policies {
   list(): Policy[] {
     try {
       return this.#records.list<Omit<Policy, 'pattern'>>(POLICIES).map(({ key, value }) => {
-        return { pattern: key.slice(POLICIES.length), requires: parseRequirement(value.requires), setAt: value.setAt };
+        return { pattern: key.slice(POLICIES.length), requires: checkRequirement(value.requires), setAt: value.setAt };
       });
     } catch (error) {
       throw trustErrors.POLICY_UNREADABLE(error instanceof Error ? error.message : String(error)).because(error);
@@ -32,7 +39,7 @@ export class Policies {
   async set(pattern: string, requires: Requirement): Promise<Policy> {
     const policy = {
       pattern: parsePattern(pattern),
-      requires: parseRequirement(requires),
+      requires: await parseRequirement(requires),
       setAt: new Date().toISOString(),
     };
     const key = POLICIES + policy.pattern;

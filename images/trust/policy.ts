@@ -1,6 +1,5 @@
 /** What the images of some repositories must be signed by. */
 import type { KeyObject } from 'node:crypto';
-import type { TrustedRoot } from '@sigstore/protobuf-specs';
 import type { NamedReference } from '../oci/index.ts';
 import { matches } from '../registry/auth/scope.ts';
 import { type Identity, verifyBundleByIdentity, verifyBundleByKey } from './bundle.ts';
@@ -39,7 +38,13 @@ export function parsePattern(text: string): string {
 }
 
 /** Checks it, and writes keys in the one way. Throws POLICY_INVALID. */
-export function parseRequirement(requires: Requirement): Requirement {
+export async function parseRequirement(requires: Requirement): Promise<Requirement> {
+  if ('trustRoot' in requires) await parseTrustRoot(requires.trustRoot);
+  return checkRequirement(requires);
+}
+
+/** All but the trust root, which takes long to read, and is read again when it is needed. Throws POLICY_INVALID. */
+export function checkRequirement(requires: Requirement): Requirement {
   if ('keys' in requires) {
     const keys = [...new Set(requires.keys.map((pem) => formatPublicKey(parsePublicKey(pem))))];
     if (keys.length === 0 || keys.length > MAX_KEYS) throw trustErrors.POLICY_INVALID(`it needs 1 to ${MAX_KEYS} keys`);
@@ -48,7 +53,6 @@ export function parseRequirement(requires: Requirement): Requirement {
   const { identity, issuer, trustRoot } = requires;
   for (const [what, text] of Object.entries({ identity, issuer }))
     if (text === '' || text.length > MAX_IDENTITY) throw trustErrors.POLICY_INVALID(`it needs an ${what}`);
-  parseTrustRoot(trustRoot);
   return { identity, issuer, trustRoot };
 }
 
@@ -83,13 +87,13 @@ function specificity({ pattern }: Policy): number {
 }
 
 /** Returns who made it, as `describeRequirement` says it. Throws Refusal. */
-export function verifySignature(signature: Signature, requires: Requirement, subject: Subject): string {
+export async function verifySignature(signature: Signature, requires: Requirement, subject: Subject): Promise<string> {
   if (!/^sha256:[0-9a-f]{64}$/.test(subject.digest)) throw new Refusal('the image is not named by sha256');
   if ('keys' in requires) {
     const refusals: string[] = [];
     for (const pem of requires.keys) {
       try {
-        verifyByKey(signature, parsePublicKey(pem), subject);
+        await verifyByKey(signature, parsePublicKey(pem), subject);
         return describeRequirement({ keys: [pem] });
       } catch (error) {
         if (!(error instanceof Refusal)) throw error;
@@ -99,12 +103,12 @@ export function verifySignature(signature: Signature, requires: Requirement, sub
     throw new Refusal([...new Set(refusals)].join('; '));
   }
   if (signature.kind !== 'bundle') throw new Refusal('it was made with a key, and not with a certificate');
-  const root: TrustedRoot = parseTrustRoot(requires.trustRoot);
-  verifyBundleByIdentity(signature.json, root, requires, subject);
+  const root = await parseTrustRoot(requires.trustRoot);
+  await verifyBundleByIdentity(signature.json, root, requires, subject);
   return describeRequirement(requires);
 }
 
-function verifyByKey(signature: Signature, key: KeyObject, subject: Subject): void {
+async function verifyByKey(signature: Signature, key: KeyObject, subject: Subject): Promise<void> {
   if (signature.kind === 'simple') verifySimple(signature, key, subject);
-  else verifyBundleByKey(signature.json, key, subject);
+  else await verifyBundleByKey(signature.json, key, subject);
 }

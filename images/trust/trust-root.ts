@@ -1,16 +1,17 @@
 /** Whom certificates, timestamps and logs are believed from: sigstore's trusted_root.json. */
-import { TrustedRoot } from '@sigstore/protobuf-specs';
+import type { TrustedRoot } from '@sigstore/protobuf-specs';
 import { trustErrors } from './errors.ts';
 
 const MAX_BYTES = 1024 * 1024;
 
-/** Throws POLICY_INVALID. */
-export function parseTrustRoot(json: string): TrustedRoot {
+/** Throws POLICY_INVALID. The library is loaded when it is needed first: most nodes never do. */
+export async function parseTrustRoot(json: string): Promise<TrustedRoot> {
   if (Buffer.byteLength(json) > MAX_BYTES)
     throw trustErrors.POLICY_INVALID(`the trust root has more than ${MAX_BYTES} bytes`);
+  const { TrustedRoot: form } = await import('@sigstore/protobuf-specs');
   let root: TrustedRoot;
   try {
-    root = TrustedRoot.fromJSON(JSON.parse(json));
+    root = form.fromJSON(JSON.parse(json));
   } catch (error) {
     throw trustErrors.POLICY_INVALID('the trust root is not a trusted_root.json').because(error);
   }

@@ -18,8 +18,9 @@ import { Sigstore } from '../../support/sigstore.ts';
 
 const who = { identity: 'ci@example.com', issuer: 'https://login.example' };
 
-function verdicts(signatures: readonly Signature[], requires: Requirement, subject: Subject) {
-  return judge(signatures, { pattern: '*', requires, setAt: '' }, subject).map(({ kind, by, why }) => ({
+async function verdicts(signatures: readonly Signature[], requires: Requirement, subject: Subject) {
+  const judged = await judge(signatures, { pattern: '*', requires, setAt: '' }, subject);
+  return judged.map(({ kind, by, why }) => ({
     kind,
     by,
     why,
@@ -34,40 +35,40 @@ const byIdentity: Requirement = { ...who, trustRoot: fixture('trusted_root').toS
 const byKey: Requirement = { keys: [fixture('cosign.pub').toString()] };
 const bundleOf = (name: string): Signature => ({ kind: 'bundle', from: '', json: fixture(name).toString() });
 
-kept('a bundle by an identity is verified offline, long after its certificate expired', () => {
-  const [verdict] = verdicts([bundleOf('identity.bundle')], byIdentity, subject);
+kept('a bundle by an identity is verified offline, long after its certificate expired', async () => {
+  const [verdict] = await verdicts([bundleOf('identity.bundle')], byIdentity, subject);
   assert.is(verdict!.by, 'ci@example.com of https://login.example', verdict!.why ?? '');
 });
 
-kept('for another identity, another image, another trust root, or with one bit changed it is refused', () => {
+kept('for another identity, another image, another trust root, or with one bit changed it is refused', async () => {
   const bundle = bundleOf('identity.bundle');
-  const why = (requires: Requirement, about = subject, signature = bundle) =>
-    verdicts([signature], requires, about)[0]!.why!;
-  assert.match(why({ ...byIdentity, identity: 'ci@example.org' }), /made by "ci@example.com"/);
-  assert.match(why({ ...byIdentity, issuer: 'https://other.example' }), /vouched/);
-  assert.match(why(byIdentity, { ...subject, digest: `sha256:${'0'.repeat(64)}` }), /about another image/);
+  const why = async (requires: Requirement, about = subject, signature = bundle) =>
+    (await verdicts([signature], requires, about))[0]!.why!;
+  assert.match(await why({ ...byIdentity, identity: 'ci@example.org' }), /made by "ci@example.com"/);
+  assert.match(await why({ ...byIdentity, issuer: 'https://other.example' }), /vouched/);
+  assert.match(await why(byIdentity, { ...subject, digest: `sha256:${'0'.repeat(64)}` }), /about another image/);
   const stranger = new Sigstore();
-  assert.ok(why({ ...who, trustRoot: stranger.trustRoot() }));
+  assert.ok(await why({ ...who, trustRoot: stranger.trustRoot() }));
   stranger.end();
   const document = JSON.parse(fixture('identity.bundle').toString());
   const signature = Buffer.from(document.dsseEnvelope.signatures[0].sig, 'base64');
   signature[30]! ^= 1;
   document.dsseEnvelope.signatures[0].sig = signature.toString('base64');
-  assert.ok(why(byIdentity, subject, { kind: 'bundle', from: '', json: JSON.stringify(document) }));
+  assert.ok(await why(byIdentity, subject, { kind: 'bundle', from: '', json: JSON.stringify(document) }));
 });
 
-kept('signatures by its key are verified in both forms; the other kind of policy refuses them', () => {
+kept('signatures by its key are verified in both forms; the other kind of policy refuses them', async () => {
   const { payload, signature } = JSON.parse(fixture('key.simple').toString());
   const simple: Signature = { kind: 'simple', from: '', payload: Buffer.from(payload, 'base64'), signature };
   const both = [simple, bundleOf('key.bundle')];
-  assert.ok(verdicts(both, byKey, subject).every(({ by }) => by !== null));
-  assert.ok(verdicts(both, byIdentity, subject).every(({ by }) => by === null));
+  assert.ok((await verdicts(both, byKey, subject)).every(({ by }) => by !== null));
+  assert.ok((await verdicts(both, byIdentity, subject)).every(({ by }) => by === null));
 });
 
 kept('its encrypted key is opened with the password, and with nothing else', async () => {
   const file = join(import.meta.dirname, 'cosign', 'cosign.key');
   const key = await readPrivateKey(file, PASSWORD);
-  const [verdict] = verdicts([skerrySignature(key, subject)], byKey, subject);
+  const [verdict] = await verdicts([skerrySignature(key, subject)], byKey, subject);
   assert.ok(verdict!.by, verdict!.why ?? '');
   for (const [password, code] of [
     [undefined, 'KEY_LOCKED'],
@@ -137,14 +138,14 @@ withCosign('what it signs with a key, in both forms, satisfies a policy with tha
   await cosign.signByKey(image, 'bundle');
   const found = await signatures.find('team/app', subject.digest);
   const requires = { keys: [readFileSync(cosign.file('cosign.pub'), 'utf8')] };
-  const judged = verdicts(found, requires, subject);
+  const judged = await verdicts(found, requires, subject);
   assert.equal(judged.map(({ kind }) => kind).sort(), ['bundle', 'simple']);
   assert.ok(
     judged.every(({ by }) => by !== null),
     JSON.stringify(judged),
   );
   assert.ok(
-    verdicts(found, byKey, subject).every(({ by }) => by === null),
+    (await verdicts(found, byKey, subject)).every(({ by }) => by === null),
     'not one with another key',
   );
 });
@@ -173,9 +174,9 @@ withCosign('what it signs with an identity is verified offline, for that identit
   await cosign.signByIdentity(image, sigstore, who);
   const found = await signatures.find('team/app', subject.digest);
   const requires = { ...who, trustRoot: sigstore.trustRoot() };
-  assert.is(verdicts(found, requires, subject)[0]!.by, 'ci@example.com of https://login.example');
+  assert.is((await verdicts(found, requires, subject))[0]!.by, 'ci@example.com of https://login.example');
   assert.match(
-    verdicts(found, { ...requires, identity: 'me@example.com' }, subject)[0]!.why!,
+    (await verdicts(found, { ...requires, identity: 'me@example.com' }, subject))[0]!.why!,
     /made by "ci@example.com"/,
   );
 });
@@ -185,7 +186,7 @@ withCosign('an SBOM that it attests is no signature', async ({ cosign, image, si
   await cosign.attest(image, 'spdxjson', '{"spdxVersion":"SPDX-2.3"}');
   const found = await signatures.find('team/app', subject.digest);
   const requires = { keys: [readFileSync(cosign.file('cosign.pub'), 'utf8')] };
-  assert.match(verdicts(found, requires, subject)[0]!.why!, /attestation \(https:\/\/spdx.dev\/Document\)/);
+  assert.match((await verdicts(found, requires, subject))[0]!.why!, /attestation \(https:\/\/spdx.dev\/Document\)/);
 });
 
 live.run();
