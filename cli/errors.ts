@@ -25,6 +25,21 @@ export const cliErrors = defineErrors({
     what: (path: string) => `${path} is neither JavaScript, TypeScript nor a WebAssembly component`,
     fix: 'give a .ts, .js or .wasm file, or a folder that holds one',
   },
+  KEY_INVALID: {
+    status: 400,
+    what: (file: string, why: string) => `${file} is no key to sign with: ${why}`,
+    fix: 'give a private key in PEM form, of ECDSA P-256: that of `cosign generate-key-pair`, PKCS #8 or SEC 1',
+  },
+  KEY_LOCKED: {
+    status: 400,
+    what: (file: string) => `the key ${file} is encrypted`,
+    fix: 'set COSIGN_PASSWORD to its password',
+  },
+  OTHER_DIGEST: {
+    status: 502,
+    what: (reference: string, digest: string) => `the node offers ${digest} to be signed in the place of ${reference}`,
+    fix: 'sign nothing on this node until you know why',
+  },
   UNREADABLE: {
     status: 400,
     what: (path: string, why: string) => `${path} cannot be read: ${why}`,

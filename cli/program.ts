@@ -66,6 +66,7 @@ function defineAll(program: Command, bind: Bind): void {
   defineSecrets(program, bind);
   defineImages(program, bind);
   defineTokens(program, bind);
+  defineTrust(program, bind);
   defineShell(program, bind);
 }
 
@@ -195,7 +196,7 @@ function defineProcesses(program: Command, bind: Bind): void {
 
   const exec = program
     .command('exec')
-    .description('Run a command in a container, with these streams; exits with its status.')
+    .description('Run a command in a container, with this input and output; exits with its status.')
     .argument('<name>', 'A process, or a workload.')
     .argument('<cmd...>', 'The command.');
   examples(exec, ['skerry exec db ps', 'tar c . | skerry exec db tar x -C /tmp']);
@@ -231,9 +232,13 @@ function defineLooking(program: Command, bind: Bind): void {
 
   const inspect = program
     .command('inspect')
-    .description('Show what was asked of a workload or a process beside how it is.')
-    .argument('<name>', 'A workload or a process.');
-  examples(json(inspect), ['skerry inspect hello', 'skerry inspect hello --json | jq .status']);
+    .description('Show how a workload, a process or an image is, beside what was asked of it.')
+    .argument('<name>', 'A workload, a process, or an image of the node.');
+  examples(json(inspect), [
+    'skerry inspect hello',
+    'skerry inspect hello --json | jq .status',
+    'skerry inspect team/app:v1',
+  ]);
   bind(inspect, async (context, _flags, name) => (await import('./commands/inspect.ts')).inspect(context, name));
 
   const top = program
@@ -395,6 +400,51 @@ function defineTokens(program: Command, bind: Bind): void {
     .argument('<name...>', 'Tokens.');
   examples(rm, ['skerry token rm ci']);
   bind(rm, async (context, _flags, names) => (await import('./commands/token.ts')).removeTokens(context, names));
+}
+
+function defineTrust(program: Command, bind: Bind): void {
+  const sign = program
+    .command('sign')
+    .description('Sign an image of the node as cosign does; the private key stays here.')
+    .argument('<ref>', "An image in the node's registry.")
+    .requiredOption(
+      '--key <file>',
+      "Private key: cosign's, with its password in COSIGN_PASSWORD, or a plain one of ECDSA P-256.",
+    );
+  examples(json(sign), ['COSIGN_PASSWORD=… skerry sign team/app:v1 --key cosign.key']);
+  bind(sign, async (context, flags, ref) => (await import('./commands/sign.ts')).signImage(context, ref, flags));
+
+  const policy = program.command('policy').description('Say what images must be signed by to run on the node.');
+  examples(policy, ["skerry policy set 'team/*' --key cosign.pub", 'skerry policy ls', "skerry policy rm 'team/*'"]);
+
+  const set = policy
+    .command('set')
+    .description('Require a signature of all images of these repositories; the most specific pattern holds.')
+    .argument('<pattern>', 'Repositories; * stands for any characters, slashes too.')
+    .addOption(new Option('--key <file>', 'Public key. Can be repeated: one of them is enough.').argParser(repeat))
+    .option('--identity <name>', 'Who signed, as the certificate says it: an e-mail address or a URI.')
+    .option('--issuer <url>', 'Who vouches for the identity.')
+    .option('--trust-root <file>', 'A trusted_root.json: the authorities and logs to believe.');
+  examples(json(set), [
+    "skerry policy set 'team/*' --key cosign.pub",
+    "skerry policy set 'registry.example/*' --identity ci@example.com --issuer https://login.example --trust-root trusted_root.json",
+  ]);
+  bind(set, async (context, flags, pattern) => {
+    await (await import('./commands/policy.ts')).setPolicy(context, pattern, flags);
+  });
+
+  const list = policy.command('ls').description('List the policies.');
+  examples(json(list), ['skerry policy ls']);
+  bind(list, async (context) => (await import('./commands/policy.ts')).listPolicies(context));
+
+  const rm = policy
+    .command('rm')
+    .description('Remove policies.')
+    .argument('<pattern...>', 'Patterns as `skerry policy ls` shows them.');
+  examples(rm, ["skerry policy rm 'team/*'"]);
+  bind(rm, async (context, _flags, patterns) =>
+    (await import('./commands/policy.ts')).removePolicies(context, patterns),
+  );
 }
 
 function defineShell(program: Command, bind: Bind): void {

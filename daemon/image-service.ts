@@ -15,10 +15,12 @@ import {
   openImageSource,
   parseReference,
   type Reference,
+  type RegistryReference,
 } from '../images/oci/index.ts';
 import { PushedSource, type Repositories } from '../images/registry/index.ts';
 import type { ContentStore } from '../images/store/index.ts';
 import { daemonErrors } from './errors.ts';
+import type { ImageTrust } from './image-trust.ts';
 
 type Done = Extract<ImageEvent, { event: 'done' }>;
 
@@ -31,6 +33,8 @@ export interface ImageServiceParts {
   readonly repositories: Repositories;
   /** `HOST:PORT` of the node's own registry, each way that it may be called. */
   readonly registryHosts: () => readonly string[];
+  /** What an image must have to come under its name. */
+  readonly trust: Pick<ImageTrust, 'guard'>;
 }
 
 export class ImageService {
@@ -40,6 +44,7 @@ export class ImageService {
   /** Archives on their way; emptied at the start. */
   readonly #incoming: string;
   readonly #registryHosts: () => readonly string[];
+  readonly #trust: ImageServiceParts['trust'];
   readonly #stop = new AbortController();
   #serial = 0;
 
@@ -48,6 +53,7 @@ export class ImageService {
     this.#catalog = parts.catalog;
     this.#repositories = parts.repositories;
     this.#registryHosts = parts.registryHosts;
+    this.#trust = parts.trust;
     this.#incoming = incoming;
   }
 
@@ -72,11 +78,12 @@ export class ImageService {
     const both = AbortSignal.any([signal, this.#stop.signal]);
     if (named.kind === 'own') {
       if (!this.#repositories.has(named.repository)) throw daemonErrors.IMAGE_NOT_HERE(reference);
-      const source = new PushedSource(named, this.#repositories, this.#blobs);
+      const source = this.#guarded(named, new PushedSource(named, this.#repositories, this.#blobs));
       // Its name is the repository's business: the tag may move, and what is deployed of it is kept by its digest.
       return { ...(await this.#take(source, null, progress, both)), name: formatReference(named) };
     }
-    if (named.kind === 'registry') return this.#take(await this.#open(named), formatReference(named), progress, both);
+    if (named.kind === 'registry')
+      return this.#take(this.#guarded(named, await this.#open(named)), formatReference(named), progress, both);
     const path = join(this.#incoming, String(++this.#serial));
     try {
       if (!archive) throw daemonErrors.IMAGE_NOT_SENT(reference);
@@ -125,8 +132,12 @@ export class ImageService {
 
   /** What is named at this node's own registry is here already. */
   #own(named: Reference): Reference {
-    const own = this.#registryHosts();
-    return named.kind === 'registry' && own.includes(named.registry) ? { ...named, kind: 'own', registry: '' } : named;
+    return named.kind === 'registry' ? ownReference(named, this.#registryHosts()) : named;
+  }
+
+  #guarded(named: NamedReference, source: ImageSource): ImageSource {
+    const open = (tag: string) => this.#open({ ...(named as RegistryReference), tag, digest: null });
+    return this.#trust.guard(named, source, open);
   }
 
   /** Ends what is on its way. */
@@ -159,6 +170,11 @@ export class ImageService {
     if (name !== null) await this.#catalog.put(name, record);
     return done(name ?? record.manifest.digest, record);
   }
+}
+
+/** By its name here, when the registry is the node's own. */
+export function ownReference(named: NamedReference, hosts: readonly string[]): NamedReference {
+  return hosts.includes(named.registry) ? { ...named, kind: 'own', registry: '' } : named;
 }
 
 function done(name: string, { manifest, layers }: ImageRecord): Done {

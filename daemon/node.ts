@@ -11,7 +11,7 @@ import { Dispatcher } from '../gateway/dispatch.ts';
 import { type Listener, listen } from '../gateway/listener/listen.ts';
 import { GatewayNeighbours } from '../gateway/neighbours.ts';
 import { answerOwn } from '../gateway/own-paths.ts';
-import { ImageCatalog } from '../images/oci/index.ts';
+import { ImageCatalog, type NamedReference } from '../images/oci/index.ts';
 import { type ContentStore, openContentStore } from '../images/store/index.ts';
 import type { Driver } from '../runtime/driver.ts';
 import type { HostVolumes } from '../runtime/drivers/container/host.ts';
@@ -41,7 +41,8 @@ import { daemonErrors } from './errors.ts';
 import { NoContainers } from './hostd/open.ts';
 import { ImageBuilds } from './image-builds.ts';
 import { ImageLibrary } from './image-library.ts';
-import { ImageService } from './image-service.ts';
+import { ImageService, ownReference } from './image-service.ts';
+import { ImageTrust } from './image-trust.ts';
 import type { Logger } from './log.ts';
 import { ownPrivileges, type Privileges } from './privileges.ts';
 import { checkRegistry, hostsOf, type OpenRegistry, openRegistry, registryOf } from './registry-service.ts';
@@ -49,6 +50,7 @@ import { selectEngine } from './select-engine.ts';
 import { sweepKeyValue } from './sweep-keyvalue.ts';
 import { sweepLayers } from './sweep-layers.ts';
 import { sweepStore } from './sweep-store.ts';
+import { TrustService } from './trust-service.ts';
 import { Undo } from './undo.ts';
 import { warmUp } from './warm-up.ts';
 
@@ -231,8 +233,12 @@ async function assemble(
   let ownRegistry: OpenRegistry | null = null;
   const catalog = new ImageCatalog(stores.state);
   const registry = registryOf(stores.state, blobs);
+  const registryHosts = () => hostsOf(ownRegistry);
+  const own = (named: NamedReference) => ownReference(named, registryHosts());
+  const { repositories } = registry;
+  const trust = new ImageTrust({ state: stores.state, blobs, catalog, repositories, own });
   const images = await ImageService.open(
-    { blobs, catalog, repositories: registry.repositories, registryHosts: () => hostsOf(ownRegistry) },
+    { blobs, catalog, repositories, registryHosts, trust },
     join(folder.path, 'images'),
   );
   undo.add(() => images.close());
@@ -292,6 +298,7 @@ async function assemble(
     gatewayUrl,
     build: (request, progress, signal) => builds.build(request, progress, signal),
     images: library,
+    trust: new TrustService(trust, { blobs, desired, catalog, repositories, own }),
     importImage: (...request) => images.import(...request),
     buildImage: (...request) => imageBuilds.build(...request),
     mediaType: (digest) => catalog.get(digest)?.manifest.mediaType ?? 'application/wasm',
@@ -319,7 +326,7 @@ async function assemble(
   gateway = front;
   const reloads = certificate ? [followCertificate('gateway', certificate, front, log, undo)] : [];
   const key = deriveKey(folder.nodeKey, 'registry bearers');
-  ownRegistry = await openRegistry(settings, registry, { blobs, key, log, undo, graceMs, privileges });
+  ownRegistry = await openRegistry(settings, registry, { blobs, key, log, undo, graceMs, privileges, trust });
   if (ownRegistry?.certificate) reloads.push(ownRegistry.certificate);
   await listenAdmin(settings, app, folder, privileges, undo);
   // Last made, first undone: requests in flight end before anything they need does.

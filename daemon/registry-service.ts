@@ -16,6 +16,7 @@ import { isLoopback, orListenError, parseAddress } from './address.ts';
 import { certificateOf, followCertificate } from './certificate.ts';
 import type { Settings } from './config.ts';
 import { daemonErrors } from './errors.ts';
+import type { ImageTrust } from './image-trust.ts';
 import type { Logger } from './log.ts';
 import type { Privileges } from './privileges.ts';
 import type { Undo } from './undo.ts';
@@ -55,7 +56,16 @@ export async function openRegistry(
     undo,
     graceMs,
     privileges,
-  }: { blobs: ContentStore; key: Uint8Array; log: Logger; undo: Undo; graceMs: number; privileges: Privileges },
+    trust,
+  }: {
+    blobs: ContentStore;
+    key: Uint8Array;
+    log: Logger;
+    undo: Undo;
+    graceMs: number;
+    privileges: Privileges;
+    trust: Pick<ImageTrust, 'admitTags'>;
+  },
 ): Promise<OpenRegistry | null> {
   if (settings.registry === 'off') return null;
   const pattern = settings['registry-anonymous-pull'];
@@ -73,6 +83,7 @@ export async function openRegistry(
     blobs,
     uploads,
     guard,
+    admitTags: (...manifest) => trust.admitTags(...manifest),
     tokens,
     bearers,
     log: (message, error) => log.error({ err: error }, `registry: ${message}`),

@@ -3,13 +3,15 @@ import { formatBytes, formatDuration } from '../../runtime/workload/units.ts';
 import { formatVolume } from '../../runtime/workload/volume.ts';
 import type { Context } from '../context.ts';
 import { latencyText, phaseCell, timeText, trafficText, warningLines } from '../describe.ts';
-import { named } from '../named.ts';
+import { imageOr, named } from '../named.ts';
 import { type Cell, table } from '../table.ts';
 import { type Palette, palette, type Terminal, writeJson, writeLine } from '../terminal.ts';
+import { showImage } from './inspect-image.ts';
 import { stateText } from './ps.ts';
 
 export async function inspect({ client, terminal, json }: Context, name: string): Promise<void> {
-  const view = await named(client, name);
+  const view = await imageOr(client, name, () => named(client, name));
+  if ('attachments' in view) return showImage(terminal, json, view);
   if ('exitStatus' in view) return showProcess(terminal, json, view);
   if (json) return writeJson(terminal.stdout, view);
   const colours = palette(terminal.stdout, terminal.env);

@@ -10,6 +10,7 @@ import { nodeRoutes } from './routes/node.ts';
 import { processRoutes } from './routes/processes.ts';
 import { secretRoutes } from './routes/secrets.ts';
 import { tokenRoutes } from './routes/tokens.ts';
+import { trustRoutes } from './routes/trust.ts';
 import { volumeRoutes } from './routes/volumes.ts';
 import { workloadRoutes } from './routes/workloads.ts';
 import type { AdminServices } from './services.ts';
@@ -36,6 +37,7 @@ export function makeAdminApp(services: AdminServices, log: (message: string, err
   logRoutes(app, services);
   secretRoutes(app, services);
   tokenRoutes(app, services);
+  trustRoutes(app, services);
   app.doc31('/openapi.json', {
     openapi: '3.1.0',
     info: {

@@ -49,14 +49,15 @@ function mainRevision({ desired }: AdminServices, { name, before }: Change) {
   return main ? desired.revision(name, main.revision) : null;
 }
 
-/** Throws ARTIFACT_MISSING, ISOLATION_UNFIT. */
-async function deployOf({ blobs, drivers, mediaType }: AdminServices, wanted: Wanted): Promise<Deploy> {
+/** Throws ARTIFACT_MISSING, ISOLATION_UNFIT, and what the policies refuse it with. */
+async function deployOf({ blobs, drivers, mediaType, trust }: AdminServices, wanted: Wanted): Promise<Deploy> {
   const { name, settings, expectGeneration } = wanted;
   const offered = new Set(drivers.keys());
   const revisions: Deploy['revisions'][number][] = [];
   for (const { artifact: given, label, percent, settings: own } of wanted.revisions) {
     const { digest } = given;
     if (!(await blobs.has(digest))) throw gatewayErrors.ARTIFACT_MISSING(name, digest);
+    await trust.admit(digest, label);
     const artifact = { digest, mediaType: given.mediaType ?? mediaType(digest) };
     revisions.push({ revision: revisionOf(name, artifact, label, overlay(settings, own), offered), percent });
   }

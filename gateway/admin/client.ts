@@ -172,6 +172,36 @@ export class AdminClient {
     return this.#json('POST', '/v1/images/prune', schemas.Pruned, { dryRun });
   }
 
+  async policies(): Promise<schemas.PolicyView[]> {
+    return (await this.#json('GET', '/v1/policies', schemas.PolicyList)).policies;
+  }
+
+  setPolicy(request: schemas.PolicyRequest): Promise<schemas.PolicyView> {
+    return this.#json('PUT', '/v1/policies', schemas.PolicyView, request);
+  }
+
+  async removePolicy(pattern: string): Promise<void> {
+    const path = `/v1/policies?pattern=${encodeURIComponent(pattern)}`;
+    (await this.#send({ method: 'DELETE', path, doing: 'a removal' })).resume();
+  }
+
+  /** What a signature of this image must be about. */
+  signingSubject(reference: string): Promise<z.infer<typeof schemas.SigningSubject>> {
+    const path = `/v1/images/signing-subject?reference=${encodeURIComponent(reference)}`;
+    return this.#json('GET', path, schemas.SigningSubject);
+  }
+
+  async attachSignature(request: z.infer<typeof schemas.SignatureRequest>): Promise<void> {
+    const doing = 'a signature';
+    (await this.#send({ method: 'POST', path: '/v1/images/signatures', doing, ...jsonBody(request) })).resume();
+  }
+
+  /** Throws IMAGE_NOT_HERE. */
+  inspectImage(reference: string): Promise<schemas.ImageInspection> {
+    const path = `/v1/images/inspection?reference=${encodeURIComponent(reference)}`;
+    return this.#json('GET', path, schemas.ImageInspection);
+  }
+
   async tokens(): Promise<schemas.TokenView[]> {
     return (await this.#json('GET', '/v1/tokens', schemas.TokenList)).tokens;
   }

@@ -371,6 +371,71 @@ export const Pruned = z
   .openapi('Pruned');
 export type Pruned = z.infer<typeof Pruned>;
 
+const Base64 = z.string().regex(/^[A-Za-z0-9+/]+={0,2}$/, { error: 'must be in base64' });
+
+export const Requirement = z.union([
+  z.strictObject({ keys: z.array(z.string().max(16_384)).min(1).max(16).describe('Public keys in PEM form') }),
+  z.strictObject({
+    identity: z.string().min(1).max(1024).describe('Of the certificate: an e-mail address or a URI, as a whole'),
+    issuer: z.string().min(1).max(1024).describe('Who vouched for it'),
+    trustRoot: z.string().max(1_048_576).describe('The text of a trusted_root.json'),
+  }),
+]);
+export const PolicyRequest = z
+  .strictObject({
+    pattern: z.string().min(1).max(300).describe('Of repositories; * stands for any characters, slashes too'),
+    requires: Requirement,
+  })
+  .openapi('PolicyRequest');
+export type PolicyRequest = z.infer<typeof PolicyRequest>;
+export const PolicyView = z
+  .object({ pattern: z.string(), requires: z.string(), setAt: z.string().describe('ISO 8601') })
+  .openapi('Policy');
+export type PolicyView = z.infer<typeof PolicyView>;
+export const PolicyList = z.object({ policies: z.array(PolicyView) }).openapi('PolicyList');
+
+export const SigningSubject = z.object({ repository: z.string(), digest: Digest }).openapi('SigningSubject');
+export const SignatureRequest = z
+  .strictObject({
+    reference: z.string().min(1).max(4096),
+    payload: Base64.max(65_536).describe('What is signed, in base64'),
+    signature: Base64.max(4096).describe('In base64'),
+  })
+  .openapi('SignatureRequest');
+
+export const ImageInspection = z
+  .object({
+    name: z.string(),
+    digest: z.string().describe('Of what the name leads to: an index or a manifest'),
+    mediaType: z.string(),
+    size: z.number().describe('Of its layers, or of the manifests of an index, in bytes'),
+    usedBy: z.array(z.string()).describe('Workloads and processes that are made from it'),
+    tags: z.array(z.string()).describe('Of its repository, that name the same'),
+    platforms: z.array(z.object({ platform: z.string(), digest: z.string(), size: z.number() })),
+    layers: z.array(z.object({ mediaType: z.string(), digest: z.string(), size: z.number() })),
+    policies: z.array(z.object({ pattern: z.string(), requires: z.string(), met: z.boolean() })),
+    signatures: z.array(
+      z.object({
+        manifest: z.string().describe('Digest of the manifest that it stands in'),
+        kind: z.enum(['simple', 'bundle']),
+        by: z.string().nullable().describe('Who made it, where a policy requires that; null: it was not verified'),
+        why: z.string().nullable().describe('Why it does not satisfy the policy; null where it does, or there is none'),
+      }),
+    ),
+    attachments: z.array(
+      z.object({
+        manifest: z.string(),
+        kind: z.string().describe('signature, SBOM (SPDX), SBOM (CycloneDX), provenance, attestation or other'),
+        mediaType: z.string(),
+        digest: z.string(),
+        size: z.number(),
+        predicate: z.string().nullable().describe('What a statement of in-toto is about'),
+      }),
+    ),
+  })
+  .openapi('ImageInspection');
+export type ImageInspection = z.infer<typeof ImageInspection>;
+
 /** One line of a workload's log (NDJSON). */
 export const LogLine = z
   .object({

@@ -15,8 +15,11 @@ import type {
   Doctor,
   ImageBuildRequest,
   ImageEvent,
+  ImageInspection,
   ImageView,
   NodeView,
+  PolicyRequest,
+  PolicyView,
   Pruned,
   RemovedImage,
   UsageSample,
@@ -55,6 +58,16 @@ export interface AdminServices extends ViewSources {
     list(): ImageView[];
     remove(reference: string): Promise<RemovedImage>;
     prune(dryRun: boolean): Promise<Pruned>;
+  };
+  readonly trust: {
+    policies(): PolicyView[];
+    setPolicy(request: PolicyRequest): Promise<PolicyView>;
+    removePolicy(pattern: string): Promise<void>;
+    /** Throws what an artifact may not be run for. @param label what the user calls it */
+    admit(digest: string, label: string): Promise<void>;
+    signingSubject(reference: string): Promise<{ repository: string; digest: string }>;
+    sign(reference: string, payload: Uint8Array, signature: string): Promise<void>;
+    inspect(reference: string): Promise<ImageInspection>;
   };
   /** The source map that a component was built with, by its digest; null when there is none. */
   sourceMap(component: string): Promise<VerifiedBlob | null>;

@@ -13,4 +13,11 @@ export interface RegistryParts {
   readonly blobs: ContentStore;
   readonly uploads: Uploads;
   readonly guard: Guard;
+  /** Throws what a manifest is refused these tags with; nothing is refused when left out. */
+  readonly admitTags?: (
+    repository: string,
+    digest: string,
+    bytes: Uint8Array,
+    tags: readonly string[],
+  ) => Promise<void>;
 }

@@ -91,6 +91,11 @@ export const registryErrors = defineErrors({
     what: (what: string) => `the token does not allow ${what}`,
     fix: 'make one that does: `skerry token create --name N --scope repository:PATTERN:ACTIONS`',
   },
+  UNSIGNED: {
+    status: 403,
+    what: (why: string) => why,
+    fix: 'push it by its digest, sign that, then give it the tag',
+  },
   UNSUPPORTED: {
     status: 405,
     what: (what: string) => `${what} is not supported`,
@@ -114,6 +119,7 @@ const codes: Record<string, string> = {
   UPLOAD_OUT_OF_ORDER: 'BLOB_UPLOAD_INVALID',
   MANIFEST_TOO_LARGE: 'MANIFEST_INVALID',
   TAG_INVALID: 'NAME_INVALID',
+  UNSIGNED: 'DENIED',
   PAGE_INVALID: 'UNSUPPORTED',
   NOT_AN_ENDPOINT: 'UNSUPPORTED',
   // Of the content store.

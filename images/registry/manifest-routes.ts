@@ -1,6 +1,6 @@
 import type { Hono } from 'hono';
 import { isTag, MAX_DOCUMENT_BYTES, OCI_INDEX } from '../oci/index.ts';
-import { isDigest } from '../store/index.ts';
+import { digestOf, isDigest } from '../store/index.ts';
 import { readBody } from './body.ts';
 import type { RegistryEnv, RegistryParts } from './context.ts';
 import { registryErrors } from './errors.ts';
@@ -10,7 +10,7 @@ import type { Referrer } from './repositories.ts';
 const MAX_TAGS = 100;
 
 export function manifestRoutes(app: Hono<RegistryEnv>, parts: RegistryParts): void {
-  const { repositories, guard } = parts;
+  const { repositories, guard, admitTags } = parts;
   const path = '/v2/:name{.+}/manifests/:reference';
 
   app.get(path, async (c) => {
@@ -40,6 +40,7 @@ export function manifestRoutes(app: Hono<RegistryEnv>, parts: RegistryParts): vo
     for (const tag of tags.slice(0, MAX_TAGS)) if (!isTag(tag)) throw registryErrors.TAG_INVALID(tag);
     const bytes = await readBody(c, MAX_DOCUMENT_BYTES);
     const accepted = tags.slice(0, MAX_TAGS);
+    await admitTags?.(name, byDigest ? reference : digestOf(bytes), bytes, accepted);
     const { digest, document } = await repositories.put(name, bytes, {
       contentType: c.req.header('content-type') ?? '',
       digest: byDigest ? reference : null,

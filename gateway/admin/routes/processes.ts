@@ -151,10 +151,12 @@ async function runningInstance({ processes, desired, reconciler }: AdminServices
   return instance;
 }
 
-/** Throws ARTIFACT_MISSING, ISOLATION_UNFIT. */
-async function processRevision({ blobs, drivers }: AdminServices, request: RunRequest): Promise<RevisionDocument> {
+/** Throws ARTIFACT_MISSING, ISOLATION_UNFIT, and what the policies refuse it with. */
+async function processRevision(services: AdminServices, request: RunRequest): Promise<RevisionDocument> {
+  const { blobs, drivers, trust } = services;
   const { artifact, label, settings } = request;
   const name = request.name ?? `${request.basename}-${randomBytes(3).toString('hex')}`;
   if (!(await blobs.has(artifact.digest))) throw gatewayErrors.ARTIFACT_MISSING(name, artifact.digest);
+  await trust.admit(artifact.digest, label);
   return revisionOf(name, artifact, label, settings, new Set(drivers.keys()), { arguments: request.arguments });
 }

@@ -1,0 +1,97 @@
+/** What is attached to an image of the registry: bills of materials, provenance, signatures; by what it says of itself. */
+import { readFile } from 'node:fs/promises';
+import { SkerryError } from '../errors/skerry-error.ts';
+import type { ImageInspection } from '../gateway/admin/schemas.ts';
+import { type Descriptor, parseDocument } from '../images/oci/documents.ts';
+import type { Repositories, StoredManifest } from '../images/registry/index.ts';
+import type { ContentStore } from '../images/store/index.ts';
+import { attachmentKind, predicateOf } from '../images/trust/index.ts';
+
+type AttachmentView = ImageInspection['attachments'][number];
+
+interface Stores {
+  readonly repositories: Repositories;
+  readonly blobs: ContentStore;
+}
+
+/** Attachments that are looked at, and the longest statement that is read to learn what it is about, in bytes. */
+const MAX_ATTACHMENTS = 100;
+const MAX_STATEMENT = 4 * 2 ** 20;
+
+/** Referrers of the image and of its parts, what stands under cosign's tags, and what buildkit puts into the index. */
+export async function attachmentsOf(
+  stores: Stores,
+  repository: string,
+  digest: string,
+  parts: readonly Descriptor[],
+): Promise<AttachmentView[]> {
+  const { repositories } = stores;
+  const subjects = new Set([digest, ...parts.map((part) => part.digest)]);
+  const tagged = [...subjects].flatMap((each) =>
+    ['sig', 'att', 'sbom'].flatMap(
+      (suffix) => repositories.manifest(repository, `${each.replace(':', '-')}.${suffix}`) ?? [],
+    ),
+  );
+  const inside = parts
+    .filter(({ annotations }) => annotations?.['vnd.docker.reference.type'] === 'attestation-manifest')
+    .flatMap((part) => repositories.manifest(repository, part.digest) ?? []);
+  const about = repositories.manifests(repository).filter(({ subject }) => subject !== null && subjects.has(subject));
+  const all = new Map([...tagged, ...inside, ...about].map((manifest) => [manifest.digest, manifest]));
+  const views: AttachmentView[] = [];
+  for (const manifest of [...all.values()].slice(0, MAX_ATTACHMENTS)) {
+    views.push(...(await viewsOf(stores, repository, manifest)));
+  }
+  return views;
+}
+
+/** One a layer: each is a document of its own. */
+async function viewsOf(stores: Stores, repository: string, manifest: StoredManifest): Promise<AttachmentView[]> {
+  const { digest, artifactType, mediaType } = manifest;
+  const whole = {
+    manifest: digest,
+    digest,
+    mediaType: artifactType ?? mediaType,
+    size: manifest.size,
+    predicate: null,
+  };
+  const layers = await stores.repositories.read(digest).then((bytes) => layersOf(bytes), none);
+  if (layers.length === 0) return [{ ...whole, kind: attachmentKind(whole.mediaType, null) }];
+  return Promise.all(
+    layers.map(async ({ mediaType, digest, size, annotations }) => {
+      const predicate =
+        annotations?.['in-toto.io/predicate-type'] ??
+        annotations?.predicateType ??
+        (size <= MAX_STATEMENT && /json/.test(mediaType) ? await readPredicate(stores, repository, digest) : null);
+      // A blob of no type of its own is what the manifest says that it is.
+      const generic = /^(?:application\/octet-stream|application\/vnd\.oci\.image\.layer\.v1\.tar.*)$/.test(mediaType);
+      const type = generic ? (artifactType ?? mediaType) : mediaType;
+      return {
+        manifest: whole.manifest,
+        digest,
+        mediaType: type,
+        size,
+        predicate,
+        kind: attachmentKind(type, predicate),
+      };
+    }),
+  );
+}
+
+async function readPredicate({ repositories, blobs }: Stores, repository: string, digest: string) {
+  if (!repositories.blob(repository, digest)) return null;
+  return blobs.open(digest).then(
+    async ({ path }) => predicateOf(await readFile(path, 'utf8')),
+    () => null,
+  );
+}
+
+function layersOf(bytes: Uint8Array): readonly Descriptor[] {
+  const document = parseDocument(bytes, 'an attachment', 'its manifest');
+  return document.kind === 'manifest' ? document.layers : [];
+}
+
+/** What cannot be read is shown as a whole. */
+function none(error: unknown): readonly Descriptor[] {
+  if (error instanceof SkerryError) return [];
+  throw error;
+}
