@@ -7,7 +7,8 @@ import type { AdminClient } from '../gateway/admin/client.ts';
 import type { DeployRequest } from '../gateway/admin/schemas.ts';
 import { cliErrors } from './errors.ts';
 import type { Progress } from './progress.ts';
-import { type Source, unreadable } from './source.ts';
+import type { Source } from './source.ts';
+import { unreadable } from './unreadable.ts';
 
 export interface Made {
   readonly artifact: DeployRequest['artifact'];

@@ -13,8 +13,9 @@ import { printable } from '../printable.ts';
 import { type Progress, showProgress } from '../progress.ts';
 import { checkDocument, type Format, parseDocument, place, type SettingsDocument } from '../settings-document.ts';
 import { settle } from '../settle.ts';
-import { findSource, type Source, unreadable } from '../source.ts';
+import { findSource, type Source } from '../source.ts';
 import { palette, type Terminal, writeJson, writeLine } from '../terminal.ts';
+import { unreadable } from '../unreadable.ts';
 
 export interface ApplyFlags {
   readonly file: string;
