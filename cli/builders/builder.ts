@@ -1,9 +1,10 @@
 /** What a builder is: it tells from a folder's files whether it can build it, and how. */
+import type { BuilderName } from './names.ts';
 import type { SourceFolder } from './source-folder.ts';
 
 export interface Builder {
   /** For `--builder`. */
-  readonly name: string;
+  readonly name: BuilderName;
   readonly makes: 'component' | 'image';
   /** What it goes by, for the error when nothing was found. */
   readonly looksFor: string;
@@ -14,6 +15,8 @@ export interface Builder {
 export interface Detected {
   /** What was found, as a sentence without a full stop. */
   readonly why: string;
+  /** The one file that is built, from the folder; left out where it is the whole folder. */
+  readonly file?: string;
   /** Any other builder that finds something wins over it. */
   readonly weak?: boolean;
   readonly make: (work: Work) => Promise<Product>;

@@ -19,7 +19,8 @@ export const builderErrors = defineErrors({
   },
   TOOLCHAIN_MISSING: {
     status: 422,
-    what: (tool: string, builder: string) => `${tool} is not on this machine, and the builder ${builder} needs it`,
+    what: (tool: string, builder: string, _install: string) =>
+      `${tool} is not on this machine, and the builder ${builder} needs it`,
     fix: (_tool: string, _builder: string, install: string) => install,
   },
   TOOLCHAIN_FAILED: {

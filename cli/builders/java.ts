@@ -12,6 +12,7 @@ export const JAVA_BASE = 'eclipse-temurin:21-jre';
 /** Where Maven and Gradle put them. */
 const FOLDERS = ['.', 'target', 'build/libs'];
 const BESIDE = /-(?:sources|javadoc|tests|plain)\.jar$/;
+const LAYERS = ['libraries', 'loader', 'code'];
 /** Bytes. */
 const LARGEST = 1024 ** 3;
 
@@ -33,7 +34,8 @@ export const java: Builder = {
 async function jarsOf(folder: SourceFolder, folders = FOLDERS): Promise<string[]> {
   const found: string[] = [];
   for (const at of folders) {
-    for (const name of await folder.names(at)) if (name.endsWith('.jar') && !BESIDE.test(name)) found.push(join(at, name));
+    for (const name of await folder.names(at))
+      if (name.endsWith('.jar') && !BESIDE.test(name)) found.push(join(at, name));
   }
   return found;
 }
@@ -59,38 +61,46 @@ async function make(folder: SourceFolder, work: Work, folders?: readonly string[
     );
   }
   const context = join(work.scratch, 'context');
-  const main = await unpackJar(folder.at(jar), context).catch((error: Error) => {
+  const run = await unpackJar(folder.at(jar), context).catch((error: Error) => {
     if ('code' in error) throw unreadable(folder.at(jar), error);
     throw builderErrors.PROJECT_INVALID(folder.at(jar), error.message, 'package it again');
   });
-  return { kind: 'image', dockerfile: javaDockerfile(main, work.base), context };
+  return { kind: 'image', dockerfile: javaDockerfile(run, work.base), context };
 }
 
 /** What changes seldom comes first: libraries, Spring's own loader, the code. */
-export function javaDockerfile(main: string, base: string = JAVA_BASE): string {
+export function javaDockerfile(run: readonly string[], base: string = JAVA_BASE): string {
   return [
     `FROM ${base}`,
     'WORKDIR /app',
-    ...['libraries', 'loader', 'code'].map((layer) => `COPY --chown=0:0 ${layer} ./`),
+    ...LAYERS.map((layer) => `COPY --chown=0:0 ${layer} ./`),
     `USER ${NOBODY}`,
-    `CMD ${JSON.stringify(['java', '-cp', '/app', main])}`,
+    `CMD ${JSON.stringify(['java', ...run])}`,
     '',
   ].join('\n');
 }
 
-/** Into folders by how often they change. Returns the class that is run. Throws an Error with what is wrong. */
-async function unpackJar(jar: string, to: string): Promise<string> {
+/**
+ * Into folders by how often they change; a jar that is not Spring Boot's stays whole. Returns what Java is told to run. Throws an
+ * Error with what is wrong.
+ */
+async function unpackJar(jar: string, to: string): Promise<string[]> {
   if ((await stat(jar)).size > LARGEST) throw new Error('it is larger than 1 GiB');
-  const entries = readZip(await readFile(jar));
+  const archive = await readFile(jar);
+  const entries = readZip(archive);
   const main = mainClass(entries);
-  for (const layer of ['libraries', 'loader', 'code']) await mkdir(join(to, layer), { recursive: true });
+  for (const layer of LAYERS) await mkdir(join(to, layer), { recursive: true, mode: 0o755 });
+  if (!entries.some(({ name }) => name.startsWith('BOOT-INF/'))) {
+    await writeFile(join(to, 'code', 'app.jar'), archive, { mode: 0o644 });
+    return ['-jar', '/app/app.jar'];
+  }
   for (const entry of entries) {
     if (entry.name.endsWith('/')) continue;
     const file = join(to, layerOf(entry.name), entry.name);
     await mkdir(dirname(file), { recursive: true, mode: 0o755 });
     await writeFile(file, entry.read(), { mode: 0o644 });
   }
-  return main;
+  return ['-cp', '/app', main];
 }
 
 function layerOf(name: string): string {
@@ -100,7 +110,11 @@ function layerOf(name: string): string {
 
 /** `Main-Class` of the manifest; lines that begin with a blank go on the one before (JAR File Specification). */
 function mainClass(entries: readonly ZipEntry[]): string {
-  const manifest = entries.find(({ name }) => name === 'META-INF/MANIFEST.MF')?.read().toString('utf8') ?? '';
+  const manifest =
+    entries
+      .find(({ name }) => name === 'META-INF/MANIFEST.MF')
+      ?.read()
+      .toString('utf8') ?? '';
   const main = /^Main-Class:\s*([\w.$]+)\s*$/im.exec(manifest.replaceAll(/\r?\n /g, ''))?.[1];
   if (main === undefined) throw new Error('its manifest names no Main-Class, so that it does not run by itself');
   return main;

@@ -30,7 +30,8 @@ async function make(folder: SourceFolder, main: string, work: Work): Promise<Pro
 
 /** What is installed comes before the code. */
 export function pythonDockerfile(main: string, packages: boolean, base: string = PYTHON_BASE): string {
-  const install = 'RUN python3 -m pip install --no-cache-dir --no-compile --disable-pip-version-check -r requirements.txt';
+  const install =
+    'RUN python3 -m pip install --no-cache-dir --no-compile --disable-pip-version-check -r requirements.txt';
   return [
     `FROM ${base}`,
     'ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1',

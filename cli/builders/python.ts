@@ -6,7 +6,8 @@ import type { Builder, Product, Work } from './builder.ts';
 import type { SourceFolder } from './source-folder.ts';
 import { runTool, type Tool } from './toolchain.ts';
 
-const INSTALL = 'pip install componentize-py, into the `.venv` of the folder or onto the PATH; or use --builder python-image';
+const INSTALL =
+  'pip install componentize-py, into the `.venv` of the folder or onto the PATH; or use --builder python-image';
 /** The world `http`, which the documentation builds against. */
 const WIT = join(projectRoot, 'examples', 'wit');
 

@@ -6,7 +6,17 @@ import { unreadable } from '../unreadable.ts';
 import { builderErrors } from './errors.ts';
 
 /** What no build takes: what is made again, the history, and files that hold secrets by custom. */
-const LEFT_OUT = new Set(['.git', '.hg', '.svn', '.DS_Store', 'node_modules', '__pycache__', '.venv', 'venv', 'target']);
+const LEFT_OUT = new Set([
+  '.git',
+  '.hg',
+  '.svn',
+  '.DS_Store',
+  'node_modules',
+  '__pycache__',
+  '.venv',
+  'venv',
+  'target',
+]);
 const isSecret = (name: string) => name === '.env' || name.startsWith('.env.') || name === '.npmrc';
 const MOST_FILES = 50_000;
 
