@@ -49,7 +49,6 @@ async function make(folder: SourceFolder, file: string, work: Work): Promise<Pro
     ...paths.flatMap((path) => ['--python-path', path]),
     ...['-o', output],
   ];
-  // Its order of hashes is part of the component.
-  await runTool({ command, builder: 'python', install: INSTALL }, args, folder.path, work, { PYTHONHASHSEED: '0' });
+  await runTool({ command, builder: 'python', install: INSTALL }, args, folder.path, work);
   return { kind: 'component', file: output };
 }
