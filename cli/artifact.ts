@@ -1,13 +1,19 @@
 /** From a source to an artifact on the node: bundled, uploaded, built. */
 import { spawn } from 'node:child_process';
 import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import type { AdminClient } from '../gateway/admin/client.ts';
 import type { DeployRequest } from '../gateway/admin/schemas.ts';
+import type { Context } from './context.ts';
 import { cliErrors } from './errors.ts';
+import { printable } from './printable.ts';
 import type { Progress } from './progress.ts';
-import { type Source, unreadable } from './source.ts';
+import type { Source } from './source.ts';
+import { writeLine } from './terminal.ts';
+import { unreadable } from './unreadable.ts';
 
 export interface Made {
   readonly artifact: DeployRequest['artifact'];
@@ -15,42 +21,92 @@ export interface Made {
   readonly inputs: readonly string[];
 }
 
+/** How a folder is built, beside what its files say. */
+export interface BuildOptions {
+  /** The image that a generated Dockerfile begins from. */
+  readonly base?: string | undefined;
+  /** Steps of a generated Dockerfile may use the network of the node. */
+  readonly network?: boolean | undefined;
+}
+
 /** `onInputs` is told the files that matter as soon as they are known, before what may yet fail. */
 export async function makeArtifact(
+  { client, terminal }: Pick<Context, 'client' | 'terminal'>,
+  source: Source,
+  progress: Progress,
+  options: BuildOptions = {},
+  onInputs?: (inputs: readonly string[]) => void,
+): Promise<Made> {
+  const { kind, file, inputs, choice } = source;
+  if (kind === 'component') return { artifact: await uploadComponent(client, source, progress), inputs };
+  if (kind === 'image') return { artifact: await sendImage(client, file, progress), inputs };
+  if (kind === 'javascript' || choice === undefined) return buildJavascript(client, source, progress, onInputs);
+  const scratch = await mkdtemp(join(tmpdir(), 'skerry-build-'));
+  // Beside what fails, so that what the tool said stands above the error.
+  const say = (text: string) => {
+    progress.done();
+    if (text !== '') writeLine(terminal.stderr, printable(text));
+  };
+  try {
+    await chmod(scratch, 0o755);
+    const { base, network = false } = options;
+    const step = (text: string) => progress.step(text);
+    const work = { name: source.name(), env: { ...process.env, ...terminal.env }, base, network, scratch, step, say };
+    const product = await choice.make(work);
+    switch (product.kind) {
+      case 'javascript':
+        return await buildJavascript(client, { ...source, file: product.file }, progress, onInputs);
+      case 'module': {
+        const module = { text: product.text, label: source.label };
+        return { artifact: await buildModule(client, module, progress), inputs };
+      }
+      case 'component':
+        return { artifact: await uploadComponent(client, { ...source, file: product.file }, progress), inputs };
+      default: {
+        const { buildFolder } = await import('./commands/build.ts');
+        return { artifact: await buildFolder(client, source, product, progress, network), inputs };
+      }
+    }
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+async function buildJavascript(
   client: AdminClient,
   source: Source,
   progress: Progress,
   onInputs?: (inputs: readonly string[]) => void,
 ): Promise<Made> {
-  if (source.kind === 'component')
-    return { artifact: await uploadComponent(client, source, progress), inputs: source.inputs };
-  if (source.kind === 'dockerfile') {
-    const { buildFolder } = await import('./commands/build.ts');
-    return { artifact: await buildFolder(client, source, progress), inputs: source.inputs };
-  }
-  if (source.kind === 'image')
-    return { artifact: await sendImage(client, source.file, progress), inputs: source.inputs };
-  progress.step(`Bundling ${source.label}`);
+  const { label } = source;
+  progress.step(`Bundling ${label}`);
   const { bundleSource } = await import('./bundle.ts');
   const bundle = await bundleSource(source.file);
   const inputs = [...new Set([...source.inputs, ...bundle.inputs])];
   onInputs?.(inputs);
-  const { label } = source;
+  const module = { text: bundle.source, map: bundle.map, label };
+  const artifact = await buildModule(client, module, progress).catch((error: unknown) => {
+    throw bundle.explain(error);
+  });
+  return { artifact, inputs };
+}
+
+/** One module that imports nothing but the node's own, with its source map. */
+async function buildModule(
+  client: AdminClient,
+  { text, map, label }: { readonly text: string; readonly map?: string; readonly label: string },
+  progress: Progress,
+): Promise<Made['artifact']> {
   progress.step(`Uploading ${label}`);
-  const upload = async (mediaType: string, text: string) => {
-    const body = Buffer.from(text);
+  const upload = async (mediaType: string, content: string) => {
+    const body = Buffer.from(content);
     return (await client.upload({ mediaType, label, body, size: body.byteLength })).digest;
   };
-  const stored = await upload('text/javascript', bundle.source);
-  const sourceMap = await upload('application/json', bundle.map);
+  const source = await upload('text/javascript', text);
+  const sourceMap = map === undefined ? {} : { sourceMap: await upload('application/json', map) };
   progress.step(`Building ${label}`);
-  const request = { language: 'javascript' as const, source: stored, label: label.slice(-256), sourceMap };
-  const built = await client
-    .build(request, (step) => progress.step(step))
-    .catch((error: unknown) => {
-      throw bundle.explain(error);
-    });
-  return { artifact: built.artifact, inputs };
+  const request = { language: 'javascript' as const, source, label: label.slice(-256), ...sourceMap };
+  return (await client.build(request, (step) => progress.step(step))).artifact;
 }
 
 async function uploadComponent(client: AdminClient, source: Source, progress: Progress): Promise<Made['artifact']> {

@@ -45,11 +45,6 @@ export const cliErrors = defineErrors({
     what: (path: string, why: string) => `${path} cannot be read: ${why}`,
     fix: 'check the path and its permissions',
   },
-  NO_MAIN: {
-    status: 400,
-    what: (folder: string, tried: string) => `${folder} has none of ${tried}`,
-    fix: 'add one of them, or name the file as `main` in skerry.toml',
-  },
   NO_NAME: {
     status: 400,
     what: (from: string) => `no name for the workload can be made from ${JSON.stringify(from)}`,

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { CONFIG_FLAGS, NodeConfig } from '../daemon/config-schema.ts';
 import { projectRoot } from '../errors/project-root.ts';
+import { BUILDER_NAMES } from './builders/names.ts';
 import type { ConnectionFlags } from './connection.ts';
 import type { Context } from './context.ts';
 import { PROCESS_FLAGS, SETTING_FLAGS, settingHelp } from './settings-flags.ts';
@@ -101,8 +102,14 @@ function defineDeploying(program: Command, bind: Bind): void {
   const deploy = program
     .command('deploy')
     .description('Deploy a function and give it a URL.')
-    .argument('<path>', 'A .ts or .js file, a .wasm component, or a folder with one (and skerry.toml).')
+    .argument('<path>', 'A .ts or .js file, a .wasm component, a folder that is built by what is in it, or an image.')
     .option('--name <name>', 'Name of the workload. Default: made from the name of the file or folder.');
+  deploy
+    .addOption(
+      new Option('--builder <builder>', 'How a folder is built. Default: by what is in it.').choices(BUILDER_NAMES),
+    )
+    .option('--base <image>', 'The image that the builders node, python-image and java begin from.')
+    .option('--network', "Let the steps of an image's build use the network of the node, as `npm ci` needs.");
   for (const setting of SETTING_FLAGS) settingOption(deploy, setting);
   json(deploy.option('--watch', 'Deploy again on each save, until Ctrl-C.'));
   examples(deploy, [
@@ -111,6 +118,7 @@ function defineDeploying(program: Command, bind: Bind): void {
     'skerry deploy hello.wasm --route example.com/hello/*',
     'skerry deploy ./api --allow api.example.com --secret API_KEY',
     'skerry deploy hello.ts --watch',
+    'skerry deploy ./shop --builder node --network',
   ]);
   bind(deploy, async (context, flags, path) => (await import('./commands/deploy.ts')).deploy(context, path, flags));
 

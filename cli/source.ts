@@ -3,12 +3,15 @@ import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import type { WorkloadSettings } from '../runtime/workload/settings.ts';
 import { ProjectFile } from '../runtime/workload/settings.ts';
+import { type Choice, chooseBuilder } from './builders/choose.ts';
+import { SourceFolder } from './builders/source-folder.ts';
 import { cliErrors } from './errors.ts';
 import { checkDocument, parseDocument, place, type SettingsDocument } from './settings-document.ts';
+import { unreadable } from './unreadable.ts';
 
 export interface Source {
-  readonly kind: 'javascript' | 'component' | 'image' | 'dockerfile';
-  /** The file to bundle or to upload, as a path from the current folder; the reference of an image. */
+  readonly kind: 'javascript' | 'component' | 'image' | 'folder';
+  /** The file to bundle or to upload, or the folder to build, as a path from the current folder; the reference of an image. */
   readonly file: string;
   /** What the user calls it. */
   readonly label: string;
@@ -18,24 +21,27 @@ export interface Source {
   readonly settings: WorkloadSettings;
   /** Files that say what is deployed, beside what the bundler finds. */
   readonly inputs: readonly string[];
+  /** How a folder is built. */
+  readonly choice?: Choice;
 }
 
 const JAVASCRIPT = new Set(['.ts', '.mts', '.cts', '.tsx', '.js', '.mjs', '.cjs', '.jsx']);
-const MAINS = ['index.ts', 'index.js', 'main.ts', 'main.js'];
-/** In a folder without a main: what builds an image. */
-export const CONTAINERFILES = ['Dockerfile', 'Containerfile'];
 const PROJECT = 'skerry.toml';
 const IMAGE_SCHEME = /^(oci|docker-archive|docker):/;
 
-/** Throws NO_SUCH_SOURCE, NOT_A_SOURCE, REFERENCE, and what is wrong with a `skerry.toml`. */
-export async function findSource(path: string): Promise<Source> {
+/**
+ * Throws NO_SUCH_SOURCE, NOT_A_SOURCE, REFERENCE, what is wrong with a `skerry.toml`, and what `chooseBuilder` throws.
+ * @param builder for a folder: who builds it; `auto` for what its files say
+ */
+export async function findSource(path: string, builder = 'auto'): Promise<Source> {
   const found = await stat(path).catch((error: NodeJS.ErrnoException) => error);
   if (found instanceof Error) {
     if (found.code !== 'ENOENT' && found.code !== 'ENOTDIR') throw unreadable(path, found);
     if (looksLikePath(path)) throw cliErrors.NO_SUCH_SOURCE(path);
     return { kind: 'image', file: path, label: path, name: () => nameFromImage(path), settings: {}, inputs: [] };
   }
-  if (found.isDirectory()) return findProject(path);
+  if (found.isDirectory()) return findProject(path, builder);
+  if (builder !== 'auto') throw cliErrors.USAGE(`${path} is no folder, and --builder is for folders`, 'leave it out');
   const kind = kindOf(path);
   if (!kind || !found.isFile()) throw cliErrors.NOT_A_SOURCE(path);
   return { kind, file: path, label: path, name: () => nameFromFile(path), settings: {}, inputs: [path] };
@@ -52,27 +58,35 @@ function kindOf(path: string): Source['kind'] | null {
   return JAVASCRIPT.has(ending) ? 'javascript' : null;
 }
 
-async function findProject(folder: string): Promise<Source> {
-  const document = await readProject(folder);
+async function findProject(path: string, builder: string): Promise<Source> {
+  const document = await readProject(path);
   const project = document ? checkDocument(document, ProjectFile) : {};
   const { name, main, ...settings } = project;
-  const file = main === undefined ? await firstMain(folder) : join(folder, main);
-  const kind = main === undefined && CONTAINERFILES.includes(basename(file)) ? 'dockerfile' : kindOf(file);
-  const mainFault = (problem: string) =>
-    cliErrors.SETTING(
-      place(document as SettingsDocument, ['main'], 'value'),
-      `main: ${problem}`,
-      'name a .ts, .js or .wasm file',
-    );
-  if (!kind) throw mainFault(`${main} is neither JavaScript, TypeScript nor a component`);
-  if (main !== undefined && !(await isFile(file))) throw mainFault(`there is no file ${main}`);
+  const common = { name: () => name ?? nameFrom(basename(resolve(path))), settings };
+  const kind = main === undefined ? null : kindOf(main);
+  if (main !== undefined && (builder === 'auto' || builder === kind)) {
+    const mainFault = (problem: string) =>
+      cliErrors.SETTING(
+        place(document as SettingsDocument, ['main'], 'value'),
+        `main: ${problem}`,
+        'name a .ts, .js or .wasm file',
+      );
+    const file = join(path, main);
+    if (!kind) throw mainFault(`${main} is neither JavaScript, TypeScript nor a component`);
+    if (!(await isFile(file))) throw mainFault(`there is no file ${main}`);
+    return { ...common, kind, file, label: file, inputs: [file, join(path, PROJECT)] };
+  }
+  const folder = new SourceFolder(path);
+  const choice = await chooseBuilder(folder, builder);
+  // Of what is compiled any file may be a part; what cannot be read is for the build to tell.
+  const files = choice.file === undefined ? await folder.files().catch(() => []) : [choice.file];
   return {
-    kind,
-    file,
-    label: file,
-    name: () => name ?? nameFrom(basename(resolve(folder))),
-    settings,
-    inputs: [file, join(folder, PROJECT)],
+    ...common,
+    kind: 'folder',
+    file: path,
+    label: choice.file === undefined ? path : folder.at(choice.file),
+    inputs: [...files, PROJECT].map((file) => join(path, file)),
+    choice,
   };
 }
 
@@ -86,12 +100,6 @@ async function readProject(folder: string): Promise<SettingsDocument | undefined
     throw unreadable(file, error as Error);
   }
   return parseDocument(file, text, 'toml');
-}
-
-async function firstMain(folder: string): Promise<string> {
-  for (const name of MAINS) if (await isFile(join(folder, name))) return join(folder, name);
-  for (const name of CONTAINERFILES) if (await isFile(join(folder, name))) return join(folder, name);
-  throw cliErrors.NO_MAIN(folder, MAINS.join(', '));
 }
 
 async function isFile(path: string): Promise<boolean> {
@@ -122,16 +130,4 @@ function nameFrom(text: string): string {
     .replaceAll(/^-|-$/g, '');
   if (label === '') throw cliErrors.NO_NAME(text);
   return label;
-}
-
-/** UNREADABLE, with what the system says. */
-export function unreadable(path: string, error: Error): Error {
-  const code = (error as NodeJS.ErrnoException).code;
-  const why: Record<string, string> = {
-    ENOENT: 'there is no such file',
-    EACCES: 'permission denied',
-    EISDIR: 'it is a folder',
-    ENOTDIR: 'a part of the path is not a folder',
-  };
-  return cliErrors.UNREADABLE(path, why[code ?? ''] ?? code ?? error.message).because(error);
 }

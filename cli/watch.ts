@@ -26,6 +26,8 @@ class InputWatch {
   readonly #folders = new Map<string, FSWatcher>();
   readonly #changed: () => void;
   #files = new Set<string>();
+  /** How the folder was built the last time. */
+  choice = '';
   /** After a failure any file beside the inputs may be the one that was missing. */
   anyFile = false;
 
@@ -132,7 +134,13 @@ async function deployRound(
   const progress = showProgress(context.terminal);
   const started = performance.now();
   try {
-    const view = await deployOnce(context, path, flags, progress, (files) => inputs.follow(files));
+    const view = await deployOnce(context, path, flags, progress, {
+      onInputs: (files) => inputs.follow(files),
+      onChoice(text) {
+        if (text !== inputs.choice) writeLine(stderr, printable(text));
+        inputs.choice = text;
+      },
+    });
     progress.done();
     inputs.anyFile = false;
     const { good, dim, warn } = palette(stdout, env);

@@ -13,8 +13,9 @@ import { printable } from '../printable.ts';
 import { type Progress, showProgress } from '../progress.ts';
 import { checkDocument, type Format, parseDocument, place, type SettingsDocument } from '../settings-document.ts';
 import { settle } from '../settle.ts';
-import { findSource, type Source, unreadable } from '../source.ts';
+import { findSource, type Source } from '../source.ts';
 import { palette, type Terminal, writeJson, writeLine } from '../terminal.ts';
+import { unreadable } from '../unreadable.ts';
 
 export interface ApplyFlags {
   readonly file: string;
@@ -125,14 +126,14 @@ async function sourceOf(document: SettingsDocument, { source }: ApplyWorkload): 
 }
 
 async function resolveWorkload(
-  { client }: Context,
+  context: Context,
   workload: ApplyWorkload,
   source: Source | undefined,
   progress: Progress,
 ): Promise<Wanted> {
   const { name, source: _path, image, revisions, ...said } = workload;
   if (source) {
-    const { artifact } = await makeArtifact(client, source, progress);
+    const { artifact } = await makeArtifact(context, source, progress);
     const revision = { artifact, label: source.label.slice(-256), percent: 100, settings: {} };
     return { name, settings: overlay(source.settings, said), revisions: [revision] };
   }

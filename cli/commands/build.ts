@@ -5,12 +5,15 @@ import { Writable } from 'node:stream';
 import type { AdminClient } from '../../gateway/admin/client.ts';
 import type { BuiltImage, ImageBuildRequest } from '../../gateway/admin/schemas.ts';
 import { packFolder } from '../artifact.ts';
+import type { Product } from '../builders/builder.ts';
+import { CONTAINERFILES } from '../builders/dockerfile.ts';
 import type { Context } from '../context.ts';
 import { cliErrors } from '../errors.ts';
 import { printable } from '../printable.ts';
 import type { Progress } from '../progress.ts';
-import { CONTAINERFILES, type Source, unreadable } from '../source.ts';
+import type { Source } from '../source.ts';
 import { writeJson, writeLine } from '../terminal.ts';
+import { unreadable } from '../unreadable.ts';
 
 export interface BuildFlags {
   readonly tag: string;
@@ -28,9 +31,7 @@ export async function build({ client, terminal, json }: Context, folder: string,
   });
   if (!found.isDirectory()) throw cliErrors.UNREADABLE(folder, 'it is not a folder');
   const file = flags.file ?? (await firstFile(folder));
-  const dockerfile = await readFile(file, 'utf8').catch((error: Error) => {
-    throw unreadable(file, error);
-  });
+  const dockerfile = await readDockerfile(file);
   const request: ImageBuildRequest = {
     reference: flags.tag,
     file: relative('', file) || file,
@@ -52,15 +53,18 @@ export async function build({ client, terminal, json }: Context, folder: string,
 /** For `skerry deploy FOLDER`: an image named after what is deployed. */
 export async function buildFolder(
   client: AdminClient,
-  { file, name }: Pick<Source, 'file' | 'name'>,
+  { name }: Pick<Source, 'name'>,
+  product: Extract<Product, { kind: 'dockerfile' | 'image' }>,
   progress: Progress,
+  network: boolean,
 ): Promise<BuiltImage['artifact']> {
-  const dockerfile = await readFile(file, 'utf8').catch((error: Error) => {
-    throw unreadable(file, error);
-  });
-  const plain = { args: {}, target: null, fresh: false, secrets: {}, network: false };
-  const epoch = epochOf(process.env.SOURCE_DATE_EPOCH);
-  const request = { reference: `deploy/${name()}`, file, dockerfile, epoch, ...plain };
+  const own = product.kind === 'dockerfile';
+  const file = own ? product.file : 'the generated Dockerfile';
+  const dockerfile = own ? await readDockerfile(file) : product.dockerfile;
+  const plain = { args: {}, target: null, fresh: false, secrets: {} };
+  // What is generated is the same everywhere.
+  const epoch = epochOf(process.env.SOURCE_DATE_EPOCH) ?? (own ? null : 0);
+  const request = { reference: `deploy/${name()}`, file, dockerfile, epoch, network, ...plain };
   // Steps are told as they begin.
   const output = new Writable({
     write(piece: Buffer, _encoding, done) {
@@ -70,8 +74,14 @@ export async function buildFolder(
     },
   });
   progress.step(`Building ${file}`);
-  return (await client.buildImage(request, { stdin: packFolder(dirname(file)), stdout: output, stderr: output }))
-    .artifact;
+  const streams = { stdin: packFolder(own ? dirname(file) : product.context), stdout: output, stderr: output };
+  return (await client.buildImage(request, streams)).artifact;
+}
+
+async function readDockerfile(file: string): Promise<string> {
+  return readFile(file, 'utf8').catch((error: Error) => {
+    throw unreadable(file, error);
+  });
 }
 
 async function firstFile(folder: string): Promise<string> {

@@ -1,6 +1,7 @@
 import type { WorkloadView } from '../../gateway/admin/schemas.ts';
 import { overlay } from '../../runtime/workload/settings.ts';
 import { makeArtifact } from '../artifact.ts';
+import { choiceText } from '../builders/choose.ts';
 import type { Context } from '../context.ts';
 import { warningLines } from '../describe.ts';
 import { cliErrors } from '../errors.ts';
@@ -14,6 +15,10 @@ import { palette, writeJson, writeLine } from '../terminal.ts';
 export interface DeployFlags extends Readonly<Record<string, unknown>> {
   readonly name?: string;
   readonly watch?: boolean;
+  /** For a folder. */
+  readonly builder?: string;
+  readonly base?: string;
+  readonly network?: boolean;
 }
 
 export async function deploy(context: Context, path: string, flags: DeployFlags): Promise<void> {
@@ -22,33 +27,45 @@ export async function deploy(context: Context, path: string, flags: DeployFlags)
     const { watchAndDeploy } = await import('../watch.ts');
     return watchAndDeploy(context, path, flags);
   }
-  const progress = showProgress(context.terminal);
+  const { terminal } = context;
+  const progress = showProgress(terminal);
+  const onChoice = (text: string) => writeLine(terminal.stderr, printable(text));
   let view: WorkloadView;
   try {
-    view = await deployOnce(context, path, flags, progress);
+    view = await deployOnce(context, path, flags, progress, { onChoice });
   } finally {
     progress.done();
   }
-  if (context.json) writeJson(context.terminal.stdout, view);
+  if (context.json) writeJson(terminal.stdout, view);
   else printDeployed(context, view);
+}
+
+/** What is told while it is not yet deployed. */
+export interface Told {
+  /** How a folder is built. */
+  readonly onChoice?: (text: string) => void;
+  readonly onInputs?: (inputs: readonly string[]) => void;
 }
 
 /** One deploy from source to a settled workload. */
 export async function deployOnce(
-  { client }: Context,
+  context: Context,
   path: string,
   flags: DeployFlags,
   progress: Progress,
-  onInputs?: (inputs: readonly string[]) => void,
+  { onChoice, onInputs }: Told = {},
 ): Promise<WorkloadView> {
+  const { client } = context;
   // What is wrong with the flags is told before anything is built.
   const over = settingsFromFlags(flags);
   const given = flags.name === undefined ? undefined : checkName('--name', flags.name);
-  const source = await findSource(path);
+  const source = await findSource(path, flags.builder);
+  const { choice } = source;
+  if (choice) onChoice?.(choiceText(choice));
   onInputs?.(source.inputs);
   const name = given ?? source.name();
   const settings = overlay(source.settings, over);
-  const { artifact } = await makeArtifact(client, source, progress, onInputs);
+  const { artifact } = await makeArtifact(context, source, progress, flags, onInputs);
   progress.step(`Deploying ${name}`);
   return settle(client, await client.deploy(name, { artifact, label: source.label.slice(-256), settings }));
 }

@@ -7,7 +7,7 @@ import { text } from '../../gateway/admin/client-stream.ts';
 import { Problem } from '../../gateway/admin/schemas.ts';
 import type { Context } from '../context.ts';
 import { cliErrors } from '../errors.ts';
-import { unreadable } from '../source.ts';
+import { unreadable } from '../unreadable.ts';
 
 export interface InvokeFlags {
   readonly request?: string;

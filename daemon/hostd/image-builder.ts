@@ -145,7 +145,8 @@ export class ImageBuilder implements ImageBuilderHost {
         ...Object.entries(args).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`]),
         ...(target === null ? [] : ['--target', target]),
         ...(fresh ? ['--no-cache'] : []),
-        ...(epoch === null ? [] : ['--timestamp', String(epoch)]),
+        // Its label would say which version of it built the image.
+        ...(epoch === null ? [] : ['--timestamp', String(epoch), '--identity-label=false']),
         ...given,
         join(work, 'context'),
       ],

@@ -257,7 +257,7 @@ export const ProjectFile = z.strictObject({
     .string()
     .optional()
     .describe(
-      'The .ts, .js or .wasm file to deploy, relative to this file. Default: the first found of index.ts, index.js, main.ts, main.js.',
+      'The .ts, .js or .wasm file to deploy, relative to this file. Default: what the files of the folder say (docs/builds.md).',
     ),
   ...WorkloadSettings.shape,
 });

@@ -264,7 +264,10 @@ test('an image that is not there, and what needs a node that does not run, are t
   }
   file('app/Dockerfile', 'FROM scratch');
   // The node would build it.
-  assertFailure(await skerry(['deploy', join(folder, 'app')], { data: folder }), 'NODE_NOT_RUNNING', 1, /no node/);
+  const { status, stdout, stderr } = await skerry(['deploy', join(folder, 'app')], { data: folder });
+  const [choice, failure] = stderr.split(/(?<=\n)/);
+  assert.is(choice, 'Built by dockerfile as an image: Dockerfile says how\n');
+  assertFailure({ status, stdout, stderr: failure as string }, 'NODE_NOT_RUNNING', 1, /no node/);
 });
 
 test('a deploy that does not get ready fails, and says which revision still serves', async (scene) => {
