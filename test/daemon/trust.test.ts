@@ -90,6 +90,12 @@ test('policies are set, listed, replaced and removed, and outlive the node', asy
     const next = makeKeys(place, 'two').pub;
     await run('policy', 'set', 'team/*', '--key', pub, '--key', next);
     assert.match((await run('policy', 'ls')).stdout, /team\/\* .* key [0-9a-f]{12} or key [0-9a-f]{12}/);
+    const sigstore = new Sigstore();
+    writeFileSync(join(place, 'root.json'), sigstore.trustRoot());
+    sigstore.end();
+    const who = ['--identity', 'ci@example.com', '--issuer', 'https://login.example'];
+    const byIdentity = await run('policy', 'set', '*', ...who, '--trust-root', join(place, 'root.json'));
+    assert.match(byIdentity.stdout, /^images of \* must be signed by ci@example\.com of https:/, byIdentity.stderr);
     assert.is((await run('policy', 'rm', 'team/*')).status, 0);
     assertFailure(await run('policy', 'rm', 'team/*'), 'NO_POLICY', 1, /team\/\*/);
   } finally {
