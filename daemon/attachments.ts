@@ -14,9 +14,9 @@ interface Stores {
   readonly blobs: ContentStore;
 }
 
-/** Attachments that are looked at, and the longest statement that is read to learn what it is about, in bytes. */
+/** Attachments that are shown, and the longest statement that is read to learn what it is about, in bytes. */
 const MAX_ATTACHMENTS = 100;
-const MAX_STATEMENT = 4 * 2 ** 20;
+const MAX_STATEMENT = 2 ** 20;
 
 /** Referrers of the image and of its parts, what stands under cosign's tags, and what buildkit puts into the index. */
 export async function attachmentsOf(
@@ -38,10 +38,11 @@ export async function attachmentsOf(
   const about = repositories.manifests(repository).filter(({ subject }) => subject !== null && subjects.has(subject));
   const all = new Map([...tagged, ...inside, ...about].map((manifest) => [manifest.digest, manifest]));
   const views: AttachmentView[] = [];
-  for (const manifest of [...all.values()].slice(0, MAX_ATTACHMENTS)) {
+  for (const manifest of all.values()) {
+    if (views.length >= MAX_ATTACHMENTS) break;
     views.push(...(await viewsOf(stores, repository, manifest)));
   }
-  return views;
+  return views.slice(0, MAX_ATTACHMENTS);
 }
 
 /** One a layer: each is a document of its own. */
@@ -56,29 +57,24 @@ async function viewsOf(stores: Stores, repository: string, manifest: StoredManif
   };
   const layers = await stores.repositories.read(digest).then((bytes) => layersOf(bytes), none);
   if (layers.length === 0) return [{ ...whole, kind: attachmentKind(whole.mediaType, null) }];
-  return Promise.all(
-    layers.map(async ({ mediaType, digest, size, annotations }) => {
-      const predicate =
-        annotations?.['in-toto.io/predicate-type'] ??
-        annotations?.predicateType ??
-        (size <= MAX_STATEMENT && /json/.test(mediaType) ? await readPredicate(stores, repository, digest) : null);
-      // A blob of no type of its own is what the manifest says that it is.
-      const generic = /^(?:application\/octet-stream|application\/vnd\.oci\.image\.layer\.v1\.tar.*)$/.test(mediaType);
-      const type = generic ? (artifactType ?? mediaType) : mediaType;
-      return {
-        manifest: whole.manifest,
-        digest,
-        mediaType: type,
-        size,
-        predicate,
-        kind: attachmentKind(type, predicate),
-      };
-    }),
-  );
+  const views: AttachmentView[] = [];
+  for (const { mediaType, digest, size, annotations } of layers) {
+    const said = annotations?.['in-toto.io/predicate-type'] ?? annotations?.predicateType;
+    const read = said === undefined && /json/.test(mediaType);
+    const predicate = said?.slice(0, 200) ?? (read ? await readPredicate(stores, repository, digest) : null);
+    // A blob of no type of its own is what the manifest says that it is.
+    const generic = /^(?:application\/octet-stream|application\/vnd\.oci\.image\.layer\.v1\.tar.*)$/.test(mediaType);
+    const type = generic ? (artifactType ?? mediaType) : mediaType;
+    const kind = attachmentKind(type, predicate);
+    views.push({ manifest: whole.manifest, digest, mediaType: type, size, predicate, kind });
+  }
+  return views;
 }
 
+/** Null also of one that is too long to be read. What its manifest says of its size need not be true. */
 async function readPredicate({ repositories, blobs }: Stores, repository: string, digest: string) {
-  if (!repositories.blob(repository, digest)) return null;
+  const blob = repositories.blob(repository, digest);
+  if (!blob || blob.size > MAX_STATEMENT) return null;
   return blobs.open(digest).then(
     async ({ path }) => predicateOf(await readFile(path, 'utf8')),
     () => null,

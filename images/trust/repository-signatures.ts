@@ -1,16 +1,15 @@
 /** Signatures in the repositories of the node's own registry: found there, and put there. */
 import { readFile } from 'node:fs/promises';
 import { imageErrors } from '../errors.ts';
+import type { Descriptor } from '../oci/documents.ts';
 import type { Repositories } from '../registry/index.ts';
 import { type ContentStore, digestOf } from '../store/index.ts';
 import { trustErrors } from './errors.ts';
 import { signatureTag } from './media-types.ts';
 import { Refusal, type Signature, type Subject } from './signature.ts';
-import { signaturesIn, withSignature } from './signature-manifest.ts';
+import { ReadBudget, signaturesIn, withSignature } from './signature-manifest.ts';
 import { checkPayload, decodeBase64 } from './simple-signing.ts';
 
-/** Manifests that are looked at: who floods an image with others than its owner's gets it refused, not the node busy. */
-const MAX_MANIFESTS = 100;
 const MAX_PAYLOAD = 64 * 1024;
 
 export class RepositorySignatures {
@@ -24,15 +23,20 @@ export class RepositorySignatures {
     this.#blobs = blobs;
   }
 
-  /** Under cosign's tag, then of the manifests that are about this one. Throws BLOB_CORRUPT, STATE_CORRUPT. */
+  /**
+   * Under cosign's tag, then of the manifests that are about this one. Who floods an image gets it refused at worst, not the
+   * node busy. Throws BLOB_CORRUPT, STATE_CORRUPT.
+   */
   async find(repository: string, digest: string): Promise<Signature[]> {
     const repositories = this.#repositories;
     const tagged = repositories.manifest(repository, signatureTag(digest));
     const about = repositories.manifests(repository).filter(({ subject }) => subject === digest);
     const found: Signature[] = [];
-    for (const manifest of [...(tagged ? [tagged] : []), ...about].slice(0, MAX_MANIFESTS)) {
+    const budget = new ReadBudget();
+    for (const manifest of [...(tagged ? [tagged] : []), ...about]) {
+      if (!budget.takeManifest(manifest.size)) continue;
       const bytes = await repositories.read(manifest.digest);
-      found.push(...(await signaturesIn(bytes, (blob) => this.#read(repository, blob.digest))));
+      found.push(...(await signaturesIn(bytes, (blob) => this.#read(repository, blob), budget)));
     }
     return found;
   }
@@ -68,9 +72,9 @@ export class RepositorySignatures {
     });
   }
 
-  /** Of this repository alone: what another one has is none of its business. */
-  async #read(repository: string, digest: string): Promise<Uint8Array> {
-    if (!this.#repositories.blob(repository, digest)) throw imageErrors.BLOB_MISSING(digest);
+  /** Of this repository alone: what another one has is none of its business. Its size is not what a manifest says. */
+  async #read(repository: string, { digest, size }: Descriptor): Promise<Uint8Array> {
+    if (this.#repositories.blob(repository, digest)?.size !== size) throw imageErrors.BLOB_MISSING(digest);
     return readFile((await this.#blobs.open(digest)).path);
   }
 }

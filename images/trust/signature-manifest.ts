@@ -9,13 +9,38 @@ import type { Signature } from './signature.ts';
 
 /** Of a payload or a bundle, in bytes: a bundle with its certificates and proofs has some 10 KiB. */
 const MAX_BLOB = 512 * 1024;
+/** Of a signature in a manifest, in characters: enough to see that it is too long. */
+const MAX_ANNOTATION = 5000;
 /** Signatures that one manifest may get here. */
 const MAX_SIGNATURES = 100;
+
+/** What is read for one image: more than that is not looked at. */
+export class ReadBudget {
+  #manifests = 100;
+  #signatures = 200;
+  #bytes = 16 * 2 ** 20;
+
+  /** False when there is no room for so many bytes any more. */
+  takeManifest(size: number): boolean {
+    return this.#manifests-- > 0 && this.#take(size);
+  }
+
+  takeSignature(size: number): boolean {
+    return this.#signatures-- > 0 && this.#take(size);
+  }
+
+  #take(size: number): boolean {
+    if (size > this.#bytes) return false;
+    this.#bytes -= size;
+    return true;
+  }
+}
 
 /** The signatures in a manifest. What is no manifest, or cannot be read, has none: nothing counts that was not verified. */
 export async function signaturesIn(
   bytes: Uint8Array,
   read: (descriptor: Descriptor) => Promise<Uint8Array>,
+  budget: ReadBudget = new ReadBudget(),
 ): Promise<Signature[]> {
   const from = digestOf(bytes);
   const signatures: Signature[] = [];
@@ -23,12 +48,14 @@ export async function signaturesIn(
     const signature = layer.annotations?.[SIGNATURE_ANNOTATION];
     const simple = layer.mediaType === SIMPLE_SIGNING && signature !== undefined;
     if (layer.size > MAX_BLOB || (!simple && !isBundleType(layer.mediaType))) continue;
+    if (!budget.takeSignature(layer.size)) continue;
     const content = await read(layer).catch((error) => {
       if (error instanceof SkerryError) return null;
       throw error;
     });
     if (content === null || digestOf(content) !== layer.digest) continue;
-    if (simple) signatures.push({ kind: 'simple', from, payload: content, signature });
+    if (simple)
+      signatures.push({ kind: 'simple', from, payload: content, signature: signature.slice(0, MAX_ANNOTATION) });
     else signatures.push({ kind: 'bundle', from, json: Buffer.from(content).toString() });
   }
   return signatures;

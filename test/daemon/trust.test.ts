@@ -90,6 +90,12 @@ test('policies are set, listed, replaced and removed, and outlive the node', asy
     const next = makeKeys(place, 'two').pub;
     await run('policy', 'set', 'team/*', '--key', pub, '--key', next);
     assert.match((await run('policy', 'ls')).stdout, /team\/\* .* key [0-9a-f]{12} or key [0-9a-f]{12}/);
+    const sigstore = new Sigstore();
+    writeFileSync(join(place, 'root.json'), sigstore.trustRoot());
+    sigstore.end();
+    const who = ['--identity', 'ci@example.com', '--issuer', 'https://login.example'];
+    const byIdentity = await run('policy', 'set', '*', ...who, '--trust-root', join(place, 'root.json'));
+    assert.match(byIdentity.stdout, /^images of \* must be signed by ci@example\.com of https:/, byIdentity.stderr);
     assert.is((await run('policy', 'rm', 'team/*')).status, 0);
     assertFailure(await run('policy', 'rm', 'team/*'), 'NO_POLICY', 1, /team\/\*/);
   } finally {
@@ -221,6 +227,19 @@ test('floods and huge annotations cost the image its signature at worst, not the
   assert.is((await client.pushManifest('team/app', signatureTag(digest), manifest)).status, 201);
   assert.match((await inspect(scene, 'team/app:v1')).signatures[0].why, /more than 4096 characters/);
   assertFailure(await run('deploy', 'team/app:v1'), 'SIGNATURE_REFUSED', 1, /4096/);
+  // Many, and blobs that are longer than their manifest says: they count for nothing, and are not read.
+  const large = Buffer.alloc(3 * 2 ** 20, ' ');
+  const liar = { ...layer, mediaType: 'application/vnd.dev.sigstore.bundle.v0.3+json', size: 2 };
+  const lying = { ...liar, digest: await client.pushBlob('team/app', large), annotations: {} };
+  for (let i = 0; i < 20; i++) {
+    const subject = { mediaType: types.manifest, digest, size: 1 };
+    const annotations = { number: String(i) };
+    const document = { ...manifest, subject, annotations, layers: Array(100).fill(lying) };
+    const answer = await client.pushManifest('team/app', digestOf(Buffer.from(JSON.stringify(document))), document);
+    assert.is(answer.status, 201);
+  }
+  const flooded = await inspect(scene, 'team/app:v1');
+  assert.equal([flooded.signatures.length, flooded.attachments.length, flooded.policies[0].met], [1, 100, false]);
   // What is signed beside it counts.
   assert.is((await run('sign', 'team/app:v1', '--key', key)).status, 0);
   assert.is((await inspect(scene, 'team/app:v1')).policies[0].met, true);
