@@ -4,9 +4,9 @@ import type { PolicyRequest } from '../../gateway/admin/schemas.ts';
 import type { Context } from '../context.ts';
 import { timeText } from '../describe.ts';
 import { cliErrors } from '../errors.ts';
-import { unreadable } from '../source.ts';
 import { type Cell, table } from '../table.ts';
 import { writeJson, writeLine } from '../terminal.ts';
+import { unreadable } from '../unreadable.ts';
 
 export interface PolicyFlags {
   readonly key?: readonly string[];

@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import * as z from 'zod';
 import { cliErrors } from '../errors.ts';
-import { unreadable } from '../source.ts';
+import { unreadable } from '../unreadable.ts';
 
 /** https://github.com/sigstore/sigstore/blob/main/pkg/cryptoutils/privatekey.go; the first name is that of old cosigns. */
 const encryptedPem =
