@@ -62,7 +62,7 @@ async function make(folder: SourceFolder, work: Work, folders?: readonly string[
   }
   const context = join(work.scratch, 'context');
   const run = await unpackJar(folder.at(jar), context).catch((error: Error) => {
-    if ('code' in error) throw unreadable(folder.at(jar), error);
+    if ('syscall' in error) throw unreadable(folder.at(jar), error);
     throw builderErrors.PROJECT_INVALID(folder.at(jar), error.message, 'package it again');
   });
   return { kind: 'image', dockerfile: javaDockerfile(run, work.base), context };

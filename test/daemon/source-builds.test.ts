@@ -183,6 +183,26 @@ test('a crate becomes a component, the same one in another place', noRust, async
   assert.is(answer.body.toString(), 'sent');
 });
 
+const MUSL = `${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-unknown-linux-musl`;
+test('a crate that listens by itself runs alone in its image', noImages ?? hasTarget(MUSL), async (scene) => {
+  const folder = fill(scene, 'listener', {
+    'Cargo.toml': '[package]\nname = "listener"\nversion = "0.1.0"\nedition = "2021"\n[workspace]\n',
+    'src/main.rs': `use std::io::{Read, Write};
+fn main() {
+    let port = std::env::var("PORT").unwrap();
+    let listener = std::net::TcpListener::bind(format!("0.0.0.0:{port}")).unwrap();
+    for stream in listener.incoming() {
+        let mut stream = stream.unwrap();
+        let _ = stream.read(&mut [0; 4096]);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\\r\\ncontent-length: 4\\r\\nconnection: close\\r\\n\\r\\nrust");
+    }
+}
+`,
+  });
+  await deployed(scene, folder, ['--builder', 'rust-image']);
+  assert.is((await get(scene, '/listener/')).body.toString(), 'rust');
+});
+
 test('a handler in Python becomes a component', typeof python === 'string' ? python : null, async (scene) => {
   const source = join(projectRoot, 'examples/python');
   const folder = join(scene.place, 'counter');
