@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ImageEvent } from '../gateway/admin/schemas.ts';
+import { gatewayErrors } from '../gateway/errors.ts';
 import {
+  artifactOf,
   formatReference,
   type ImageCatalog,
   type ImageRecord,
@@ -30,6 +32,8 @@ export interface ImageServiceParts {
   readonly repositories: Repositories;
   /** `HOST:PORT` of the node's own registry, each way that it may be called. */
   readonly registryHosts: () => readonly string[];
+  /** Container images, by any of its drivers. */
+  readonly runsImages: () => boolean;
 }
 
 export class ImageService {
@@ -39,6 +43,7 @@ export class ImageService {
   /** Archives on their way; emptied at the start. */
   readonly #incoming: string;
   readonly #registryHosts: () => readonly string[];
+  readonly #runsImages: () => boolean;
   readonly #stop = new AbortController();
   #serial = 0;
 
@@ -47,6 +52,7 @@ export class ImageService {
     this.#catalog = parts.catalog;
     this.#repositories = parts.repositories;
     this.#registryHosts = parts.registryHosts;
+    this.#runsImages = parts.runsImages;
     this.#incoming = incoming;
   }
 
@@ -111,6 +117,9 @@ export class ImageService {
     let told = 0;
     const { record } = await importImage(source, this.#blobs, {
       signal,
+      kind: (kind) => {
+        if (kind === 'container' && !this.#runsImages()) throw gatewayErrors.IMAGES_NOT_RUN(source.label);
+      },
       progress: (bytes, total) => {
         const tenth = Math.floor((bytes / Math.max(1, total)) * STEPS);
         if (tenth <= told) return;
@@ -118,14 +127,18 @@ export class ImageService {
         progress(`layers: ${Math.round(bytes / 2 ** 20)} of ${Math.round(total / 2 ** 20)} MiB`);
       },
     });
-    // By its digest too, so that what is deployed is kept when its name goes to another image.
-    await this.#catalog.put(record.manifest.digest, record);
+    // By its digest too, so that what is deployed is kept when its name goes to another image; a component is kept by its own.
+    if (record.component === undefined) await this.#catalog.put(record.manifest.digest, record);
     if (name !== null) await this.#catalog.put(name, record);
-    return done(name ?? record.manifest.digest, record);
+    return done(name ?? artifactOf(record).digest, record);
   }
 }
 
-function done(name: string, { manifest, layers }: ImageRecord): Done {
-  const artifact = { digest: manifest.digest, mediaType: manifest.mediaType };
-  return { event: 'done', artifact, name, size: layers.reduce((sum, { size }) => sum + size, 0) };
+function done(name: string, record: ImageRecord): Done {
+  return {
+    event: 'done',
+    artifact: artifactOf(record),
+    name,
+    size: record.layers.reduce((sum, { size }) => sum + size, 0),
+  };
 }

@@ -233,7 +233,13 @@ async function assemble(
   const catalog = new ImageCatalog(stores.state);
   const registry = registryOf(stores.state, blobs);
   const images = await ImageService.open(
-    { blobs, catalog, repositories: registry.repositories, registryHosts: () => hostsOf(ownRegistry) },
+    {
+      blobs,
+      catalog,
+      repositories: registry.repositories,
+      registryHosts: () => hostsOf(ownRegistry),
+      runsImages: () => drivers.has('container') || drivers.has('vm'),
+    },
     join(folder.path, 'images'),
   );
   undo.add(() => images.close());

@@ -31,8 +31,26 @@ export const ociErrors = defineErrors({
   },
   IMAGE_NOT_A_CONTAINER: {
     status: 400,
-    what: (image: string, mediaType: string) => `${image} is no container image: its configuration is "${mediaType}"`,
-    fix: 'name a container image; a Wasm component is deployed from its .wasm file',
+    what: (image: string, mediaType: string) =>
+      `${image} is neither a container image nor a Wasm component: its configuration is "${mediaType.slice(0, 100)}"`,
+    fix: 'push a component with `skerry push` or `wkg oci push`, or with `oras push --config FILE:application/vnd.wasm.config.v0+json` and the layer FILE:application/wasm',
+  },
+  WASM_LAYERS: {
+    status: 400,
+    what: (image: string, layers: number) => `${image} is a Wasm artifact with ${layers} layers; a component is one`,
+    fix: 'push the component alone: `skerry push`, `wkg oci push`, or `oras push` with one file',
+  },
+  WASM_PLATFORM: {
+    status: 400,
+    what: (image: string, platform: string) =>
+      `${image} is a Wasm artifact for ${platform}, and this node runs components (wasip2/wasm)`,
+    fix: 'build it for WASI 0.2 or newer (`--target wasm32-wasip2`), and push that',
+  },
+  WASM_TARGET: {
+    status: 400,
+    what: (image: string, target: string) =>
+      `${image} is a component for ${target.slice(0, 100)}, which serves no HTTP`,
+    fix: 'push a component that exports wasi:http/incoming-handler',
   },
   IMAGE_MEDIA_TYPE: {
     status: 400,

@@ -53,8 +53,8 @@ async function runs(form: (layout: LayoutBuilder, folder: string) => string): Pr
     mkdirSync(merged);
     const options = `userxattr,lowerdir=${image.paths.join(':')}`;
     assert.is(spawnSync('mount', ['-t', 'overlay', '-o', options, 'overlay', merged]).status, 0);
-    const env = Object.fromEntries(image.config.env.map((entry) => entry.split('=')));
-    const run = spawnSync('chroot', [merged, ...image.config.argv], { env: { ...env, PATH: '/bin:/usr/sbin' } });
+    const env = Object.fromEntries(image.config!.env.map((entry) => entry.split('=')));
+    const run = spawnSync('chroot', [merged, ...image.config!.argv], { env: { ...env, PATH: '/bin:/usr/sbin' } });
     assert.match(`${run.stdout}`, /^hello from the upper layer\n\/srv\nno ls\n$/, `${run.stderr}`);
   } finally {
     spawnSync('umount', [merged]);

@@ -1,5 +1,4 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import { gatewayErrors } from '../../errors.ts';
 import type { AdminApp } from '../base-app.ts';
 import { ndjson } from '../ndjson.ts';
 import { ImageEvent, ImageList, Pruned, PruneRequest, RemovedImage } from '../schemas.ts';
@@ -49,8 +48,6 @@ export function imageRoutes(app: AdminApp, services: AdminServices): void {
 
   app.openapi(postImage, (c) => {
     const { reference } = c.req.valid('query');
-    const { drivers } = services;
-    if (!drivers.has('container') && !drivers.has('vm')) throw gatewayErrors.IMAGES_NOT_RUN(reference);
     const { incoming } = c.env;
     const hasBody =
       incoming.headers['transfer-encoding'] !== undefined || Number(incoming.headers['content-length'] ?? 0) > 0;

@@ -69,9 +69,9 @@ images('an OCI layout gives a record, a configuration, and every blob of the ima
     record.layers.map(({ diffId, mediaType }) => ({ diffId, mediaType })),
     layers.map(({ diffId, mediaType }) => ({ diffId, mediaType })),
   );
-  assert.equal(config.argv, ['/bin/httpd', '-f']);
+  assert.equal(config!.argv, ['/bin/httpd', '-f']);
   assert.equal(
-    config.diffIds,
+    config!.diffIds,
     layers.map(({ diffId }) => diffId),
   );
   for (const { digest } of [record.manifest, record.config, ...record.layers])
@@ -110,7 +110,7 @@ images('what skopeo writes in the form of docker save is the same layers and con
     record.layers.map(({ diffId }) => diffId),
     layers.map(({ diffId }) => diffId),
   );
-  assert.equal([config.argv, config.env], [['/bin/sh'], ['A=b']]);
+  assert.equal([config!.argv, config!.env], [['/bin/sh'], ['A=b']]);
   for (const { digest } of [record.manifest, record.config, ...record.layers]) await context.store.open(digest);
   const again = await importFrom(context, `docker-archive:${archive}`);
   assert.is(again.record.manifest.digest, record.manifest.digest);
@@ -398,7 +398,7 @@ images('an image that says nothing, or null, has no command and is root in /', a
   for (const config of [undefined, null, { Cmd: null, Env: null, Entrypoint: null, Healthcheck: null }]) {
     const layout = new LayoutBuilder(join(context.folder, `plain-${typeof config}-${config === null}`));
     layout.name(layout.manifest([], { config }));
-    const { argv, user, workingDir, healthcheck } = (await importFrom(context, `oci:${layout.folder}`)).config;
+    const { argv, user, workingDir, healthcheck } = (await importFrom(context, `oci:${layout.folder}`)).config!;
     assert.equal({ argv, user, workingDir, healthcheck }, { argv: [], user: '', workingDir: '/', healthcheck: null });
   }
 });

@@ -82,7 +82,7 @@ pulls('an image is pulled by tag and by digest, and is the one that was pushed',
   for (const reference of [`${registry.address}/app:v1`, `${registry.address}/app@${digest}`]) {
     const { record, config } = await pull(context, reference);
     assert.is(record.manifest.digest, digest);
-    assert.equal(config.argv, ['/bin/sh']);
+    assert.equal(config!.argv, ['/bin/sh']);
     for (const blob of [record.manifest, record.config, ...record.layers]) await store.open(blob.digest);
   }
 });
@@ -122,7 +122,7 @@ pulls("an image in Docker's own format keeps its digest", async (context) => {
   const { record, config } = await pull(context, `${registry.address}/app:docker`);
   assert.is(record.manifest.digest, answer.headers.get('docker-content-digest'));
   assert.is(record.manifest.mediaType, accept);
-  assert.equal(config.env, ['A=b']);
+  assert.equal(config!.env, ['A=b']);
 });
 
 pulls('an image or a registry that is not there is told apart', async (context) => {
