@@ -5,9 +5,12 @@ import { stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import type { AdminClient } from '../gateway/admin/client.ts';
 import type { DeployRequest } from '../gateway/admin/schemas.ts';
+import type { Context } from './context.ts';
 import { cliErrors } from './errors.ts';
 import type { Progress } from './progress.ts';
 import { type Source, unreadable } from './source.ts';
+
+type Caller = Pick<Context, 'client' | 'terminal'>;
 
 export interface Made {
   readonly artifact: DeployRequest['artifact'];
@@ -17,7 +20,7 @@ export interface Made {
 
 /** `onInputs` is told the files that matter as soon as they are known, before what may yet fail. */
 export async function makeArtifact(
-  client: AdminClient,
+  { client, terminal }: Caller,
   source: Source,
   progress: Progress,
   onInputs?: (inputs: readonly string[]) => void,
@@ -25,7 +28,7 @@ export async function makeArtifact(
   if (source.kind === 'component')
     return { artifact: await uploadComponent(client, source, progress), inputs: source.inputs };
   if (source.kind === 'image')
-    return { artifact: await sendImage(client, source.file, progress), inputs: source.inputs };
+    return { artifact: await sendImage({ client, terminal }, source.file, progress), inputs: source.inputs };
   progress.step(`Bundling ${source.label}`);
   const { bundleSource } = await import('./bundle.ts');
   const bundle = await bundleSource(source.file);
@@ -63,18 +66,25 @@ async function uploadComponent(client: AdminClient, source: Source, progress: Pr
 }
 
 /** A folder or a file of ours is sent as an archive; what a registry has the node gets itself. */
-export async function sendImage(client: AdminClient, file: string, progress: Progress): Promise<Made['artifact']> {
+export async function sendImage(
+  { client, terminal }: Caller,
+  file: string,
+  progress: Progress,
+): Promise<Made['artifact']> {
   const [, scheme, path = ''] = /^(oci|docker-archive):(.+)$/.exec(file) ?? [];
   progress.step(scheme === undefined ? `Getting ${file}` : `Uploading ${file}`);
-  const step = (text: string) => progress.step(`${file}: ${text}`);
-  if (scheme === undefined) return (await client.importImage(file, null, step)).artifact;
+  const step: Progress['step'] = (text, part) => progress.step(`${file}: ${text}`, part);
+  if (scheme === undefined) {
+    const { credentialsFor } = await import('./docker-credentials.ts');
+    return (await client.importImage(file, { credentials: await credentialsFor(file, terminal.env) }, step)).artifact;
+  }
   // A tag may stand behind the path of a layout.
   const here = scheme === 'oci' && !(await isThere(path)) ? path.replace(/:[^:/]*$/, '') : path;
   const found = await stat(here).catch((error: Error) => {
     throw unreadable(here, error);
   });
   const archive = found.isDirectory() ? packFolder(here) : createReadStream(here, { highWaterMark: CHUNK });
-  return (await client.importImage(file, archive, step)).artifact;
+  return (await client.importImage(file, { archive }, step)).artifact;
 }
 
 function isThere(path: string): Promise<boolean> {

@@ -30,6 +30,16 @@ export const cliErrors = defineErrors({
     what: (path: string, why: string) => `${path} cannot be read: ${why}`,
     fix: 'check the path and its permissions',
   },
+  CREDENTIALS_UNREADABLE: {
+    status: 400,
+    what: (file: string, why: string) => `the credentials in ${file} cannot be read: ${why}`,
+    fix: 'correct it, or name another folder with a config.json in DOCKER_CONFIG',
+  },
+  CREDENTIAL_HELPER: {
+    status: 400,
+    what: (command: string, why: string) => `the credential helper ${command} failed: ${why}`,
+    fix: "correct credHelpers or credsStore in docker's config.json, or name another folder with one in DOCKER_CONFIG",
+  },
   CONTAINERFILE_NOT_RUNNABLE: {
     status: 400,
     what: (folder: string) => `${folder} has a Dockerfile but no function, and this version of Skerry builds no images`,

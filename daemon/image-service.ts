@@ -2,9 +2,11 @@
 import { createWriteStream } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { ImageEvent } from '../gateway/admin/schemas.ts';
+import { SkerryError } from '../errors/skerry-error.ts';
+import type { TellProgress } from '../gateway/admin/ndjson.ts';
+import type { ImageEvent, TransferRequest } from '../gateway/admin/schemas.ts';
+import type { ImageImport, ImageTransfers } from '../gateway/admin/services.ts';
 import { gatewayErrors } from '../gateway/errors.ts';
 import {
   artifactOf,
@@ -16,43 +18,51 @@ import {
   openImageSource,
   parseReference,
   type Reference,
+  type RegistryReference,
 } from '../images/oci/index.ts';
 import { PushedSource, type Repositories } from '../images/registry/index.ts';
+import { type Credentials, RemoteSource } from '../images/remote/index.ts';
 import type { ContentStore } from '../images/store/index.ts';
 import { daemonErrors } from './errors.ts';
+import { ImagePush, type ImagePushParts } from './image-push.ts';
+import type { RemoteAccess } from './remote-access.ts';
+import { tellBytes } from './tell-bytes.ts';
 
 type Done = Extract<ImageEvent, { event: 'done' }>;
 
-/** Layers in MiB are told as they come, no finer than this part of the whole. */
-const STEPS = 10;
+/** Of a registry whose image is here already, in milliseconds: it is asked whether there is a newer one, and may be away. */
+const ASK_AGAIN = { connectMs: 3000, answerMs: 10_000 };
 
 export interface ImageServiceParts {
   readonly blobs: ContentStore;
   readonly catalog: ImageCatalog;
   readonly repositories: Repositories;
+  readonly remote: RemoteAccess;
   /** `HOST:PORT` of the node's own registry, each way that it may be called. */
   readonly registryHosts: () => readonly string[];
   /** Container images, by any of its drivers. */
   readonly runsImages: () => boolean;
+  readonly deployed: ImagePushParts['deployed'];
 }
 
-export class ImageService {
-  readonly #blobs: ContentStore;
-  readonly #catalog: ImageCatalog;
-  readonly #repositories: Repositories;
+interface Taken {
+  /** Null: by its digest alone. */
+  readonly name: string | null;
+  /** Refuses container images where none are run. */
+  readonly toRun: boolean;
+}
+
+export class ImageService implements ImageTransfers {
+  readonly #parts: ImageServiceParts;
+  readonly #push: ImagePush;
   /** Archives on their way; emptied at the start. */
   readonly #incoming: string;
-  readonly #registryHosts: () => readonly string[];
-  readonly #runsImages: () => boolean;
   readonly #stop = new AbortController();
   #serial = 0;
 
   private constructor(parts: ImageServiceParts, incoming: string) {
-    this.#blobs = parts.blobs;
-    this.#catalog = parts.catalog;
-    this.#repositories = parts.repositories;
-    this.#registryHosts = parts.registryHosts;
-    this.#runsImages = parts.runsImages;
+    this.#parts = parts;
+    this.#push = new ImagePush(parts);
     this.#incoming = incoming;
   }
 
@@ -63,39 +73,107 @@ export class ImageService {
     return new ImageService(parts, incoming);
   }
 
-  /**
-   * `archive`: the image that `reference` names, when it is a file or a folder of the client's. Throws REFERENCE_INVALID,
-   * IMAGE_NOT_HERE and the errors of `images/oci/errors.ts`.
-   */
+  /** Throws REFERENCE_INVALID, IMAGE_NOT_HERE, IMAGES_NOT_RUN, and the errors of `images/oci` and `images/remote`. */
   async import(
-    reference: string,
-    archive: Readable | null,
-    progress: (step: string) => void,
+    { reference, archive, credentials }: ImageImport,
+    progress: TellProgress,
     signal: AbortSignal,
   ): Promise<Done> {
     const named = this.#own(parseReference(reference));
     const both = AbortSignal.any([signal, this.#stop.signal]);
     if (named.kind === 'own') {
-      if (!this.#repositories.has(named.repository)) throw daemonErrors.IMAGE_NOT_HERE(reference);
-      const source = new PushedSource(named, this.#repositories, this.#blobs);
+      const { repositories, blobs } = this.#parts;
+      if (!repositories.has(named.repository)) throw daemonErrors.IMAGE_NOT_HERE(reference);
+      const source = new PushedSource(named, repositories, blobs);
       // Its name is the repository's business: the tag may move, and what is deployed of it is kept by its digest.
-      return { ...(await this.#take(source, null, progress, both)), name: formatReference(named) };
+      const done = await this.#take(source, { name: null, toRun: true }, progress, both);
+      return { ...done, name: formatReference(named) };
     }
-    if (named.kind === 'registry') return this.#take(await this.#open(named), formatReference(named), progress, both);
+    if (named.kind === 'registry') return this.#fromRegistry(named, credentials, progress, both);
     const path = join(this.#incoming, String(++this.#serial));
     try {
       if (!archive) throw daemonErrors.IMAGE_NOT_SENT(reference);
       await pipeline(archive, createWriteStream(path, { mode: 0o600 }), { signal: both });
       // The client's path means nothing here.
-      return await this.#take(await this.#open({ ...named, path }), null, progress, both);
+      const source = await openImageSource({ ...named, path });
+      return await this.#take(source, { name: null, toRun: true }, progress, both);
     } finally {
       await rm(path, { force: true });
     }
   }
 
+  /** Throws NO_REGISTRY_NAMED, and the errors of `images/oci` and `images/remote`. */
+  async pull(
+    { reference, insecure, credentials }: TransferRequest,
+    progress: TellProgress,
+    signal: AbortSignal,
+  ): Promise<Done> {
+    const named = this.#own(parseReference(reference));
+    if (named.kind !== 'registry') throw daemonErrors.NO_REGISTRY_NAMED(reference);
+    const both = AbortSignal.any([signal, this.#stop.signal]);
+    const { remote } = this.#parts;
+    const options = { ...remote, credentials: credentials ?? null, insecure: insecure.includes(named.registry) };
+    const source = new RemoteSource(named, options);
+    return this.#take(source, { name: formatReference(named), toRun: false }, progress, both);
+  }
+
+  /** Throws what `ImagePush` throws. */
+  async push(
+    { reference, insecure, credentials }: TransferRequest,
+    progress: TellProgress,
+    signal: AbortSignal,
+  ): Promise<Done> {
+    const named = this.#own(parseReference(reference));
+    if (named.kind !== 'registry' && named.kind !== 'own') throw daemonErrors.NO_REGISTRY_NAMED(reference);
+    const both = AbortSignal.any([signal, this.#stop.signal]);
+    const { remote } = this.#parts;
+    return this.#push.push(named, { ...remote, credentials: credentials ?? null, insecure }, progress, both);
+  }
+
+  /** The newest, if its registry can be asked; else what was pulled under that name before. */
+  async #fromRegistry(
+    named: RegistryReference,
+    credentials: Credentials | null,
+    progress: TellProgress,
+    signal: AbortSignal,
+  ): Promise<Done> {
+    const name = formatReference(named);
+    const here = await this.#whole(name);
+    // What a digest names never changes.
+    if (here && named.digest !== null) return this.#again(name, here);
+    const patience = here ? ASK_AGAIN : {};
+    const source = new RemoteSource(named, { ...this.#parts.remote, ...patience, credentials, insecure: false });
+    try {
+      return await this.#take(source, { name, toRun: true }, progress, signal);
+    } catch (error) {
+      if (!here || !(error instanceof SkerryError) || !error.code.startsWith('REGISTRY_')) throw error;
+      progress(`taking what was pulled before: ${error.what}`);
+      return this.#again(name, here);
+    }
+  }
+
+  /** A record whose parts are all there, or null. */
+  async #whole(name: string): Promise<ImageRecord | null> {
+    const record = this.#parts.catalog.get(name);
+    if (!record) return null;
+    for (const { digest } of [record.manifest, record.config, ...record.layers])
+      if (!(await this.#parts.blobs.has(digest))) return null;
+    return record;
+  }
+
+  async #again(name: string, here: ImageRecord): Promise<Done> {
+    if (here.component === undefined) this.#checkRun(name);
+    await this.#keep({ ...here, importedMs: Date.now() }, null);
+    return done(name, here);
+  }
+
+  #checkRun(image: string): void {
+    if (!this.#parts.runsImages()) throw gatewayErrors.IMAGES_NOT_RUN(image);
+  }
+
   /** What is named at this node's own registry is here already. */
   #own(named: Reference): Reference {
-    const own = this.#registryHosts();
+    const own = this.#parts.registryHosts();
     return named.kind === 'registry' && own.includes(named.registry) ? { ...named, kind: 'own', registry: '' } : named;
   }
 
@@ -104,33 +182,23 @@ export class ImageService {
     this.#stop.abort();
   }
 
-  #open(reference: Parameters<typeof openImageSource>[0]): Promise<ImageSource> {
-    return openImageSource(reference, { stagingFolder: this.#incoming });
-  }
-
-  async #take(
-    source: ImageSource,
-    name: string | null,
-    progress: (step: string) => void,
-    signal: AbortSignal,
-  ): Promise<Done> {
-    let told = 0;
-    const { record } = await importImage(source, this.#blobs, {
+  async #take(source: ImageSource, { name, toRun }: Taken, progress: TellProgress, signal: AbortSignal): Promise<Done> {
+    const { record } = await importImage(source, this.#parts.blobs, {
       signal,
       kind: (kind) => {
-        if (kind === 'container' && !this.#runsImages()) throw gatewayErrors.IMAGES_NOT_RUN(source.label);
+        if (toRun && kind === 'container') this.#checkRun(source.label);
       },
-      progress: (bytes, total) => {
-        const tenth = Math.floor((bytes / Math.max(1, total)) * STEPS);
-        if (tenth <= told) return;
-        told = tenth;
-        progress(`layers: ${Math.round(bytes / 2 ** 20)} of ${Math.round(total / 2 ** 20)} MiB`);
-      },
+      progress: tellBytes('layers', progress),
     });
-    // By its digest too, so that what is deployed is kept when its name goes to another image; a component is kept by its own.
-    if (record.component === undefined) await this.#catalog.put(record.manifest.digest, record);
-    if (name !== null) await this.#catalog.put(name, record);
+    await this.#keep(record, name);
     return done(name ?? artifactOf(record).digest, record);
+  }
+
+  /** By its digest too, so that what is deployed is kept when its name goes to another image; a component is kept by its own. */
+  async #keep(record: ImageRecord, name: string | null): Promise<void> {
+    const { catalog } = this.#parts;
+    if (record.component === undefined) await catalog.put(record.manifest.digest, record);
+    if (name !== null) await catalog.put(name, record);
   }
 }
 

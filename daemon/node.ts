@@ -42,6 +42,7 @@ import { ImageService } from './image-service.ts';
 import type { Logger } from './log.ts';
 import { ownPrivileges, type Privileges } from './privileges.ts';
 import { checkRegistry, hostsOf, type OpenRegistry, openRegistry, registryOf } from './registry-service.ts';
+import { remoteAccess } from './remote-access.ts';
 import { selectEngine } from './select-engine.ts';
 import { sweepKeyValue } from './sweep-keyvalue.ts';
 import { sweepLayers } from './sweep-layers.ts';
@@ -232,6 +233,7 @@ async function assemble(
   let ownRegistry: OpenRegistry | null = null;
   const catalog = new ImageCatalog(stores.state);
   const registry = registryOf(stores.state, blobs);
+  const remote = remoteAccess();
   const images = await ImageService.open(
     {
       blobs,
@@ -239,6 +241,8 @@ async function assemble(
       repositories: registry.repositories,
       registryHosts: () => hostsOf(ownRegistry),
       runsImages: () => drivers.has('container') || drivers.has('vm'),
+      remote,
+      deployed: (workload) => desired.mainRevision(workload)?.artifact ?? null,
     },
     join(folder.path, 'images'),
   );
@@ -296,7 +300,7 @@ async function assemble(
     gatewayUrl,
     build: (request, progress, signal) => builds.build(request, progress, signal),
     images: library,
-    importImage: (...request) => images.import(...request),
+    transfers: images,
     mediaType: (digest) => catalog.get(digest)?.manifest.mediaType ?? 'application/wasm',
     volumes,
     sourceMap: (component) => builds.sourceMap(component),

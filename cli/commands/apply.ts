@@ -125,14 +125,14 @@ async function sourceOf(document: SettingsDocument, { source }: ApplyWorkload): 
 }
 
 async function resolveWorkload(
-  { client }: Context,
+  context: Context,
   workload: ApplyWorkload,
   source: Source | undefined,
   progress: Progress,
 ): Promise<Wanted> {
   const { name, source: _path, image, revisions, ...said } = workload;
   if (source) {
-    const { artifact } = await makeArtifact(client, source, progress);
+    const { artifact } = await makeArtifact(context, source, progress);
     const revision = { artifact, label: source.label.slice(-256), percent: 100, settings: {} };
     return { name, settings: overlay(source.settings, said), revisions: [revision] };
   }

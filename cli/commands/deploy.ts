@@ -35,12 +35,13 @@ export async function deploy(context: Context, path: string, flags: DeployFlags)
 
 /** One deploy from source to a settled workload. */
 export async function deployOnce(
-  { client }: Context,
+  context: Context,
   path: string,
   flags: DeployFlags,
   progress: Progress,
   onInputs?: (inputs: readonly string[]) => void,
 ): Promise<WorkloadView> {
+  const { client } = context;
   // What is wrong with the flags is told before anything is built.
   const over = settingsFromFlags(flags);
   const given = flags.name === undefined ? undefined : checkName('--name', flags.name);
@@ -48,7 +49,7 @@ export async function deployOnce(
   onInputs?.(source.inputs);
   const name = given ?? source.name();
   const settings = overlay(source.settings, over);
-  const { artifact } = await makeArtifact(client, source, progress, onInputs);
+  const { artifact } = await makeArtifact(context, source, progress, onInputs);
   progress.step(`Deploying ${name}`);
   return settle(client, await client.deploy(name, { artifact, label: source.label.slice(-256), settings }));
 }

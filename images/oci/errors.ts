@@ -79,36 +79,6 @@ export const ociErrors = defineErrors({
       `the layers of ${image} have ${bytes} bytes, more than the ${limit} there is room for`,
     fix: 'make room on the disk of the node, or make the image smaller',
   },
-  REGISTRY_UNREACHABLE: {
-    status: 502,
-    what: (registry: string, why: string) => `the registry ${registry} cannot be reached (${why})`,
-    fix: 'check its name, the network and DNS',
-  },
-  REGISTRY_DENIED: {
-    status: 403,
-    what: (image: string) => `its registry does not let this node pull ${image}, or has no such image`,
-    fix: 'check the name, and log in: the node reads the credentials that `skopeo login` writes',
-  },
-  REGISTRY_TLS: {
-    status: 502,
-    what: (registry: string, why: string) => `no secure connection with the registry ${registry} (${why})`,
-    fix: 'give it a certificate that this machine trusts, or name it as an insecure registry',
-  },
-  REGISTRY_TIMEOUT: {
-    status: 504,
-    what: (image: string, seconds: number) => `${image} was not pulled within ${seconds} s`,
-    fix: 'try again, or raise the time limit',
-  },
-  REGISTRY_FAILED: {
-    status: 502,
-    what: (image: string, why: string) => `${image} cannot be pulled: ${why}`,
-    fix: 'try `skopeo inspect docker://IMAGE` on the machine of the node',
-  },
-  SKOPEO_MISSING: {
-    status: 501,
-    what: () => 'images cannot be pulled from registries: the command skopeo is not installed on this node',
-    fix: 'install it (`apt-get install skopeo`), or copy the image here and name it as oci:FOLDER',
-  },
 });
 
 const SHOWN = 8;

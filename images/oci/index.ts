@@ -14,17 +14,17 @@ export {
   type RecordWrite,
 } from './record.ts';
 export {
+  type ArchiveReference,
   formatReference,
   isRepository,
   isTag,
+  type LayoutReference,
   type NamedReference,
   type OwnReference,
   parseReference,
   type Reference,
   type RegistryReference,
 } from './reference.ts';
-export type { RegistryOptions } from './registry-source.ts';
-export { pullProblem } from './skopeo.ts';
 export type { ChosenManifest, ImageSource, RootDocument } from './source.ts';
 export { readStoredImage, type StoredImage, type StoredLayer } from './stored-image.ts';
 export { makeWasmArtifact } from './wasm-artifact.ts';

@@ -49,7 +49,7 @@ async function push({ node, layout }: Scene, tag: string, repository: string): P
 artifacts(
   'what was pushed to the node is deployed by its name as a component, and outlives the name',
   async (scene) => {
-    const { node, layout, component, run } = scene;
+    const { layout, component, run } = scene;
     addWasmArtifact(layout, component, 'v1');
     await push(scene, 'v1', 'team/greet');
     const deployed = await run('deploy', 'team/greet:v1', '--json');
@@ -65,7 +65,15 @@ artifacts(
     await run('image', 'prune');
     assert.is((await run('deploy', 'team/greet:v1')).status, 1);
     assert.is(await answer(scene, 'greet'), before);
-  });
+  },
+);
+
+artifacts(
+  'a layout of one is deployed from its folder, with an empty configuration and in an index too',
+  async (scene) => {
+    const { layout, component, folder, run } = scene;
+    addWasmArtifact(layout, component, 'full');
+    addWasmArtifact(layout, component, 'empty', { config: null });
     for (const tag of ['full', 'empty']) {
       const deployed = await run('deploy', `oci:${layout.folder}:${tag}`, '--name', tag);
       assert.is(deployed.status, 0, deployed.stderr);

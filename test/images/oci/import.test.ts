@@ -6,14 +6,14 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { SkerryError } from '../../../errors/skerry-error.ts';
 import {
+  type ArchiveReference,
   hostPlatform,
   type ImportedImage,
   type ImportOptions,
   importImage,
-  type OwnReference,
+  type LayoutReference,
   openImageSource,
   parseReference,
-  type Reference,
 } from '../../../images/oci/index.ts';
 import { type ContentStore, openContentStore } from '../../../images/store/index.ts';
 import { busyboxLayer, LayoutBuilder, layerOf, skopeo, types } from '../../support/image-builder.ts';
@@ -36,9 +36,9 @@ images.after.each(({ folder, store }) => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function importFrom({ folder, store }: Context, reference: string, options: ImportOptions = {}) {
-  const parsed = parseReference(reference) as Exclude<Reference, OwnReference>;
-  return importImage(await openImageSource(parsed, { stagingFolder: folder }), store, options);
+async function importFrom({ store }: Context, reference: string, options: ImportOptions = {}) {
+  const parsed = parseReference(reference) as LayoutReference | ArchiveReference;
+  return importImage(await openImageSource(parsed), store, options);
 }
 
 async function refusal(context: Context, reference: string, options: ImportOptions = {}): Promise<SkerryError> {
