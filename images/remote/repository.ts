@@ -222,10 +222,11 @@ export class RemoteRepository {
 
   /** How much of an upload the registry has, and where the rest goes; a new one where it has forgotten it. */
   async #uploaded(location: URL, size: number, signal: AbortSignal): Promise<{ location: URL; position: number }> {
-    const answer = await this.#ask(location, { method: 'GET', good: [200, 204, 404], signal });
+    const answer = await this.#ask(location, { method: 'GET', good: [200, 204, 400, 404, 416], signal });
     await answer.body.dump();
     const last = Number(/^(?:bytes=)?0-(\d+)$/.exec(headerOf(answer, 'range') ?? '')?.[1] ?? Number.NaN);
-    if (answer.statusCode === 404 || !(last < size)) return { location: await this.#beginUpload(signal), position: 0 };
+    // Debian's docker-registry forgets an upload that broke off in the midst of a request.
+    if (answer.statusCode >= 400 || !(last < size)) return { location: await this.#beginUpload(signal), position: 0 };
     // Of an upload without a byte some say 0-0, as of one with a single byte.
     const position = last === 0 ? 0 : last + 1;
     if (last === 0) return { location: await this.#beginUpload(signal), position };

@@ -151,7 +151,8 @@ export class Transport {
       method: method as Dispatcher.HttpMethod,
       headers: { 'user-agent': 'skerry', ...headers },
       body: body ?? null,
-      signal,
+      // One of its own: what listens to it goes with the request.
+      signal: AbortSignal.any([signal]),
     });
   }
 
