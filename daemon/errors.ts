@@ -124,6 +124,12 @@ export const daemonErrors = defineErrors({
     what: (address: string) => `the registry would be open to the network on ${address}, unencrypted`,
     fix: 'give it a certificate (--registry-tls-cert, --registry-tls-key), a loopback address, or --registry off',
   },
+  UPSTREAM_AUTH: {
+    status: 500,
+    what: (file: string, why: string) =>
+      `the credentials of the upstream registries in ${file} cannot be read (${why})`,
+    fix: 'give a file as `docker login` or `skopeo login` write it, with auths in it, as --registry-upstream-auth',
+  },
   ADMIN_NEEDS_TOKEN: {
     status: 500,
     what: () => 'the admin API over TCP needs a token of at least 16 characters, and SKERRY_ADMIN_TOKEN has none',

@@ -326,7 +326,7 @@ async function assemble(
   gateway = front;
   const reloads = certificate ? [followCertificate('gateway', certificate, front, log, undo)] : [];
   const key = deriveKey(folder.nodeKey, 'registry bearers');
-  ownRegistry = await openRegistry(settings, registry, { blobs, key, log, undo, graceMs, privileges });
+  ownRegistry = await openRegistry(settings, registry, { blobs, key, log, undo, graceMs, privileges, remote });
   if (ownRegistry?.certificate) reloads.push(ownRegistry.certificate);
   await listenAdmin(settings, app, folder, privileges, undo);
   // Last made, first undone: requests in flight end before anything they need does.

@@ -5,6 +5,7 @@ import {
   Guard,
   listenRegistry,
   makeRegistryApp,
+  PullThrough,
   type RegistryListener,
   Repositories,
   Tokens,
@@ -18,7 +19,9 @@ import type { Settings } from './config.ts';
 import { daemonErrors } from './errors.ts';
 import type { Logger } from './log.ts';
 import type { Privileges } from './privileges.ts';
+import type { RemoteAccess } from './remote-access.ts';
 import type { Undo } from './undo.ts';
+import { upstreamsOf } from './upstreams.ts';
 
 /** How often uploads that nothing comes for are looked for, in milliseconds. */
 const EXPIRE_EVERY_MS = 600_000;
@@ -55,7 +58,16 @@ export async function openRegistry(
     undo,
     graceMs,
     privileges,
-  }: { blobs: ContentStore; key: Uint8Array; log: Logger; undo: Undo; graceMs: number; privileges: Privileges },
+    remote,
+  }: {
+    blobs: ContentStore;
+    key: Uint8Array;
+    log: Logger;
+    undo: Undo;
+    graceMs: number;
+    privileges: Privileges;
+    remote: RemoteAccess;
+  },
 ): Promise<OpenRegistry | null> {
   if (settings.registry === 'off') return null;
   const pattern = settings['registry-anonymous-pull'];
@@ -66,6 +78,16 @@ export async function openRegistry(
   const timer = setInterval(expire, EXPIRE_EVERY_MS).unref();
   undo.add(() => clearInterval(timer));
   expire();
+  const upstreams = await upstreamsOf(settings, privileges.files, remote);
+  const pullThrough =
+    upstreams.length === 0
+      ? null
+      : await PullThrough.open({
+          ...{ upstreams, repositories, blobs },
+          checkRoom: (bytes) => uploads.checkRoom(bytes),
+          log: (message, error) => log.warn({ err: error }, `registry: ${message}`),
+        });
+  if (pullThrough) undo.add(() => pullThrough.close());
   let listener: RegistryListener | null = null;
   const guard = new Guard(bearers, () => listener?.url ?? 'http://localhost');
   const app = makeRegistryApp({
@@ -73,6 +95,7 @@ export async function openRegistry(
     blobs,
     uploads,
     guard,
+    pullThrough,
     tokens,
     bearers,
     log: (message, error) => log.error({ err: error }, `registry: ${message}`),
