@@ -320,7 +320,7 @@ function defineImages(program: Command, bind: Bind): void {
 
   const pull = program
     .command('pull')
-    .description('Bring an image or a component of another registry onto the node, under its name.')
+    .description('Bring an image or a component from another registry onto the node.')
     .argument('<ref>', 'REGISTRY/REPOSITORY[:TAG], or with @sha256:….')
     .option('--insecure-registry <host>', INSECURE, repeat);
   examples(json(pull), [
@@ -331,7 +331,7 @@ function defineImages(program: Command, bind: Bind): void {
 
   const push = program
     .command('push')
-    .description('Send what the node has under a name, or has deployed, to the registry that the name says.')
+    .description('Send an image, or what is deployed, to the registry that its name says.')
     .argument('<ref>', 'REGISTRY/REPOSITORY[:TAG]; without a registry: into that of the node.')
     .option('--insecure-registry <host>', INSECURE, repeat);
   examples(json(push), ['skerry push registry.example/team/hello:1.0', 'skerry push team/hello:1.0']);

@@ -9,7 +9,6 @@ import { say } from './setup.mjs';
 export const CONTAINER_PACKAGES = {
   crun: '/usr/bin/crun',
   conmon: '/usr/bin/conmon',
-  skopeo: '/usr/bin/skopeo',
   'golang-github-containers-common': '/usr/share/containers/seccomp.json',
 };
 
@@ -21,6 +20,7 @@ export const CONTAINER_TEST_PACKAGES = {
   buildah: '/usr/bin/buildah',
   'busybox-static': '/bin/busybox',
   'docker-registry': '/usr/bin/docker-registry',
+  skopeo: '/usr/bin/skopeo',
   zstd: '/usr/bin/zstd',
   'libcap2-bin': '/sbin/getcap',
   iproute2: '/sbin/ip',

@@ -312,8 +312,8 @@ const manifests: Record<string, [object, string, RegExp]> = {
     /layers of its manifest/,
   ],
   'no layers at all': [{ layers: undefined }, 'IMAGE_MALFORMED', /layers of its manifest/],
-  'a component in it': [
-    { config: { mediaType: 'application/vnd.wasm.config.v0+json', digest: `sha256:${'0'.repeat(64)}`, size: 2 } },
+  'a component of an older kind': [
+    { config: { mediaType: 'application/vnd.wasm.config.v1+json', digest: `sha256:${'0'.repeat(64)}`, size: 2 } },
     'IMAGE_NOT_A_CONTAINER',
     /vnd\.wasm\.config/,
   ],
