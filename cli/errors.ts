@@ -40,11 +40,6 @@ export const cliErrors = defineErrors({
     what: (command: string, why: string) => `the credential helper ${command} failed: ${why}`,
     fix: "correct credHelpers or credsStore in docker's config.json, or name another folder with one in DOCKER_CONFIG",
   },
-  CONTAINERFILE_NOT_RUNNABLE: {
-    status: 400,
-    what: (folder: string) => `${folder} has a Dockerfile but no function, and this version of Skerry builds no images`,
-    fix: 'add an index.ts, or name a .ts, .js or .wasm file as `main` in skerry.toml',
-  },
   NO_MAIN: {
     status: 400,
     what: (folder: string, tried: string) => `${folder} has none of ${tried}`,

@@ -58,6 +58,7 @@ type Bind = (command: Command, action: Action) => void;
 function defineAll(program: Command, bind: Bind): void {
   defineNode(program, bind);
   defineDeploying(program, bind);
+  defineBuilding(program, bind);
   defineProcesses(program, bind);
   defineVolumes(program, bind);
   defineLooking(program, bind);
@@ -130,6 +131,34 @@ function defineDeploying(program: Command, bind: Bind): void {
   });
 }
 
+function defineBuilding(program: Command, bind: Bind): void {
+  const build = program
+    .command('build')
+    .description('Build an image from a Dockerfile, on the node.')
+    .argument('<path>', 'The folder that the Dockerfile may copy from.')
+    .requiredOption('-t, --tag <ref>', 'What the image is called: NAME[:TAG], or REGISTRY/NAME[:TAG].')
+    .option('-f, --file <file>', 'The Dockerfile. Default: Dockerfile or Containerfile in the folder.')
+    .addOption(
+      new Option(
+        '--build-arg <name=value>',
+        'A value for an ARG; NAME alone takes it from here. Can be repeated.',
+      ).argParser(repeat),
+    )
+    .addOption(
+      new Option('--secret <id=ID,src=file>', 'What RUN --mount=type=secret may read. Can be repeated.').argParser(
+        repeat,
+      ),
+    )
+    .option('--target <stage>', 'The stage to stop at.')
+    .option('--no-cache', 'Take no step from an earlier build.')
+    .option('--network', "RUN steps get the machine's network, its loopback too. Default: none.");
+  examples(json(build), [
+    'skerry build -t my_image .',
+    'skerry build -t team/app:v2 -f docker/Dockerfile --build-arg V=2 .',
+  ]);
+  bind(build, async (context, flags, path) => (await import('./commands/build.ts')).build(context, path, flags));
+}
+
 function defineProcesses(program: Command, bind: Bind): void {
   const run = program
     .command('run')
@@ -166,7 +195,7 @@ function defineProcesses(program: Command, bind: Bind): void {
 
   const exec = program
     .command('exec')
-    .description('Run a command in a container, with this stdin, stdout and stderr; exits with its status.')
+    .description('Run a command in a container, with these streams; exits with its status.')
     .argument('<name>', 'A process, or a workload.')
     .argument('<cmd...>', 'The command.');
   examples(exec, ['skerry exec db ps', 'tar c . | skerry exec db tar x -C /tmp']);

@@ -58,7 +58,7 @@ export class ImagePush {
     const reference = named.digest ?? (named.tag as string);
     const done = (size: number): Done => ({ event: 'done', artifact: root, name, size });
     const { blobs } = this.#parts;
-    if (named.kind === 'own') return done(await this.#keep(named.repository, reference, root));
+    if (named.kind === 'own') return done(await this.keep(named.repository, reference, root));
     const options = { ...access, insecure: insecure.includes(named.registry) };
     const { repository, transport } = openRemote(named, 'push', options);
     try {
@@ -98,7 +98,7 @@ export class ImagePush {
   }
 
   /** In the node's own registry, beside what clients pushed. Returns the bytes of its blobs. */
-  async #keep(repository: string, reference: string, root: Artifact): Promise<number> {
+  async keep(repository: string, reference: string, root: Artifact): Promise<number> {
     const { blobs, repositories } = this.#parts;
     const bytes = await readFile((await blobs.open(root.digest)).path);
     const { config, layers } = JSON.parse(bytes.toString()) as Record<'config', Sized> & Record<'layers', Sized[]>;

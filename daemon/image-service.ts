@@ -2,6 +2,7 @@
 import { createWriteStream } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { TellProgress } from '../gateway/admin/ndjson.ts';
@@ -97,6 +98,31 @@ export class ImageService implements ImageTransfers {
       // The client's path means nothing here.
       const source = await openImageSource({ ...named, path });
       return await this.#take(source, { name: null, toRun: true }, progress, both);
+    } finally {
+      await rm(path, { force: true });
+    }
+  }
+
+  /** Brings an image, an OCI layout as a tar archive, and gives it a name. */
+  async take(
+    reference: string,
+    archive: Readable,
+    progress: TellProgress,
+    signal: AbortSignal,
+  ): Promise<Pick<Done, 'name' | 'artifact' | 'size'>> {
+    const named = this.#own(parseReference(reference));
+    if (named.kind !== 'own' && named.kind !== 'registry') throw daemonErrors.IMAGE_NOT_HERE(reference);
+    const both = AbortSignal.any([signal, this.#stop.signal]);
+    const path = join(this.#incoming, String(++this.#serial));
+    try {
+      await pipeline(archive, createWriteStream(path, { mode: 0o600 }), { signal: both });
+      const source = await openImageSource({ kind: 'oci', path, tag: null });
+      const name = formatReference(named);
+      // Of another registry's it is as if it had been pulled; one of our own is as if it had been pushed.
+      if (named.kind === 'registry') return await this.#take(source, { name, toRun: false }, progress, both);
+      const taken = await this.#take(source, { name: null, toRun: false }, progress, both);
+      await this.#push.keep(named.repository, named.tag ?? 'latest', taken.artifact);
+      return { ...taken, name };
     } finally {
       await rm(path, { force: true });
     }

@@ -1,8 +1,9 @@
 /** What a node does that takes more rights than an unprivileged user has: by itself, or by hostd. */
 import { type FileAccess, ownFiles } from '../gateway/listener/certificate.ts';
 import type { ListenAt } from '../gateway/listener/listen.ts';
+import type { ImageBuilderHost } from '../images/build/dockerfile/builder-host.ts';
 import type { ContainerHost } from '../runtime/drivers/container/host.ts';
-import { openContainers } from './hostd/open.ts';
+import { openContainers, openImageBuilder } from './hostd/open.ts';
 import { whyNoKvm } from './machine.ts';
 
 export interface Privileges {
@@ -10,6 +11,8 @@ export interface Privileges {
   readonly files: FileAccess;
   /** Throws NoContainers. */
   openContainers(dataFolder: string, log: (message: string, error?: unknown) => void): Promise<ContainerHost>;
+  /** Throws NO_IMAGE_BUILDER. */
+  openImageBuilder(dataFolder: string): Promise<ImageBuilderHost>;
   /** An address of the node's settings, or a socket that listens there already. Throws the system's error. */
   bind(host: string, port: number): Promise<ListenAt>;
   /** Whether machines can be run with KVM: null, or the system's code of why not. */
@@ -20,6 +23,7 @@ export interface Privileges {
 export const ownPrivileges: Privileges = {
   files: ownFiles,
   openContainers,
+  openImageBuilder,
   bind: async (host, port) => ({ host, port }),
   whyNoKvm,
 };

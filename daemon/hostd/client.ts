@@ -2,6 +2,7 @@
 
 import type { FileAccess } from '../../gateway/listener/certificate.ts';
 import type { ListenAt } from '../../gateway/listener/listen.ts';
+import type { BuildOptions, BuildStreams, ImageBuilderHost } from '../../images/build/dockerfile/builder-host.ts';
 import type { Exit } from '../../runtime/driver.ts';
 import type {
   ContainerHost,
@@ -16,6 +17,7 @@ import type {
   HostVolume,
   HostVolumes,
   ImageAccounts,
+  OutboundSockets,
   StartContainer,
   Stdio,
 } from '../../runtime/drivers/container/host.ts';
@@ -172,6 +174,11 @@ class RemoteContainer implements HostedContainer {
     return [...(await this.#calls.call('container.sockets', { id: this.id, count })).fds];
   }
 
+  async outbound(): Promise<OutboundSockets> {
+    const { fds } = await this.#calls.call('container.outbound', { id: this.id });
+    return { streams: fds[0] as number, queries: fds[1] as number };
+  }
+
   async signal(name: string): Promise<boolean> {
     return (await this.#calls.value('container.signal', { id: this.id, name })) === true;
   }
@@ -287,6 +294,46 @@ class RemoteHost implements ContainerHost {
   async close(): Promise<void> {}
 }
 
+class RemoteBuilder implements ImageBuilderHost {
+  readonly provider: string;
+  readonly #calls: Calls;
+  #serial = 0;
+
+  constructor(calls: Calls, provider: string) {
+    this.provider = provider;
+    this.#calls = calls;
+  }
+
+  async name(image: string, key: string): Promise<boolean> {
+    return (await this.#calls.value('builder.name', { image, key })) === true;
+  }
+
+  async load(archive: number, key: string): Promise<void> {
+    await this.#calls.call('builder.load', { key }, [archive]);
+  }
+
+  async build(options: BuildOptions, { context, stdout, stderr }: BuildStreams, signal: AbortSignal): Promise<number> {
+    signal.throwIfAborted();
+    const build = ++this.#serial;
+    const cancel = () => void this.#calls.call('builder.cancel', { build }).catch(() => {});
+    signal.addEventListener('abort', cancel);
+    try {
+      const args = { build, options } as Args<'builder.build'>;
+      const { fds } = await this.#calls.call('builder.build', args, [context, stdout, stderr]);
+      return fds[0] as number;
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
+  }
+
+  async prune(): Promise<number> {
+    return Number(await this.#calls.value('builder.prune', {}));
+  }
+}
+
 /** What hostd does for a node. */
 export class HostdClient implements Privileges {
   readonly settings: Settings;
@@ -306,6 +353,10 @@ export class HostdClient implements Privileges {
   static async open(fd: number, onEnd: (why: Error | null) => void): Promise<HostdClient> {
     const calls = new Calls(fd, onEnd);
     return new HostdClient(calls, (await calls.value('settings', {})) as Settings);
+  }
+
+  async openImageBuilder(): Promise<ImageBuilderHost> {
+    return new RemoteBuilder(this.#calls, (await this.#calls.value('builder.open', {})) as string);
   }
 
   async openContainers(): Promise<ContainerHost> {

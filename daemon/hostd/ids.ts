@@ -17,3 +17,6 @@ export const LAYER_IDS: IdRange = { base: FIRST, count: COUNT };
 export function containerIds(slot: number): IdRange {
   return { base: FIRST + COUNT * (slot + 1), count: COUNT };
 }
+
+/** Users of builds from Dockerfiles: of no container. */
+export const BUILD_IDS: IdRange = containerIds(MOST_CONTAINERS);

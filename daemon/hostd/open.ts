@@ -3,13 +3,16 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { buildErrors } from '../../images/build/errors.ts';
 import { openLayerStore } from '../../images/layers/index.ts';
 import { Cgroups, hostAvailable } from '../../native/host/index.ts';
 import { Containers } from './containers.ts';
 import { StoredLayers } from './host-layers.ts';
 import { LAYER_IDS } from './ids.ts';
+import { ImageBuilder } from './image-builder.ts';
 import { SeccompProfile } from './seccomp.ts';
 import { LAUNCHER } from './split.ts';
 import { Volumes } from './volumes.ts';
@@ -59,5 +62,25 @@ export async function openContainers(
     return new Containers({ folder, programs, runtime, seccomp, groups, layers, volumes, log });
   } catch (error) {
     throw new NoContainers((error as Error).message, ['build the native parts with `npm run build`']);
+  }
+}
+
+const BUILDAH = '/usr/bin/buildah';
+
+/** Throws NO_IMAGE_BUILDER. */
+export async function openImageBuilder(dataFolder: string): Promise<ImageBuilder> {
+  if (process.platform !== 'linux' || process.geteuid?.() !== 0) throw buildErrors.NO_IMAGE_BUILDER('it is not root');
+  const needed = [BUILDAH, PROGRAMS.crun, LAUNCHER].find((path) => !existsSync(path));
+  if (needed !== undefined || !hostAvailable().available) {
+    throw buildErrors.NO_IMAGE_BUILDER(`${needed ?? 'the host layer'} is missing`);
+  }
+  try {
+    const { stdout } = await run(BUILDAH, ['--version']);
+    const provider = /^buildah version (\S+)/.exec(stdout)?.[1] ?? '';
+    const groups = await Cgroups.open();
+    const folder = join(dataFolder, 'builds');
+    return await ImageBuilder.open({ folder, groups, provider: `buildah ${provider}`.trim(), memoryBytes: totalmem() });
+  } catch (error) {
+    throw buildErrors.NO_IMAGE_BUILDER((error as Error).message).because(error);
   }
 }

@@ -6,6 +6,7 @@
 import * as z from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { isDigest } from '../../images/store/index.ts';
+import { MOST_OUTBOUND_ADDRESSES } from '../../runtime/network/outbound-addresses.ts';
 
 /** Calls that are being carried out at once; more wait unread. */
 export const MOST_CALLS = 256;
@@ -39,6 +40,12 @@ const VolumeBytes = z
   .max(16 * 1024 * GIB);
 const Inside = text(4096).regex(/^\//);
 const Id = z.int().min(0).max(65_535);
+
+/** One that a machine elsewhere can have: not of this network, loopback, multicast or reserved. */
+const OutsideAddress = z.ipv4().refine((address) => {
+  const first = Number.parseInt(address, 10);
+  return first > 0 && first < 224 && first !== 127;
+});
 
 /** ContainerProcess. */
 const Process = z.strictObject({
@@ -84,7 +91,28 @@ const StartRequest = z.strictObject({
     .min(4096)
     .max(64 * GIB),
   spec: Spec,
+  outbound: z.array(OutsideAddress).max(MOST_OUTBOUND_ADDRESSES).nullable(),
   volumes: z.array(z.strictObject({ name: VolumeName, path: Inside, bytes: VolumeBytes.nullable() })).max(MOST_VOLUMES),
+});
+
+/** An image as a Dockerfile may call it. */
+const ImageName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}$/);
+const VariableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/);
+const BuildSettings = z.strictObject({
+  dockerfile: text(1024 * 1024),
+  args: z.record(VariableName, text(64 * 1024)),
+  target: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/)
+    .nullable(),
+  fresh: z.boolean(),
+  epoch: z
+    .int()
+    .min(0)
+    .max(2 ** 40)
+    .nullable(),
+  secrets: z.record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/), text(64 * 1024)),
+  network: z.boolean(),
 });
 
 const OfContainer = z.strictObject({ id: ContainerId });
@@ -111,6 +139,8 @@ export const CALLS = {
   'container.follow': { fds: 0, args: OfContainer },
   /** TCP sockets in its network, for the node to connect. */
   'container.sockets': { fds: 0, args: OfContainer.extend({ count: z.int().min(1).max(MOST_SOCKETS) }) },
+  /** A socket that listens in its network, and one for questions. */
+  'container.outbound': { fds: 0, args: OfContainer },
   'container.signal': { fds: 0, args: OfContainer.extend({ name: z.string().regex(/^[A-Z0-9+-]{1,16}$/) }) },
   /** The node chooses the number `execution`; its end is told by an event. Descriptors: stdin, stdout, stderr. */
   'container.exec': { fds: 3, args: OfContainer.extend({ execution: z.int().min(0), process: Process }) },
@@ -121,6 +151,14 @@ export const CALLS = {
   'container.remove': { fds: 0, args: OfContainer },
   'volumes.list': { fds: 0, args: z.strictObject({}) },
   'volumes.delete': { fds: 0, args: z.strictObject({ name: VolumeName }) },
+  /** Looks for what builds images; before any of the calls below. */
+  'builder.open': { fds: 0, args: z.strictObject({}) },
+  'builder.name': { fds: 0, args: z.strictObject({ image: ImageName, key: DiffId }) },
+  'builder.load': { fds: 1, args: z.strictObject({ key: DiffId }) },
+  /** The node chooses the number `build`. Descriptors: the context, stdout, stderr. */
+  'builder.build': { fds: 3, args: z.strictObject({ build: z.int().min(0), options: BuildSettings }) },
+  'builder.cancel': { fds: 0, args: z.strictObject({ build: z.int().min(0) }) },
+  'builder.prune': { fds: 0, args: z.strictObject({}) },
   'layers.has': { fds: 0, args: z.strictObject({ diffId: DiffId }) },
   'layers.unpack': { fds: 1, args: z.strictObject({ diffId: DiffId }) },
   'layers.list': { fds: 0, args: z.strictObject({}) },
@@ -182,7 +220,9 @@ export function describeError(error: unknown): ErrorDocument {
       skerry: { status, what, fix, exit, ...(retryAfter !== undefined && { retryAfter }) },
     };
   }
-  const { message, code, syscall } = error as NodeJS.ErrnoException;
+  const { message, code: given, syscall } = error as NodeJS.ErrnoException;
+  // Of what is aborted it is a number.
+  const code = typeof given === 'string' ? given : undefined;
   return {
     message: String(message).slice(0, MAX_MESSAGE),
     ...(code !== undefined && { code }),

@@ -2,6 +2,7 @@
 import { fstat } from 'node:fs';
 import { promisify } from 'node:util';
 import type { FileAccess } from '../../gateway/listener/certificate.ts';
+import type { ImageBuilderHost } from '../../images/build/dockerfile/builder-host.ts';
 import type { ContainerHost, Execution, HostedContainer, Stdio } from '../../runtime/drivers/container/host.ts';
 import type { Settings } from '../config.ts';
 import { ADDRESS_SETTINGS, FILE_SETTINGS } from '../config-schema.ts';
@@ -17,6 +18,8 @@ export interface HostdOptions {
   readonly files: FileAccess;
   /** Throws NoContainers. Called once. */
   openContainers(): Promise<ContainerHost>;
+  /** Throws NO_IMAGE_BUILDER. Called once. */
+  openBuilder(): Promise<ImageBuilderHost>;
   /** A descriptor of a socket that listens at a `HOST:PORT`. */
   listen(address: string): Promise<number>;
   whyNoKvm(): Promise<string | null>;
@@ -49,6 +52,8 @@ export class HostdServer {
   readonly #messages: Messages;
   readonly #containers = new Map<string, HostedContainer>();
   readonly #executions = new Map<number, Execution>();
+  readonly #builds = new Map<number, AbortController>();
+  #builder: Promise<ImageBuilderHost> | null = null;
   #opening: Promise<ContainerHost> | null = null;
   #violation: Error | null = null;
   #calls = 0;
@@ -73,6 +78,8 @@ export class HostdServer {
   /** Lets go of all containers, which go on. */
   async close(): Promise<void> {
     this.#messages.close();
+    // Nobody waits for them any more.
+    for (const cancel of this.#builds.values()) cancel.abort();
     const host = await this.#opening?.catch(() => null);
     await host?.close();
   }
@@ -163,6 +170,10 @@ export class HostdServer {
       return NOTHING;
     },
     'container.sockets': async ({ id, count }) => ({ fds: await this.#container(id).sockets(count) }),
+    'container.outbound': async ({ id }) => {
+      const { streams, queries } = await this.#container(id).outbound();
+      return { fds: [streams, queries] };
+    },
     'container.signal': async ({ id, name }) => ({ value: await this.#container(id).signal(name) }),
     'container.exec': async ({ id, execution, process }, fds) => {
       const container = this.#container(id);
@@ -197,6 +208,31 @@ export class HostdServer {
     },
     'volumes.list': async () => ({ value: await (await this.#host()).volumes.list() }),
     'volumes.delete': async ({ name }) => ({ value: await (await this.#host()).volumes.delete(name) }),
+    'builder.open': async () => {
+      this.#builder ??= this.#options.openBuilder();
+      return { value: (await this.#builder).provider };
+    },
+    'builder.name': async ({ image, key }) => ({ value: await (await this.#builderHost()).name(image, key) }),
+    'builder.load': async ({ key }, [archive]) => {
+      await (await this.#builderHost()).load(archive!, key);
+      return NOTHING;
+    },
+    'builder.build': async ({ build, options }, [context, stdout, stderr]) => {
+      if (this.#builds.has(build)) throw hostErrors.HOSTD_CALL_INVALID('builder.build', 'its number is taken');
+      const cancel = new AbortController();
+      this.#builds.set(build, cancel);
+      try {
+        const streams = { context: context!, stdout: stdout!, stderr: stderr! };
+        return { fds: [await (await this.#builderHost()).build(options, streams, cancel.signal)] };
+      } finally {
+        this.#builds.delete(build);
+      }
+    },
+    'builder.cancel': async ({ build }) => {
+      this.#builds.get(build)?.abort();
+      return NOTHING;
+    },
+    'builder.prune': async () => ({ value: await (await this.#builderHost()).prune() }),
     'layers.has': async ({ diffId }) => ({ value: await (await this.#host()).layers.has(diffId) }),
     'layers.unpack': async ({ diffId }, [blob]) => {
       const status = await fileStatus(blob!);
@@ -208,6 +244,10 @@ export class HostdServer {
     'layers.delete': async ({ diffId }) => ({ value: await (await this.#host()).layers.delete(diffId) }),
     'layers.accounts': async ({ layers }) => ({ value: await (await this.#host()).layers.accounts(layers) }),
   };
+
+  #builderHost(): Promise<ImageBuilderHost> {
+    return this.#builder ?? Promise.reject(hostErrors.HOSTD_CALL_INVALID('builder', 'it is not open'));
+  }
 
   /** Throws NO_CONTAINERS. */
   #host(): Promise<ContainerHost> {

@@ -72,7 +72,7 @@ export class Attachment {
   /** Tells how `work` came out, and ends the answer. */
   async answer(work: Promise<object>): Promise<void> {
     try {
-      this.say(await work);
+      this.say({ result: await work });
     } catch (reason) {
       this.say({ problem: JSON.parse(problemBody(asSkerryError(reason), nextRequestId())) });
     }

@@ -8,7 +8,7 @@ import { FRAME, type Frame, FrameReader, frames } from './frames.ts';
 
 const Said = z.union([
   z.object({ started: z.string() }),
-  z.object({ status: z.number(), message: z.string() }),
+  z.object({ result: z.unknown() }),
   z.object({ problem: z.unknown() }),
 ]);
 

@@ -69,13 +69,6 @@ export interface AttachedStreams {
   readonly stderr: Writable;
 }
 
-export interface Ended {
-  /** As a shell tells it. */
-  readonly status: number;
-  /** How it ended, when that needs to be said. */
-  readonly message: string;
-}
-
 interface Ask {
   readonly method: string;
   readonly path: string;
@@ -337,22 +330,32 @@ export class AdminClient {
   }
 
   /** Runs an image with its process attached to these streams. `started` is told its name. */
-  runAttached(request: schemas.RunRequest, streams: AttachedStreams, started: (name: string) => void): Promise<Ended> {
-    return this.#attach('/v1/run', request, streams, started, 'running a process');
+  runAttached(
+    request: schemas.RunRequest,
+    streams: AttachedStreams,
+    started: (name: string) => void,
+  ): Promise<schemas.Ended> {
+    return this.#attach('/v1/run', request, streams, schemas.Ended, 'running a process', started);
   }
 
   /** Runs a command in a container with its process attached to these streams. */
-  exec(request: z.infer<typeof schemas.ExecRequest>, streams: AttachedStreams): Promise<Ended> {
-    return this.#attach('/v1/exec', request, streams, () => {}, 'running a command');
+  exec(request: z.infer<typeof schemas.ExecRequest>, streams: AttachedStreams): Promise<schemas.Ended> {
+    return this.#attach('/v1/exec', request, streams, schemas.Ended, 'running a command');
   }
 
-  async #attach(
+  /** `streams.stdin`: a tar archive of the files that the Dockerfile may copy. */
+  buildImage(request: schemas.ImageBuildRequest, streams: AttachedStreams): Promise<schemas.BuiltImage> {
+    return this.#attach('/v1/image-builds', request, streams, schemas.BuiltImage, 'building an image');
+  }
+
+  async #attach<T>(
     path: string,
     request: object,
     streams: AttachedStreams,
-    started: (name: string) => void,
+    schema: z.ZodType<T>,
     doing: string,
-  ): Promise<Ended> {
+    started: (name: string) => void = () => {},
+  ): Promise<T> {
     const { attachRequest, readAttached } = await import('./client-attach.ts');
     const answer = await this.#send({ method: 'POST', path, doing, body: attachRequest(request, streams.stdin) });
     let said: Awaited<ReturnType<typeof readAttached>>;
@@ -364,7 +367,7 @@ export class AdminClient {
       answer.destroy();
     }
     if ('problem' in said) throw problemError(schemas.Problem.parse(said.problem));
-    return said;
+    return schema.parse(said.result);
   }
 
   async #json<T>(

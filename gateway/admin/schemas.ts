@@ -90,9 +90,19 @@ export const RevisionView = z
     port: z.number().optional(),
     writableBytes: z.number().optional(),
     volumes: z.array(z.object({ name: z.string(), path: z.string(), bytes: z.number().nullable() })).optional(),
+    readyCheck: z.string().optional(),
+    liveCheck: z.object({ check: z.string(), everyMs: z.number() }).optional(),
     percent: z.number().describe('Share of the traffic that the spec gives it'),
     phase: RevisionPhase,
     error: z.string().nullable(),
+    ends: z
+      .object({
+        count: z.number(),
+        at: z.string().describe('When the last one ended, ISO 8601'),
+        message: z.string().describe('Why'),
+      })
+      .optional()
+      .describe('Instances that ended by themselves or were not well any more, since the node started'),
     previewHost: z.string(),
     stats: z
       .object({
@@ -140,6 +150,12 @@ export type WorkloadView = z.infer<typeof WorkloadView>;
 
 export const WorkloadList = z.object({ workloads: z.array(WorkloadView) }).openapi('WorkloadList');
 
+/** Of a command line. */
+const Word = z
+  .string()
+  .max(128 * 1024)
+  .regex(/^[^\0]*$/, { error: 'must not have a NUL' });
+
 export const RunRequest = z
   .strictObject({
     name: ProcessName.optional().describe('One is made up when it is left out'),
@@ -148,11 +164,10 @@ export const RunRequest = z
     artifact: Artifact,
     /** What the user calls the image. */
     label: z.string().max(256),
-    arguments: z
-      .array(z.string().max(128 * 1024))
-      .max(4096)
-      .describe("In place of the image's command; empty: as it says"),
+    arguments: z.array(Word).max(4096).describe("In place of the image's command; empty: as it says"),
     settings: ProcessSettings,
+    /** Forget it, and what it wrote, when it has ended. */
+    remove: z.boolean().default(false),
   })
   .openapi('RunRequest');
 export type RunRequest = z.infer<typeof RunRequest>;
@@ -160,14 +175,55 @@ export type RunRequest = z.infer<typeof RunRequest>;
 export const ExecRequest = z.strictObject({
   name: ProcessName,
   command: z
-    .array(z.string().max(128 * 1024))
+    .array(Word)
     .min(1)
-    .max(4096),
+    .max(4096)
+    .refine(([program]) => program !== '', { error: 'must begin with a program' }),
 });
 
 export const SignalRequest = z.strictObject({
   signal: z.enum(['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGKILL', 'SIGUSR1', 'SIGUSR2']),
 });
+
+/** How a process ended that was attached. */
+export const Ended = z.object({
+  /** As a shell tells it. */
+  status: z.number(),
+  /** How it ended, when that needs to be said. */
+  message: z.string(),
+});
+export type Ended = z.infer<typeof Ended>;
+
+const VariableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/, { error: 'must be a name of a variable' });
+
+export const ImageBuildRequest = z.strictObject({
+  /** What it is called then. */
+  reference: z.string().min(1).max(4096),
+  /** The Dockerfile as the user calls it, for errors, and its text. */
+  file: z.string().max(4096),
+  dockerfile: z.string().max(1024 * 1024),
+  args: z.record(VariableName, z.string().max(64 * 1024)),
+  target: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, { error: 'must be the name of a stage' })
+    .nullable(),
+  fresh: z.boolean(),
+  epoch: z
+    .number()
+    .int()
+    .min(0)
+    .max(2 ** 40)
+    .nullable(),
+  secrets: z.record(
+    z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, { error: 'must be an id of a secret' }),
+    z.string().max(64 * 1024),
+  ),
+  network: z.boolean(),
+});
+export type ImageBuildRequest = z.infer<typeof ImageBuildRequest>;
+
+export const BuiltImage = z.object({ name: z.string(), artifact: Artifact, size: z.number() });
+export type BuiltImage = z.infer<typeof BuiltImage>;
 
 export const VolumeView = z
   .object({

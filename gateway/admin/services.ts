@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import type { Tokens } from '../../images/registry/index.ts';
 import type { Credentials } from '../../images/remote/index.ts';
 import type { ContentStore, VerifiedBlob } from '../../images/store/index.ts';
-import type { Driver } from '../../runtime/driver.ts';
+import type { Driver, ProcessStreams } from '../../runtime/driver.ts';
 import type { HostVolumes } from '../../runtime/drivers/container/host.ts';
 import type { WorkloadLogs } from '../../runtime/logs/workload-logs.ts';
 import type { Processes } from '../../runtime/processes/processes.ts';
@@ -13,7 +13,9 @@ import type { TellProgress } from './ndjson.ts';
 import type {
   BuildEvent,
   BuildRequest,
+  BuiltImage,
   Doctor,
+  ImageBuildRequest,
   ImageEvent,
   ImageView,
   NodeView,
@@ -62,6 +64,8 @@ export interface AdminServices extends ViewSources {
   readonly transfers: ImageTransfers;
   /** Of what the node has: an image's manifest, or a component. */
   mediaType(digest: string): string;
+  /** Builds from a Dockerfile. Throws a SkerryError. */
+  buildImage(request: ImageBuildRequest, streams: ProcessStreams, signal: AbortSignal): Promise<BuiltImage>;
   /** Null where there are no containers. */
   readonly volumes: HostVolumes | null;
   readonly images: {

@@ -1,6 +1,42 @@
 import { defineErrors } from '../../errors/skerry-error.ts';
 
 export const buildErrors = defineErrors({
+  DOCKERFILE_INVALID: {
+    status: 400,
+    what: (place: string, why: string) => `${place}: ${why}`,
+    fix: 'correct the Dockerfile',
+  },
+  IMAGE_BUILD_STEP_FAILED: {
+    status: 400,
+    what: (place: string, step: string, why: string) => `${place}: ${step}: ${why}`,
+    fix: 'see what it wrote above, and correct the step',
+  },
+  IMAGE_BUILD_FAILED: {
+    status: 400,
+    what: (file: string, why: string) => `the image could not be built from ${file}: ${why}`,
+    fix: 'see what was written above',
+  },
+  IMAGE_NAME_NEEDED: {
+    status: 400,
+    what: (given: string) => `${given} is no name that an image can be given`,
+    fix: 'name it as NAME[:TAG] or REGISTRY/NAME[:TAG], in lower case',
+  },
+  IMAGE_BUILD_TIMEOUT: {
+    status: 400,
+    what: (minutes: number) => `the build did not end within ${minutes} minutes`,
+    fix: 'split it into smaller images',
+  },
+  IMAGE_BUILDS_BUSY: {
+    status: 503,
+    what: (most: number) => `${most} builds run already`,
+    fix: 'wait until one of them has ended',
+    retryAfter: 30,
+  },
+  NO_IMAGE_BUILDER: {
+    status: 422,
+    what: (why: string) => `this node cannot build from a Dockerfile: ${why}`,
+    fix: 'start it as root on a Linux machine with buildah: apt-get install buildah',
+  },
   /** `problem` begins with `function.js:LINE:COLUMN: ` of the uploaded source where a place is known, else with what the user calls it. */
   BUILD_FAILED: {
     status: 400,

@@ -8,7 +8,7 @@ import { ProcessName } from '../../../runtime/workload/settings.ts';
 import { gatewayErrors } from '../../errors.ts';
 import { Attachment } from '../attachment.ts';
 import type { AdminApp } from '../base-app.ts';
-import { ExecRequest, ProcessList, ProcessView, RunRequest, SignalRequest } from '../schemas.ts';
+import { ExecRequest, ImageBuildRequest, ProcessList, ProcessView, RunRequest, SignalRequest } from '../schemas.ts';
 import type { AdminServices } from '../services.ts';
 import { processView } from '../views.ts';
 
@@ -67,8 +67,9 @@ export function processRoutes(app: AdminApp, services: AdminServices): void {
   app.openapi(routes.get, (c) => c.json(show(c.req.valid('param').name), 200));
 
   app.openapi(routes.run, async (c) => {
-    const revision = await processRevision(services, c.req.valid('json'));
-    await processes.run(revision);
+    const request = c.req.valid('json');
+    const revision = await processRevision(services, request);
+    await processes.run(revision, { remove: request.remove });
     return c.json(show(revision.workload), 200);
   });
 
@@ -94,6 +95,11 @@ export function processRoutes(app: AdminApp, services: AdminServices): void {
     void attachment.answer(runAttached(services, attachment));
     return RESPONSE_ALREADY_SENT;
   });
+  app.post('/v1/image-builds', (c) => {
+    const attachment = new Attachment(c.env.incoming, c.env.outgoing);
+    void attachment.answer(buildImage(services, attachment));
+    return RESPONSE_ALREADY_SENT;
+  });
   app.post('/v1/exec', (c) => {
     const attachment = new Attachment(c.env.incoming, c.env.outgoing);
     void attachment.answer(exec(services, attachment));
@@ -104,12 +110,18 @@ export function processRoutes(app: AdminApp, services: AdminServices): void {
 /** Its end is the client's; the client's is not its own. */
 async function runAttached(services: AdminServices, attachment: Attachment): Promise<object> {
   const { processes } = services;
-  const revision = await processRevision(services, await attachment.request(RunRequest));
+  const request = await attachment.request(RunRequest);
+  const revision = await processRevision(services, request);
   const name = revision.workload;
-  await processes.run(revision, attachment.streams);
+  await processes.run(revision, { streams: attachment.streams, remove: request.remove });
   attachment.say({ started: name });
-  const exit = (await processes.ended(name)) ?? processes.require(name).end?.exit;
+  const exit = (await processes.ended(name)) ?? processes.get(name)?.end?.exit;
   return { status: statusOf(exit), message: exit?.message ?? '' };
+}
+
+async function buildImage(services: AdminServices, attachment: Attachment): Promise<object> {
+  const request = await attachment.request(ImageBuildRequest);
+  return services.buildImage(request, attachment.streams, attachment.left);
 }
 
 async function exec(services: AdminServices, attachment: Attachment): Promise<object> {
