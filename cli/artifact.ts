@@ -15,6 +15,8 @@ import type { Source } from './source.ts';
 import { writeLine } from './terminal.ts';
 import { unreadable } from './unreadable.ts';
 
+type Caller = Pick<Context, 'client' | 'terminal'>;
+
 export interface Made {
   readonly artifact: DeployRequest['artifact'];
   /** Every file that went into it, for `--watch`. */
@@ -31,7 +33,7 @@ export interface BuildOptions {
 
 /** `onInputs` is told the files that matter as soon as they are known, before what may yet fail. */
 export async function makeArtifact(
-  { client, terminal }: Pick<Context, 'client' | 'terminal'>,
+  { client, terminal }: Caller,
   source: Source,
   progress: Progress,
   options: BuildOptions = {},
@@ -39,7 +41,7 @@ export async function makeArtifact(
 ): Promise<Made> {
   const { kind, file, inputs, choice } = source;
   if (kind === 'component') return { artifact: await uploadComponent(client, source, progress), inputs };
-  if (kind === 'image') return { artifact: await sendImage(client, file, progress), inputs };
+  if (kind === 'image') return { artifact: await sendImage({ client, terminal }, file, progress), inputs };
   if (kind === 'javascript' || choice === undefined) return buildJavascript(client, source, progress, onInputs);
   const scratch = await mkdtemp(join(tmpdir(), 'skerry-build-'));
   // Beside what fails, so that what the tool said stands above the error.
@@ -123,18 +125,25 @@ async function uploadComponent(client: AdminClient, source: Source, progress: Pr
 }
 
 /** A folder or a file of ours is sent as an archive; what a registry has the node gets itself. */
-export async function sendImage(client: AdminClient, file: string, progress: Progress): Promise<Made['artifact']> {
+export async function sendImage(
+  { client, terminal }: Caller,
+  file: string,
+  progress: Progress,
+): Promise<Made['artifact']> {
   const [, scheme, path = ''] = /^(oci|docker-archive):(.+)$/.exec(file) ?? [];
   progress.step(scheme === undefined ? `Getting ${file}` : `Uploading ${file}`);
-  const step = (text: string) => progress.step(`${file}: ${text}`);
-  if (scheme === undefined) return (await client.importImage(file, null, step)).artifact;
+  const step: Progress['step'] = (text, part) => progress.step(`${file}: ${text}`, part);
+  if (scheme === undefined) {
+    const { credentialsFor } = await import('./docker-credentials.ts');
+    return (await client.importImage(file, { credentials: await credentialsFor(file, terminal.env) }, step)).artifact;
+  }
   // A tag may stand behind the path of a layout.
   const here = scheme === 'oci' && !(await isThere(path)) ? path.replace(/:[^:/]*$/, '') : path;
   const found = await stat(here).catch((error: Error) => {
     throw unreadable(here, error);
   });
   const archive = found.isDirectory() ? packFolder(here) : createReadStream(here, { highWaterMark: CHUNK });
-  return (await client.importImage(file, archive, step)).artifact;
+  return (await client.importImage(file, { archive }, step)).artifact;
 }
 
 function isThere(path: string): Promise<boolean> {

@@ -45,6 +45,16 @@ export const cliErrors = defineErrors({
     what: (path: string, why: string) => `${path} cannot be read: ${why}`,
     fix: 'check the path and its permissions',
   },
+  CREDENTIALS_UNREADABLE: {
+    status: 400,
+    what: (file: string, why: string) => `the credentials in ${file} cannot be read: ${why}`,
+    fix: 'correct it, or name another folder with a config.json in DOCKER_CONFIG',
+  },
+  CREDENTIAL_HELPER: {
+    status: 400,
+    what: (command: string, why: string) => `the credential helper ${command} failed: ${why}`,
+    fix: "correct credHelpers or credsStore in docker's config.json, or name another folder with one in DOCKER_CONFIG",
+  },
   NO_NAME: {
     status: 400,
     what: (from: string) => `no name for the workload can be made from ${JSON.stringify(from)}`,

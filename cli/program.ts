@@ -353,10 +353,31 @@ function defineSecrets(program: Command, bind: Bind): void {
   );
 }
 
+const INSECURE = 'A registry that is spoken to without TLS, or whatever its certificate. Can be repeated.';
+
 function defineImages(program: Command, bind: Bind): void {
   const images = json(program.command('images').description('List the images of the node, and what uses them.'));
   examples(images, ['skerry images', "skerry images --json | jq '.images[].name'"]);
   bind(images, async (context) => (await import('./commands/image.ts')).listImages(context));
+
+  const pull = program
+    .command('pull')
+    .description('Bring an image or a component from another registry onto the node.')
+    .argument('<ref>', 'REGISTRY/REPOSITORY[:TAG], or with @sha256:….')
+    .option('--insecure-registry <host>', INSECURE, repeat);
+  examples(json(pull), [
+    'skerry pull registry.example/team/app:1.0',
+    'skerry pull --insecure-registry 10.0.0.5:5000 10.0.0.5:5000/app',
+  ]);
+  bind(pull, async (context, flags, ref) => (await import('./commands/image.ts')).pullImage(context, ref, flags));
+
+  const push = program
+    .command('push')
+    .description('Send an image, or what is deployed, to the registry that its name says.')
+    .argument('<ref>', 'REGISTRY/REPOSITORY[:TAG]; without a registry: into that of the node.')
+    .option('--insecure-registry <host>', INSECURE, repeat);
+  examples(json(push), ['skerry push registry.example/team/hello:1.0', 'skerry push team/hello:1.0']);
+  bind(push, async (context, flags, ref) => (await import('./commands/image.ts')).pushImage(context, ref, flags));
 
   const image = program.command('image').description('Remove images.');
   examples(image, ['skerry image rm team/app:1.0', 'skerry image prune --dry-run']);

@@ -17,6 +17,30 @@ export function parseAddress(text: string): { host: string; port: number } | nul
   return port > 65_535 ? null : { host: (match[1] ?? match[2]) as string, port };
 }
 
+export interface UpstreamSetting {
+  /** Empty: repositories of all names. */
+  readonly prefix: string;
+  readonly url: URL;
+}
+
+const MAX_UPSTREAMS = 16;
+const prefixGrammar = /^[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:\/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*$/;
+
+/** `[NAME=]URL[,…]`; null when it is something else. */
+export function parseUpstreams(text: string): UpstreamSetting[] | null {
+  const found: UpstreamSetting[] = [];
+  for (const entry of text.split(',')) {
+    const [, prefix = '', address = ''] = /^(?:([^=:]*)=)?(.*)$/.exec(entry.trim()) ?? [];
+    const url = URL.canParse(address) ? new URL(address) : null;
+    // No credentials: the command line is seen by others.
+    const plain = url && /^https?:$/.test(url.protocol) && url.href === `${url.origin}/`;
+    if (!plain || (prefix !== '' && !prefixGrammar.test(prefix))) return null;
+    if (found.some((other) => other.prefix === prefix) || found.length === MAX_UPSTREAMS) return null;
+    found.push({ prefix, url });
+  }
+  return found;
+}
+
 export const NodeConfig = z.strictObject({
   data: z.string().min(1).describe('Data folder. Default: /var/lib/skerry for root, else ~/.local/share/skerry.'),
   listen: Address.describe('Where the gateway listens.'),
@@ -57,6 +81,20 @@ export const NodeConfig = z.strictObject({
     .describe(
       'Repositories that may be pulled without a token: a name in which * stands for any characters, slashes too. None unless given.',
     ),
+  'registry-upstream': z
+    .string()
+    .refine((text) => parseUpstreams(text) !== null, {
+      error: 'must be [NAME=]URL such as "docker.io=https://registry-1.docker.io", with commas between several',
+    })
+    .optional()
+    .describe(
+      'Registries whose repositories the registry of the node gives to holders of its tokens: [NAME=]URL, with commas between several. What is not here is fetched once and kept. NAME/REPOSITORY here is REPOSITORY there; without a NAME they are called the same. None unless given.',
+    ),
+  'registry-upstream-auth': z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Credentials for these registries: a file in the form of docker's config.json, with auths."),
   admin: Address.optional().describe(
     'Admin API over TCP, beside the Unix socket. Off unless given; needs a token in SKERRY_ADMIN_TOKEN, and a loopback address.',
   ),
@@ -83,6 +121,7 @@ export const FILE_SETTINGS = [
   'tls-key',
   'registry-tls-cert',
   'registry-tls-key',
+  'registry-upstream-auth',
 ] as const satisfies readonly ConfigKey[];
 /** Addresses that the node listens at. */
 export const ADDRESS_SETTINGS = ['listen', 'registry', 'admin'] as const satisfies readonly ConfigKey[];
@@ -105,6 +144,8 @@ export const CONFIG_FLAGS: readonly ConfigFlag[] = [
   { key: 'registry-tls-cert', argument: 'file', env: 'SKERRY_REGISTRY_TLS_CERT', fallback: undefined },
   { key: 'registry-tls-key', argument: 'file', env: 'SKERRY_REGISTRY_TLS_KEY', fallback: undefined },
   { key: 'registry-anonymous-pull', argument: 'pattern', env: 'SKERRY_REGISTRY_ANONYMOUS_PULL', fallback: undefined },
+  { key: 'registry-upstream', argument: '[name=]url,...', env: 'SKERRY_REGISTRY_UPSTREAM', fallback: undefined },
+  { key: 'registry-upstream-auth', argument: 'file', env: 'SKERRY_REGISTRY_UPSTREAM_AUTH', fallback: undefined },
   { key: 'admin', argument: 'host:port', env: 'SKERRY_ADMIN', fallback: undefined },
   { key: 'engine', argument: 'auto|wasmtime|jco', env: 'SKERRY_ENGINE', fallback: 'auto' },
   { key: 'stop-timeout', argument: 'time', env: 'SKERRY_STOP_TIMEOUT', fallback: '30s' },

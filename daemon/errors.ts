@@ -17,6 +17,22 @@ export const daemonErrors = defineErrors({
     what: (reference: string) => `the request names ${reference}, which is the client's, and does not bring it`,
     fix: 'send it as a tar archive in the body',
   },
+  NO_REGISTRY_NAMED: {
+    status: 400,
+    what: (reference: string) => `${reference} does not say which other registry it is in`,
+    fix: 'write REGISTRY/REPOSITORY:TAG, such as registry.example/team/app:1.0',
+  },
+  NOTHING_TO_PUSH: {
+    status: 404,
+    what: (name: string, workload: string) =>
+      `this node has nothing that is called ${name}: no image that was pulled or pushed, and no workload ${workload}`,
+    fix: 'name what `skerry images` or `skerry ls` lists, behind the registry that it is for: REGISTRY/NAME[:TAG]',
+  },
+  PUSH_DIGEST: {
+    status: 400,
+    what: (name: string, digest: string) => `what this node has of ${name} is ${digest}`,
+    fix: 'push it by a tag, or by that digest',
+  },
   DATA_IN_USE: {
     status: 500,
     what: (folder: string, pid: number | null) =>
@@ -107,6 +123,12 @@ export const daemonErrors = defineErrors({
     status: 500,
     what: (address: string) => `the registry would be open to the network on ${address}, unencrypted`,
     fix: 'give it a certificate (--registry-tls-cert, --registry-tls-key), a loopback address, or --registry off',
+  },
+  UPSTREAM_AUTH: {
+    status: 500,
+    what: (file: string, why: string) =>
+      `the credentials of the upstream registries in ${file} cannot be read (${why})`,
+    fix: 'give a file as `docker login` or `skopeo login` write it, with auths in it, as --registry-upstream-auth',
   },
   ADMIN_NEEDS_TOKEN: {
     status: 500,

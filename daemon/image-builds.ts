@@ -124,7 +124,11 @@ export class ImageBuilds {
     say: (text: string) => void,
     signal: AbortSignal,
   ): Promise<void> {
-    const { artifact } = await this.#parts.images.import(base, null, (step) => say(`${base}: ${step}`), signal);
+    const { artifact } = await this.#parts.images.import(
+      { reference: base, archive: null, credentials: null },
+      (step) => say(`${base}: ${step}`),
+      signal,
+    );
     if (await builder.name(base, artifact.digest)) return;
     say(`bringing ${base} to the builder`);
     const archive = await this.#archive(artifact.digest, artifact.mediaType, work);

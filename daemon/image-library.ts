@@ -1,6 +1,7 @@
 /** The images of a node as its operator sees them: what is there, who uses it, what its removal frees. */
 import type { ImageView, Pruned, RemovedImage } from '../gateway/admin/schemas.ts';
 import {
+  artifactOf,
   formatReference,
   type ImageCatalog,
   type ImageRecord,
@@ -79,7 +80,7 @@ export class ImageLibrary {
     const { images } = this.#parts;
     const image = images.get(name);
     if (!image) throw daemonErrors.IMAGE_NOT_HERE(reference);
-    const usedBy = usersOf(this.#users(), [image.manifest.digest]);
+    const usedBy = usersOf(this.#users(), [artifactOf(image).digest]);
     if (isDigest(name) && usedBy.length > 0) throw daemonErrors.IMAGE_IN_USE(name, usedBy);
     await images.delete(name);
     return { name, usedBy, bytes: await this.#free(recordParts(image)) };
@@ -184,7 +185,7 @@ function recordView(
     mediaType: image.manifest.mediaType,
     createdAt: new Date(image.importedMs).toISOString(),
     size: sum(parts),
-    usedBy: usersOf(users, [image.manifest.digest]),
+    usedBy: usersOf(users, [artifactOf(image).digest]),
     frees: sum(new Map([...parts].filter(([digest]) => keepers.get(digest) === 1))),
   };
 }

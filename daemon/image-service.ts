@@ -4,8 +4,13 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { ImageEvent } from '../gateway/admin/schemas.ts';
+import { SkerryError } from '../errors/skerry-error.ts';
+import type { TellProgress } from '../gateway/admin/ndjson.ts';
+import type { ImageEvent, TransferRequest } from '../gateway/admin/schemas.ts';
+import type { ImageImport, ImageTransfers } from '../gateway/admin/services.ts';
+import { gatewayErrors } from '../gateway/errors.ts';
 import {
+  artifactOf,
   formatReference,
   type ImageCatalog,
   type ImageRecord,
@@ -18,42 +23,51 @@ import {
   type RegistryReference,
 } from '../images/oci/index.ts';
 import { PushedSource, type Repositories } from '../images/registry/index.ts';
+import { type Credentials, type RemoteOptions, RemoteSource } from '../images/remote/index.ts';
 import type { ContentStore } from '../images/store/index.ts';
 import { daemonErrors } from './errors.ts';
+import { ImagePush, type ImagePushParts } from './image-push.ts';
 import type { ImageTrust } from './image-trust.ts';
+import type { RemoteAccess } from './remote-access.ts';
+import { tellBytes } from './tell-bytes.ts';
 
 type Done = Extract<ImageEvent, { event: 'done' }>;
 
-/** Layers in MiB are told as they come, no finer than this part of the whole. */
-const STEPS = 10;
+/** Of a registry whose image is here already, in milliseconds: it is asked whether there is a newer one, and may be away. */
+const ASK_AGAIN = { connectMs: 3000, answerMs: 10_000 };
 
 export interface ImageServiceParts {
   readonly blobs: ContentStore;
   readonly catalog: ImageCatalog;
   readonly repositories: Repositories;
+  readonly remote: RemoteAccess;
   /** `HOST:PORT` of the node's own registry, each way that it may be called. */
   readonly registryHosts: () => readonly string[];
   /** What an image must have to come under its name. */
   readonly trust: Pick<ImageTrust, 'guard'>;
+  /** Container images, by any of its drivers. */
+  readonly runsImages: () => boolean;
+  readonly deployed: ImagePushParts['deployed'];
 }
 
-export class ImageService {
-  readonly #blobs: ContentStore;
-  readonly #catalog: ImageCatalog;
-  readonly #repositories: Repositories;
+interface Taken {
+  /** Null: by its digest alone. */
+  readonly name: string | null;
+  /** Refuses container images where none are run. */
+  readonly toRun: boolean;
+}
+
+export class ImageService implements ImageTransfers {
+  readonly #parts: ImageServiceParts;
+  readonly #push: ImagePush;
   /** Archives on their way; emptied at the start. */
   readonly #incoming: string;
-  readonly #registryHosts: () => readonly string[];
-  readonly #trust: ImageServiceParts['trust'];
   readonly #stop = new AbortController();
   #serial = 0;
 
   private constructor(parts: ImageServiceParts, incoming: string) {
-    this.#blobs = parts.blobs;
-    this.#catalog = parts.catalog;
-    this.#repositories = parts.repositories;
-    this.#registryHosts = parts.registryHosts;
-    this.#trust = parts.trust;
+    this.#parts = parts;
+    this.#push = new ImagePush(parts);
     this.#incoming = incoming;
   }
 
@@ -64,32 +78,30 @@ export class ImageService {
     return new ImageService(parts, incoming);
   }
 
-  /**
-   * `archive`: the image that `reference` names, when it is a file or a folder of the client's. Throws REFERENCE_INVALID,
-   * IMAGE_NOT_HERE and the errors of `images/oci/errors.ts`.
-   */
+  /** Throws REFERENCE_INVALID, IMAGE_NOT_HERE, IMAGES_NOT_RUN, and the errors of `images/oci` and `images/remote`. */
   async import(
-    reference: string,
-    archive: Readable | null,
-    progress: (step: string) => void,
+    { reference, archive, credentials }: ImageImport,
+    progress: TellProgress,
     signal: AbortSignal,
   ): Promise<Done> {
     const named = this.#own(parseReference(reference));
     const both = AbortSignal.any([signal, this.#stop.signal]);
     if (named.kind === 'own') {
-      if (!this.#repositories.has(named.repository)) throw daemonErrors.IMAGE_NOT_HERE(reference);
-      const source = this.#guarded(named, new PushedSource(named, this.#repositories, this.#blobs));
+      const { repositories, blobs } = this.#parts;
+      if (!repositories.has(named.repository)) throw daemonErrors.IMAGE_NOT_HERE(reference);
+      const source = this.#guarded(named, new PushedSource(named, repositories, blobs));
       // Its name is the repository's business: the tag may move, and what is deployed of it is kept by its digest.
-      return { ...(await this.#take(source, null, progress, both)), name: formatReference(named) };
+      const done = await this.#take(source, { name: null, toRun: true }, progress, both);
+      return { ...done, name: formatReference(named) };
     }
-    if (named.kind === 'registry')
-      return this.#take(this.#guarded(named, await this.#open(named)), formatReference(named), progress, both);
+    if (named.kind === 'registry') return this.#fromRegistry(named, credentials, progress, both);
     const path = join(this.#incoming, String(++this.#serial));
     try {
       if (!archive) throw daemonErrors.IMAGE_NOT_SENT(reference);
       await pipeline(archive, createWriteStream(path, { mode: 0o600 }), { signal: both });
       // The client's path means nothing here.
-      return await this.#take(await this.#open({ ...named, path }), null, progress, both);
+      const source = await openImageSource({ ...named, path });
+      return await this.#take(source, { name: null, toRun: true }, progress, both);
     } finally {
       await rm(path, { force: true });
     }
@@ -99,7 +111,7 @@ export class ImageService {
   async take(
     reference: string,
     archive: Readable,
-    progress: (step: string) => void,
+    progress: TellProgress,
     signal: AbortSignal,
   ): Promise<Pick<Done, 'name' | 'artifact' | 'size'>> {
     const named = this.#own(parseReference(reference));
@@ -108,36 +120,98 @@ export class ImageService {
     const path = join(this.#incoming, String(++this.#serial));
     try {
       await pipeline(archive, createWriteStream(path, { mode: 0o600 }), { signal: both });
-      const source = await this.#open({ kind: 'oci', path, tag: null });
+      const source = await openImageSource({ kind: 'oci', path, tag: null });
       const name = formatReference(named);
       // Of another registry's it is as if it had been pulled; one of our own is as if it had been pushed.
-      if (named.kind === 'registry') return await this.#take(source, name, progress, both);
-      const taken = await this.#take(source, null, progress, both);
-      await this.#push(named, taken.artifact.digest);
+      if (named.kind === 'registry') return await this.#take(source, { name, toRun: false }, progress, both);
+      const taken = await this.#take(source, { name: null, toRun: false }, progress, both);
+      await this.#push.keep(named.repository, named.tag ?? 'latest', taken.artifact);
       return { ...taken, name };
     } finally {
       await rm(path, { force: true });
     }
   }
 
-  async #push({ repository, tag }: NamedReference, digest: string): Promise<void> {
-    const record = this.#catalog.get(digest) as ImageRecord;
-    for (const { digest: blob, size } of [record.config, ...record.layers]) {
-      await this.#repositories.link(repository, blob, size);
+  /** Throws NO_REGISTRY_NAMED, and the errors of `images/oci` and `images/remote`. */
+  async pull(
+    { reference, insecure, credentials }: TransferRequest,
+    progress: TellProgress,
+    signal: AbortSignal,
+  ): Promise<Done> {
+    const named = this.#own(parseReference(reference));
+    if (named.kind !== 'registry') throw daemonErrors.NO_REGISTRY_NAMED(reference);
+    const both = AbortSignal.any([signal, this.#stop.signal]);
+    const { remote } = this.#parts;
+    const options = { ...remote, credentials: credentials ?? null, insecure: insecure.includes(named.registry) };
+    const source = this.#guarded(named, new RemoteSource(named, options), options);
+    return this.#take(source, { name: formatReference(named), toRun: false }, progress, both);
+  }
+
+  /** Throws what `ImagePush` throws. */
+  async push(
+    { reference, insecure, credentials }: TransferRequest,
+    progress: TellProgress,
+    signal: AbortSignal,
+  ): Promise<Done> {
+    const named = this.#own(parseReference(reference));
+    if (named.kind !== 'registry' && named.kind !== 'own') throw daemonErrors.NO_REGISTRY_NAMED(reference);
+    const both = AbortSignal.any([signal, this.#stop.signal]);
+    const { remote } = this.#parts;
+    return this.#push.push(named, { ...remote, credentials: credentials ?? null, insecure }, progress, both);
+  }
+
+  /** The newest, if its registry can be asked; else what was pulled under that name before. */
+  async #fromRegistry(
+    named: RegistryReference,
+    credentials: Credentials | null,
+    progress: TellProgress,
+    signal: AbortSignal,
+  ): Promise<Done> {
+    const name = formatReference(named);
+    const here = await this.#whole(name);
+    // What a digest names never changes.
+    if (here && named.digest !== null) return this.#again(name, here);
+    const patience = here ? ASK_AGAIN : {};
+    const options = { ...this.#parts.remote, ...patience, credentials, insecure: false };
+    const source = this.#guarded(named, new RemoteSource(named, options), options);
+    try {
+      return await this.#take(source, { name, toRun: true }, progress, signal);
+    } catch (error) {
+      if (!here || !(error instanceof SkerryError) || !error.code.startsWith('REGISTRY_')) throw error;
+      progress(`taking what was pulled before: ${error.what}`);
+      return this.#again(name, here);
     }
-    const bytes = await this.#repositories.read(digest);
-    const { mediaType } = record.manifest;
-    await this.#repositories.put(repository, bytes, { contentType: mediaType, digest, tags: [tag ?? 'latest'] });
+  }
+
+  /** A record whose parts are all there, or null. */
+  async #whole(name: string): Promise<ImageRecord | null> {
+    const record = this.#parts.catalog.get(name);
+    if (!record) return null;
+    for (const { digest } of [record.manifest, record.config, ...record.layers])
+      if (!(await this.#parts.blobs.has(digest))) return null;
+    return record;
+  }
+
+  async #again(name: string, here: ImageRecord): Promise<Done> {
+    if (here.component === undefined) this.#checkRun(name);
+    await this.#keep({ ...here, importedMs: Date.now() }, null);
+    return done(name, here);
+  }
+
+  #checkRun(image: string): void {
+    if (!this.#parts.runsImages()) throw gatewayErrors.IMAGES_NOT_RUN(image);
   }
 
   /** What is named at this node's own registry is here already. */
   #own(named: Reference): Reference {
-    return named.kind === 'registry' ? ownReference(named, this.#registryHosts()) : named;
+    return named.kind === 'registry' ? ownReference(named, this.#parts.registryHosts()) : named;
   }
 
-  #guarded(named: NamedReference, source: ImageSource): ImageSource {
-    const open = (tag: string) => this.#open({ ...(named as RegistryReference), tag, digest: null });
-    return this.#trust.guard(named, source, open);
+  /** What a policy requires of its name is asked for before anything of it is taken. */
+  #guarded(named: NamedReference, source: ImageSource, options?: RemoteOptions): ImageSource {
+    const open = async (tag: string) =>
+      new RemoteSource({ ...(named as RegistryReference), tag, digest: null }, options as RemoteOptions);
+    return this.#parts.trust.guard(named, source, open);
   }
 
   /** Ends what is on its way. */
@@ -145,30 +219,23 @@ export class ImageService {
     this.#stop.abort();
   }
 
-  #open(reference: Parameters<typeof openImageSource>[0]): Promise<ImageSource> {
-    return openImageSource(reference, { stagingFolder: this.#incoming });
+  async #take(source: ImageSource, { name, toRun }: Taken, progress: TellProgress, signal: AbortSignal): Promise<Done> {
+    const { record } = await importImage(source, this.#parts.blobs, {
+      signal,
+      kind: (kind) => {
+        if (toRun && kind === 'container') this.#checkRun(source.label);
+      },
+      progress: tellBytes('layers', progress),
+    });
+    await this.#keep(record, name);
+    return done(name ?? artifactOf(record).digest, record);
   }
 
-  async #take(
-    source: ImageSource,
-    name: string | null,
-    progress: (step: string) => void,
-    signal: AbortSignal,
-  ): Promise<Done> {
-    let told = 0;
-    const { record } = await importImage(source, this.#blobs, {
-      signal,
-      progress: (bytes, total) => {
-        const tenth = Math.floor((bytes / Math.max(1, total)) * STEPS);
-        if (tenth <= told) return;
-        told = tenth;
-        progress(`layers: ${Math.round(bytes / 2 ** 20)} of ${Math.round(total / 2 ** 20)} MiB`);
-      },
-    });
-    // By its digest too, so that what is deployed is kept when its name goes to another image.
-    await this.#catalog.put(record.manifest.digest, record);
-    if (name !== null) await this.#catalog.put(name, record);
-    return done(name ?? record.manifest.digest, record);
+  /** By its digest too, so that what is deployed is kept when its name goes to another image; a component is kept by its own. */
+  async #keep(record: ImageRecord, name: string | null): Promise<void> {
+    const { catalog } = this.#parts;
+    if (record.component === undefined) await catalog.put(record.manifest.digest, record);
+    if (name !== null) await catalog.put(name, record);
   }
 }
 
@@ -177,7 +244,11 @@ export function ownReference(named: NamedReference, hosts: readonly string[]): N
   return hosts.includes(named.registry) ? { ...named, kind: 'own', registry: '' } : named;
 }
 
-function done(name: string, { manifest, layers }: ImageRecord): Done {
-  const artifact = { digest: manifest.digest, mediaType: manifest.mediaType };
-  return { event: 'done', artifact, name, size: layers.reduce((sum, { size }) => sum + size, 0) };
+function done(name: string, record: ImageRecord): Done {
+  return {
+    event: 'done',
+    artifact: artifactOf(record),
+    name,
+    size: record.layers.reduce((sum, { size }) => sum + size, 0),
+  };
 }

@@ -46,6 +46,7 @@ import { ImageTrust } from './image-trust.ts';
 import type { Logger } from './log.ts';
 import { ownPrivileges, type Privileges } from './privileges.ts';
 import { checkRegistry, hostsOf, type OpenRegistry, openRegistry, registryOf } from './registry-service.ts';
+import { remoteAccess } from './remote-access.ts';
 import { selectEngine } from './select-engine.ts';
 import { sweepKeyValue } from './sweep-keyvalue.ts';
 import { sweepLayers } from './sweep-layers.ts';
@@ -237,8 +238,13 @@ async function assemble(
   const own = (named: NamedReference) => ownReference(named, registryHosts());
   const { repositories } = registry;
   const trust = new ImageTrust({ state: stores.state, blobs, catalog, repositories, own });
+  const remote = remoteAccess();
   const images = await ImageService.open(
-    { blobs, catalog, repositories, registryHosts, trust },
+    {
+      ...{ blobs, catalog, repositories, registryHosts, trust, remote },
+      runsImages: () => drivers.has('container') || drivers.has('vm'),
+      deployed: (workload) => desired.mainRevision(workload)?.artifact ?? null,
+    },
     join(folder.path, 'images'),
   );
   undo.add(() => images.close());
@@ -299,7 +305,7 @@ async function assemble(
     build: (request, progress, signal) => builds.build(request, progress, signal),
     images: library,
     trust: new TrustService(trust, { blobs, desired, catalog, repositories, own }),
-    importImage: (...request) => images.import(...request),
+    transfers: images,
     buildImage: (...request) => imageBuilds.build(...request),
     mediaType: (digest) => catalog.get(digest)?.manifest.mediaType ?? 'application/wasm',
     volumes,
@@ -326,7 +332,7 @@ async function assemble(
   gateway = front;
   const reloads = certificate ? [followCertificate('gateway', certificate, front, log, undo)] : [];
   const key = deriveKey(folder.nodeKey, 'registry bearers');
-  ownRegistry = await openRegistry(settings, registry, { blobs, key, log, undo, graceMs, privileges, trust });
+  ownRegistry = await openRegistry(settings, registry, { blobs, key, log, undo, graceMs, privileges, trust, remote });
   if (ownRegistry?.certificate) reloads.push(ownRegistry.certificate);
   await listenAdmin(settings, app, folder, privileges, undo);
   // Last made, first undone: requests in flight end before anything they need does.

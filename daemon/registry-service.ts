@@ -5,6 +5,7 @@ import {
   Guard,
   listenRegistry,
   makeRegistryApp,
+  PullThrough,
   type RegistryListener,
   Repositories,
   Tokens,
@@ -19,7 +20,9 @@ import { daemonErrors } from './errors.ts';
 import type { ImageTrust } from './image-trust.ts';
 import type { Logger } from './log.ts';
 import type { Privileges } from './privileges.ts';
+import type { RemoteAccess } from './remote-access.ts';
 import type { Undo } from './undo.ts';
+import { upstreamsOf } from './upstreams.ts';
 
 /** How often uploads that nothing comes for are looked for, in milliseconds. */
 const EXPIRE_EVERY_MS = 600_000;
@@ -57,6 +60,7 @@ export async function openRegistry(
     graceMs,
     privileges,
     trust,
+    remote,
   }: {
     blobs: ContentStore;
     key: Uint8Array;
@@ -65,6 +69,7 @@ export async function openRegistry(
     graceMs: number;
     privileges: Privileges;
     trust: Pick<ImageTrust, 'admitTags'>;
+    remote: RemoteAccess;
   },
 ): Promise<OpenRegistry | null> {
   if (settings.registry === 'off') return null;
@@ -76,6 +81,16 @@ export async function openRegistry(
   const timer = setInterval(expire, EXPIRE_EVERY_MS).unref();
   undo.add(() => clearInterval(timer));
   expire();
+  const upstreams = await upstreamsOf(settings, privileges.files, remote);
+  const pullThrough =
+    upstreams.length === 0
+      ? null
+      : await PullThrough.open({
+          ...{ upstreams, repositories, blobs },
+          checkRoom: (bytes) => uploads.checkRoom(bytes),
+          log: (message, error) => log.warn({ err: error }, `registry: ${message}`),
+        });
+  if (pullThrough) undo.add(() => pullThrough.close());
   let listener: RegistryListener | null = null;
   const guard = new Guard(bearers, () => listener?.url ?? 'http://localhost');
   const app = makeRegistryApp({
@@ -84,6 +99,7 @@ export async function openRegistry(
     uploads,
     guard,
     admitTags: (...manifest) => trust.admitTags(...manifest),
+    pullThrough,
     tokens,
     bearers,
     log: (message, error) => log.error({ err: error }, `registry: ${message}`),

@@ -9,7 +9,6 @@ import { say } from './setup.mjs';
 export const CONTAINER_PACKAGES = {
   crun: '/usr/bin/crun',
   conmon: '/usr/bin/conmon',
-  skopeo: '/usr/bin/skopeo',
   buildah: '/usr/bin/buildah',
   e2fsprogs: '/sbin/mke2fs',
   'golang-github-containers-common': '/usr/share/containers/seccomp.json',
@@ -22,6 +21,7 @@ export const COMPILER_PACKAGES = { 'g++': '/usr/bin/g++' };
 export const CONTAINER_TEST_PACKAGES = {
   'busybox-static': '/bin/busybox',
   'docker-registry': '/usr/bin/docker-registry',
+  skopeo: '/usr/bin/skopeo',
   zstd: '/usr/bin/zstd',
   'libcap2-bin': '/sbin/getcap',
   iproute2: '/sbin/ip',

@@ -202,7 +202,7 @@ async function proxied(context: Context): Promise<Row[]> {
     const layout = new LayoutBuilder(place);
     layout.image(pages, undefined, config);
     const archive = layout.archive(`${place}.tar`);
-    const image = await node.client.importImage(`oci:${archive}`, createReadStream(archive), () => {});
+    const image = await node.client.importImage(`oci:${archive}`, { archive: createReadStream(archive) }, () => {});
     await node.deploy('bench', image.artifact, { cpus: 2, min: 1, max: 1 });
     const url = node.url('bench', '/');
     await new Promise((resolve) => get(url, (response) => resolve(response.resume())));

@@ -2,6 +2,8 @@
 import { formatBytes } from '../../runtime/workload/units.ts';
 import type { Context } from '../context.ts';
 import { timeText } from '../describe.ts';
+import { credentialsFor } from '../docker-credentials.ts';
+import { showProgress } from '../progress.ts';
 import { type Cell, table } from '../table.ts';
 import { writeJson, writeLine } from '../terminal.ts';
 
@@ -25,6 +27,40 @@ export async function listImages({ client, terminal, json }: Context): Promise<v
   ]);
   const header = ['NAME', 'ORIGIN', 'DIGEST', 'SINCE', 'SIZE', 'RM FREES', 'USED BY'];
   terminal.stdout.write(table(header, rows));
+}
+
+export interface TransferFlags {
+  readonly insecureRegistry?: readonly string[];
+}
+
+export function pullImage(context: Context, reference: string, flags: TransferFlags): Promise<void> {
+  return transfer(context, 'pull', reference, flags);
+}
+
+export function pushImage(context: Context, reference: string, flags: TransferFlags): Promise<void> {
+  return transfer(context, 'push', reference, flags);
+}
+
+async function transfer(
+  { client, terminal, json }: Context,
+  way: 'pull' | 'push',
+  reference: string,
+  { insecureRegistry = [] }: TransferFlags,
+): Promise<void> {
+  const credentials = await credentialsFor(reference, terminal.env);
+  const insecure = insecureRegistry.map((registry) => registry.toLowerCase());
+  const progress = showProgress(terminal);
+  progress.step(`${way === 'pull' ? 'Pulling' : 'Pushing'} ${reference}`);
+  try {
+    const done = await client.transferImage(way, { reference, insecure, credentials }, progress.step);
+    const { name, artifact, size } = done;
+    progress.done();
+    if (json) return writeJson(terminal.stdout, { name, artifact, size });
+    const what = way === 'pull' ? 'is here' : 'is pushed';
+    writeLine(terminal.stdout, `${name} ${what}: ${formatBytes(size)}, ${artifact.digest}`);
+  } finally {
+    progress.done();
+  }
 }
 
 export async function removeImages({ client, terminal, json }: Context, names: readonly string[]): Promise<void> {

@@ -33,7 +33,7 @@ export async function runProcess(
   const progress = showProgress(terminal);
   let request: RunRequest;
   try {
-    const artifact = await sendImage(client, ref, progress);
+    const artifact = await sendImage(context, ref, progress);
     const basename = nameFromImage(ref).slice(0, 50);
     request = {
       ...(name !== undefined && { name }),

@@ -12,6 +12,7 @@ import { SkerryError } from '../../errors/skerry-error.ts';
 import { gatewayErrors } from '../errors.ts';
 import { clientErrors } from './client-errors.ts';
 import { lines, text } from './client-stream.ts';
+import type { TellProgress } from './ndjson.ts';
 import * as schemas from './schemas.ts';
 
 /** Where a node's admin API is: its Unix socket, or a base URL with the token that its TCP listener asks for. */
@@ -234,18 +235,34 @@ export class AdminClient {
   }
 
   /** Builds a component from an uploaded bundle; throws what the build failed with. */
-  async build(request: schemas.BuildRequest, progress: (step: string) => void): Promise<Built> {
+  async build(request: schemas.BuildRequest, progress: TellProgress): Promise<Built> {
     const doing = 'a build';
     const answer = await this.#send({ method: 'POST', path: '/v1/builds', doing, ...jsonBody(request) });
     return this.#outcome(this.#ndjson(answer, schemas.BuildEvent, doing), progress, doing);
   }
 
   /** Brings an image onto the node: what the reference names, or `archive`. Throws what the node refuses it with. */
-  async importImage(reference: string, archive: Readable | null, progress: (step: string) => void): Promise<Imported> {
+  async importImage(
+    reference: string,
+    given: { archive: Readable } | z.infer<typeof schemas.ImportRequest>,
+    progress: TellProgress,
+  ): Promise<Imported> {
     const doing = 'an import';
     const path = `/v1/images?reference=${encodeURIComponent(reference)}`;
-    const headers = archive ? { 'content-type': 'application/x-tar' } : {};
-    const answer = await this.#send({ method: 'POST', path, doing, headers, ...(archive ? { body: archive } : {}) });
+    const sent =
+      'archive' in given ? { headers: { 'content-type': 'application/x-tar' }, body: given.archive } : jsonBody(given);
+    const answer = await this.#send({ method: 'POST', path, doing, ...sent });
+    return this.#outcome(this.#ndjson(answer, schemas.ImageEvent, doing), progress, doing);
+  }
+
+  /** Throws what the node, or the other registry, refuses it with. */
+  async transferImage(
+    way: 'pull' | 'push',
+    request: schemas.TransferRequest,
+    progress: TellProgress,
+  ): Promise<Imported> {
+    const doing = `a ${way}`;
+    const answer = await this.#send({ method: 'POST', path: `/v1/images/${way}`, doing, ...jsonBody(request) });
     return this.#outcome(this.#ndjson(answer, schemas.ImageEvent, doing), progress, doing);
   }
 
@@ -425,11 +442,11 @@ export class AdminClient {
   /** What a work that tells its steps comes to; throws what it failed with. */
   async #outcome<T extends schemas.BuildEvent | schemas.ImageEvent>(
     events: AsyncIterable<T>,
-    progress: (step: string) => void,
+    progress: TellProgress,
     doing: string,
   ): Promise<Extract<T, { event: 'done' }>> {
     for await (const event of events) {
-      if (event.event === 'progress') progress(event.step);
+      if (event.event === 'progress') progress(event.step, 'part' in event ? event.part : undefined);
       else if (event.event === 'failed') throw problemError(event.problem);
       else return event as Extract<T, { event: 'done' }>;
     }

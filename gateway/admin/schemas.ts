@@ -1,5 +1,6 @@
 /** What the admin API takes and gives; its OpenAPI document, its client and the CLI are made from these. */
 import { z } from '@hono/zod-openapi';
+import { Credentials } from '../../images/remote/credentials.ts';
 import { ApplyFile } from '../../runtime/workload/apply-file.ts';
 import {
   LIMITS,
@@ -323,10 +324,30 @@ export const BuildEvent = z
   .openapi('BuildEvent');
 export type BuildEvent = z.infer<typeof BuildEvent>;
 
-/** What is told while an image is brought onto the node (NDJSON). */
+/** Of the registry of one image: those of who asks, used for this request and kept nowhere. */
+const registryCredentials = Credentials.optional().describe('Of who asks, for the registry of the image; kept nowhere');
+export const ImportRequest = z.strictObject({ credentials: registryCredentials }).openapi('ImportRequest');
+/** What `pull` and `push` ask. */
+export const TransferRequest = z
+  .strictObject({
+    reference: z.string().min(1).max(4096),
+    insecure: z
+      .array(z.string().min(1).max(300))
+      .max(100)
+      .describe('Registries (HOST[:PORT]) that are spoken to without TLS, or whatever their certificate'),
+    credentials: registryCredentials,
+  })
+  .openapi('TransferRequest');
+export type TransferRequest = z.infer<typeof TransferRequest>;
+
+/** What is told while an image is brought onto the node, or sent from it (NDJSON). */
 export const ImageEvent = z
   .discriminatedUnion('event', [
-    z.object({ event: z.literal('progress'), step: z.string() }),
+    z.object({
+      event: z.literal('progress'),
+      step: z.string(),
+      part: z.object({ done: z.number(), total: z.number() }).optional().describe('Of it, in bytes'),
+    }),
     z.object({
       event: z.literal('done'),
       artifact: Artifact,

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Tokens } from '../../images/registry/index.ts';
+import type { Credentials } from '../../images/remote/index.ts';
 import type { ContentStore, VerifiedBlob } from '../../images/store/index.ts';
 import type { Driver, ProcessStreams } from '../../runtime/driver.ts';
 import type { HostVolumes } from '../../runtime/drivers/container/host.ts';
@@ -8,6 +9,7 @@ import type { Processes } from '../../runtime/processes/processes.ts';
 import type { SecretStore } from '../../runtime/secrets/secret-store.ts';
 import type { Isolation } from '../../runtime/workload/revision.ts';
 import type { Dispatcher } from '../dispatch.ts';
+import type { TellProgress } from './ndjson.ts';
 import type {
   BuildEvent,
   BuildRequest,
@@ -22,9 +24,30 @@ import type {
   PolicyView,
   Pruned,
   RemovedImage,
+  TransferRequest,
   UsageSample,
 } from './schemas.ts';
 import type { ViewSources } from './views.ts';
+
+type ImageDone = Extract<ImageEvent, { event: 'done' }>;
+
+/** Images on their way to the node and from it. Each throws a SkerryError. */
+export interface ImageTransfers {
+  /** Brings onto the node what is to be deployed. */
+  import(request: ImageImport, progress: TellProgress, signal: AbortSignal): Promise<ImageDone>;
+  /** Brings an image of another registry onto the node, under its name. */
+  pull(request: TransferRequest, progress: TellProgress, signal: AbortSignal): Promise<ImageDone>;
+  /** Sends what the node has under a name to the registry that the name says. */
+  push(request: TransferRequest, progress: TellProgress, signal: AbortSignal): Promise<ImageDone>;
+}
+
+export interface ImageImport {
+  readonly reference: string;
+  /** The image, when the reference names what the client has. */
+  readonly archive: Readable | null;
+  /** For the registry of the image. */
+  readonly credentials: Credentials | null;
+}
 
 /** What the admin API stands on; the daemon puts it together. */
 export interface AdminServices extends ViewSources {
@@ -41,13 +64,7 @@ export interface AdminServices extends ViewSources {
     progress: (step: string) => void,
     signal: AbortSignal,
   ): Promise<Extract<BuildEvent, { event: 'done' }>>;
-  /** Brings an image onto the node; `archive` when the reference names what the client has. Throws a SkerryError. */
-  importImage(
-    reference: string,
-    archive: Readable | null,
-    progress: (step: string) => void,
-    signal: AbortSignal,
-  ): Promise<Extract<ImageEvent, { event: 'done' }>>;
+  readonly transfers: ImageTransfers;
   /** Of what the node has: an image's manifest, or a component. */
   mediaType(digest: string): string;
   /** Builds from a Dockerfile. Throws a SkerryError. */

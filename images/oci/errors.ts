@@ -31,8 +31,26 @@ export const ociErrors = defineErrors({
   },
   IMAGE_NOT_A_CONTAINER: {
     status: 400,
-    what: (image: string, mediaType: string) => `${image} is no container image: its configuration is "${mediaType}"`,
-    fix: 'name a container image; a Wasm component is deployed from its .wasm file',
+    what: (image: string, mediaType: string) =>
+      `${image} is neither a container image nor a Wasm component: its configuration is "${mediaType.slice(0, 100)}"`,
+    fix: 'push a component with `skerry push` or `wkg oci push`, or with `oras push --config FILE:application/vnd.wasm.config.v0+json` and the layer FILE:application/wasm',
+  },
+  WASM_LAYERS: {
+    status: 400,
+    what: (image: string, layers: number) => `${image} is a Wasm artifact with ${layers} layers; a component is one`,
+    fix: 'push the component alone: `skerry push`, `wkg oci push`, or `oras push` with one file',
+  },
+  WASM_PLATFORM: {
+    status: 400,
+    what: (image: string, platform: string) =>
+      `${image} is a Wasm artifact for ${platform}, and this node runs components (wasip2/wasm)`,
+    fix: 'build it for WASI 0.2 or newer (`--target wasm32-wasip2`), and push that',
+  },
+  WASM_TARGET: {
+    status: 400,
+    what: (image: string, target: string) =>
+      `${image} is a component for ${target.slice(0, 100)}, which serves no HTTP`,
+    fix: 'push a component that exports wasi:http/incoming-handler',
   },
   IMAGE_MEDIA_TYPE: {
     status: 400,
@@ -60,36 +78,6 @@ export const ociErrors = defineErrors({
     what: (image: string, bytes: number, limit: number) =>
       `the layers of ${image} have ${bytes} bytes, more than the ${limit} there is room for`,
     fix: 'make room on the disk of the node, or make the image smaller',
-  },
-  REGISTRY_UNREACHABLE: {
-    status: 502,
-    what: (registry: string, why: string) => `the registry ${registry} cannot be reached (${why})`,
-    fix: 'check its name, the network and DNS',
-  },
-  REGISTRY_DENIED: {
-    status: 403,
-    what: (image: string) => `its registry does not let this node pull ${image}, or has no such image`,
-    fix: 'check the name, and log in: the node reads the credentials that `skopeo login` writes',
-  },
-  REGISTRY_TLS: {
-    status: 502,
-    what: (registry: string, why: string) => `no secure connection with the registry ${registry} (${why})`,
-    fix: 'give it a certificate that this machine trusts, or name it as an insecure registry',
-  },
-  REGISTRY_TIMEOUT: {
-    status: 504,
-    what: (image: string, seconds: number) => `${image} was not pulled within ${seconds} s`,
-    fix: 'try again, or raise the time limit',
-  },
-  REGISTRY_FAILED: {
-    status: 502,
-    what: (image: string, why: string) => `${image} cannot be pulled: ${why}`,
-    fix: 'try `skopeo inspect docker://IMAGE` on the machine of the node',
-  },
-  SKOPEO_MISSING: {
-    status: 501,
-    what: () => 'images cannot be pulled from registries: the command skopeo is not installed on this node',
-    fix: 'install it (`apt-get install skopeo`), or copy the image here and name it as oci:FOLDER',
   },
 });
 

@@ -5,11 +5,12 @@ import { type ContentStore, digestOf } from '../store/index.ts';
 import { type ImageConfig, parseConfig } from './config.ts';
 import { checkBlob, type Descriptor, MAX_DOCUMENT_BYTES, type Manifest } from './documents.ts';
 import { ociErrors } from './errors.ts';
-import { isConfigType, isLayerType } from './media-types.ts';
+import { isConfigType, isLayerType, WASM_CONFIG } from './media-types.ts';
 import { fitOf, formatPlatform, hostPlatform, type Platform } from './platform.ts';
 import type { ImageLayer, ImageRecord } from './record.ts';
 import { resolveManifest } from './resolve.ts';
 import type { ChosenManifest, ImageSource } from './source.ts';
+import { componentOf, WASM_PLATFORM } from './wasm-artifact.ts';
 
 export interface ImportOptions {
   /** Of this machine when left out. */
@@ -17,13 +18,16 @@ export interface ImportOptions {
   /** All layers as they come, in bytes; four fifths of the free disk when left out. */
   readonly maxBytes?: number;
   readonly signal?: AbortSignal;
+  /** Is told what it is before its layers are fetched; what it throws ends the import. */
+  readonly kind?: (kind: 'container' | 'component') => void;
   /** What has been stored or was there, of how many bytes of layers. */
   readonly progress?: (bytes: number, total: number) => void;
 }
 
 export interface ImportedImage {
   readonly record: ImageRecord;
-  readonly config: ImageConfig;
+  /** Null where it is a component. */
+  readonly config: ImageConfig | null;
 }
 
 /** Layers that are stored at once. */
@@ -67,10 +71,10 @@ class Import {
     const resolved = await resolveManifest(this.#source, this.#platform, this.#signal);
     const { manifest, bytes, mediaType } = resolved;
     const configBytes = await this.#config(manifest);
-    const config = parseConfig(configBytes, label);
-    if (fitOf(config.platform, this.#platform) < 0)
-      throw ociErrors.IMAGE_PLATFORM(label, formatPlatform(this.#platform), [formatPlatform(config.platform)]);
-    const layers = this.#layers(manifest, config);
+    const isComponent = manifest.config.mediaType === WASM_CONFIG;
+    const config = isComponent ? null : this.#containerConfig(configBytes);
+    const layers = config ? this.#layers(manifest, config) : [component(manifest, configBytes, label)];
+    this.#options.kind?.(config ? 'container' : 'component');
     await this.#checkRoom(layers);
     const chosen = { digest: digestOf(bytes), manifest };
     await this.#fetch(chosen, layers);
@@ -84,7 +88,8 @@ class Import {
       root: resolved.root,
       config: { digest: manifest.config.digest, size: configBytes.length },
       layers,
-      platform: config.platform,
+      platform: config?.platform ?? WASM_PLATFORM,
+      ...(config ? {} : { component: layers[0]!.digest }),
       importedMs: Date.now(),
     };
     return { record, config };
@@ -92,12 +97,20 @@ class Import {
 
   async #config({ config }: Manifest): Promise<Uint8Array> {
     const { label } = this.#source;
-    if (!isConfigType(config.mediaType)) throw ociErrors.IMAGE_NOT_A_CONTAINER(label, config.mediaType);
+    const known = isConfigType(config.mediaType) || config.mediaType === WASM_CONFIG;
+    if (!known) throw ociErrors.IMAGE_NOT_A_CONTAINER(label, config.mediaType);
     if (config.size > MAX_DOCUMENT_BYTES)
       throw ociErrors.IMAGE_MALFORMED(label, `its configuration has more than ${MAX_DOCUMENT_BYTES} bytes`);
     const bytes = await this.#source.config(config, this.#signal);
     checkBlob(label, config, bytes);
     return bytes;
+  }
+
+  #containerConfig(bytes: Uint8Array): ImageConfig {
+    const { label } = this.#source;
+    const config = parseConfig(bytes, label);
+    if (fitOf(config.platform, this.#platform) >= 0) return config;
+    throw ociErrors.IMAGE_PLATFORM(label, formatPlatform(this.#platform), [formatPlatform(config.platform)]);
   }
 
   #layers({ layers }: Manifest, { diffIds }: ImageConfig): ImageLayer[] {
@@ -181,4 +194,9 @@ class Import {
       throw error;
     }
   }
+}
+
+function component(manifest: Manifest, config: Uint8Array, image: string): ImageLayer {
+  const { mediaType, digest, size } = componentOf(manifest, config, image);
+  return { mediaType, digest, size, diffId: digest };
 }

@@ -1,10 +1,11 @@
 export { type ExposedPort, type Healthcheck, type ImageConfig, parseConfig } from './config.ts';
 export { MAX_DOCUMENT_BYTES } from './documents.ts';
 export { type ImportedImage, type ImportOptions, importImage } from './import.ts';
-export { isIndexType, isManifestType, OCI_INDEX } from './media-types.ts';
+export { COMPONENT, isIndexType, isManifestType, OCI_INDEX, OCI_MANIFEST, WASM_CONFIG } from './media-types.ts';
 export { openImageSource } from './open-source.ts';
 export { formatPlatform, hostPlatform, type Platform } from './platform.ts';
 export {
+  artifactOf,
   ImageCatalog,
   type ImageLayer,
   type ImageRecord,
@@ -13,16 +14,17 @@ export {
   type RecordWrite,
 } from './record.ts';
 export {
+  type ArchiveReference,
   formatReference,
   isRepository,
   isTag,
+  type LayoutReference,
   type NamedReference,
   type OwnReference,
   parseReference,
   type Reference,
   type RegistryReference,
 } from './reference.ts';
-export type { RegistryOptions } from './registry-source.ts';
-export { pullProblem } from './skopeo.ts';
 export type { ChosenManifest, ImageSource, RootDocument } from './source.ts';
 export { readStoredImage, type StoredImage, type StoredLayer } from './stored-image.ts';
+export { makeWasmArtifact } from './wasm-artifact.ts';

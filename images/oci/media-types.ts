@@ -22,3 +22,7 @@ export const isIndexType = (mediaType: string): boolean => indexes.has(mediaType
 export const isManifestType = (mediaType: string): boolean => manifests.has(mediaType);
 export const isConfigType = (mediaType: string): boolean => configs.has(mediaType);
 export const isLayerType = (mediaType: string): boolean => layer.test(mediaType);
+
+/** https://tag-runtime.cncf.io/wgs/wasm/deliverables/wasm-oci-artifact/ */
+export const WASM_CONFIG = 'application/vnd.wasm.config.v0+json';
+export const COMPONENT = 'application/wasm';

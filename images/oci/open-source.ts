@@ -1,19 +1,11 @@
 import { DockerArchiveSource } from './docker-archive-source.ts';
 import { openImageFiles } from './files.ts';
 import { LayoutSource } from './layout-source.ts';
-import type { OwnReference, Reference } from './reference.ts';
-import { type RegistryOptions, RegistrySource } from './registry-source.ts';
+import type { ArchiveReference, LayoutReference } from './reference.ts';
 import type { ImageSource } from './source.ts';
 
-/**
- * Opens what a reference names, but for names in the node's own store, which the catalog answers. Throws IMAGE_NOT_FOUND,
- * IMAGE_SOURCE_UNREADABLE.
- */
-export async function openImageSource(
-  reference: Exclude<Reference, OwnReference>,
-  options: RegistryOptions,
-): Promise<ImageSource> {
-  if (reference.kind === 'registry') return new RegistrySource(reference, options);
+/** Opens an image in a folder or a file. Throws IMAGE_NOT_FOUND, IMAGE_SOURCE_UNREADABLE. */
+export async function openImageSource(reference: LayoutReference | ArchiveReference): Promise<ImageSource> {
   const { kind, path } = reference;
   const tag = reference.kind === 'oci' ? reference.tag : null;
   const label = `${kind}:${path}${tag === null ? '' : `:${tag}`}`;

@@ -1,5 +1,6 @@
 /** The images that a node has, by name: small documents in a store of documents that the node keeps anyway. */
 import type { SkerryError } from '../../errors/skerry-error.ts';
+import { COMPONENT } from './media-types.ts';
 import type { Platform } from './platform.ts';
 
 export interface ImageLayer {
@@ -8,7 +9,7 @@ export interface ImageLayer {
   readonly digest: string;
   /** Of the blob, in bytes. */
   readonly size: number;
-  /** Digest of the uncompressed archive. */
+  /** Digest of the uncompressed archive; of a component its own. */
   readonly diffId: string;
 }
 
@@ -21,8 +22,19 @@ export interface ImageRecord {
   /** The lowest first. */
   readonly layers: readonly ImageLayer[];
   readonly platform: Platform;
+  /** Digest of the component, where this is a Wasm artifact: its only layer, which is not unpacked. */
+  readonly component?: string;
   /** In milliseconds since 1970. */
   readonly importedMs: number;
+}
+
+/** What is deployed of an image. */
+export function artifactOf({ manifest, component }: ImageRecord): {
+  readonly digest: string;
+  readonly mediaType: string;
+} {
+  if (component !== undefined) return { digest: component, mediaType: COMPONENT };
+  return { digest: manifest.digest, mediaType: manifest.mediaType };
 }
 
 export interface NamedImage {
@@ -81,7 +93,8 @@ export class ImageCatalog {
 
   /** Of all layers that images are made from: what a sweep of the unpacked layers must keep. */
   diffIds(onUnreadable: () => void): Set<string> {
-    return new Set(this.list(onUnreadable).flatMap(({ image }) => image.layers.map(({ diffId }) => diffId)));
+    const images = this.list(onUnreadable).filter(({ image }) => image.component === undefined);
+    return new Set(images.flatMap(({ image }) => image.layers.map(({ diffId }) => diffId)));
   }
 
   async #change(name: string, write: (key: string, expect: number) => RecordWrite | null): Promise<void> {

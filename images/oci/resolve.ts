@@ -13,6 +13,7 @@ import { ociErrors } from './errors.ts';
 import { isIndexType, OCI_MANIFEST } from './media-types.ts';
 import { fitOf, formatPlatform, type Platform } from './platform.ts';
 import type { ImageSource } from './source.ts';
+import { WASM_PLATFORM } from './wasm-artifact.ts';
 
 export interface ResolvedManifest {
   readonly manifest: Manifest;
@@ -38,7 +39,9 @@ export async function resolveManifest(
   const document = parseDocument(bytes, source.label, 'its manifest', mediaType);
   if (document.kind === 'manifest') return { manifest: document, bytes, mediaType: mediaType || OCI_MANIFEST, root };
   const search = new Search(source, platform, signal);
-  const descriptor = await search.within(document, 1);
+  // Every node runs components: one is taken where nothing else there is for this machine.
+  const descriptor =
+    (await search.within(document, 1)) ?? (await new Search(source, WASM_PLATFORM, signal).within(document, 1));
   if (!descriptor) throw ociErrors.IMAGE_PLATFORM(source.label, formatPlatform(platform), search.offers);
   const manifestBytes = await search.read(descriptor);
   const manifest = parseDocument(manifestBytes, source.label, 'its manifest', descriptor.mediaType);

@@ -1,20 +1,28 @@
 import { open } from 'node:fs/promises';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
-import type { Hono } from 'hono';
+import type { Context, Hono } from 'hono';
 import { isDigest } from '../store/index.ts';
 import { parseRange } from './byte-range.ts';
 import type { RegistryEnv, RegistryParts } from './context.ts';
 import { registryErrors } from './errors.ts';
-import { sendFile } from './send-file.ts';
+import { sendFile, written } from './send-file.ts';
+import type { BlobFetch } from './upstream/blob-fetch.ts';
+import { upstreamError } from './upstream/pull-through.ts';
 
-export function blobRoutes(app: Hono<RegistryEnv>, { repositories, blobs, guard }: RegistryParts): void {
+export function blobRoutes(app: Hono<RegistryEnv>, { repositories, blobs, guard, pullThrough }: RegistryParts): void {
   const path = '/v2/:name{.+}/blobs/:digest';
 
   app.get(path, async (c) => {
     const { name, digest } = c.req.param();
-    guard.require(c, name, 'pull');
+    const caller = guard.require(c, name, 'pull');
     if (!isDigest(digest)) throw registryErrors.DIGEST_INVALID(digest, 'is not a digest');
-    const record = repositories.blob(name, digest, { wanted: c.req.method === 'HEAD' });
+    const linked = () => repositories.blob(name, digest, { wanted: c.req.method === 'HEAD' });
+    let record = linked();
+    if (pullThrough && caller.name !== null && !(record && (await blobs.has(digest)))) {
+      const coming = await pullThrough.blob(name, digest);
+      if (coming) return serveFetch(c, coming);
+      record = linked();
+    }
     if (!record) throw registryErrors.BLOB_UNKNOWN(name, digest);
     const etag = `"${digest}"`;
     const head: Record<string, string> = {
@@ -60,4 +68,30 @@ export function blobRoutes(app: Hono<RegistryEnv>, { repositories, blobs, guard 
     if (!(await repositories.unlink(name, digest))) throw registryErrors.BLOB_UNKNOWN(name, digest);
     return c.body(null, 202);
   });
+}
+
+/** A blob that is on its way here. */
+async function serveFetch(c: Context<RegistryEnv>, fetch: BlobFetch): Promise<Response> {
+  const { digest, size } = fetch;
+  const head = {
+    'content-type': 'application/octet-stream',
+    'docker-content-digest': digest,
+    'content-length': String(size),
+    etag: `"${digest}"`,
+  };
+  // Ranges need not be given: a client that asks for one begins at the beginning.
+  if (c.req.method === 'HEAD') return new Response(null, { headers: head });
+  await fetch.begun.catch((error) => {
+    throw upstreamError(fetch.registry, error);
+  });
+  const { outgoing } = c.env;
+  outgoing.writeHead(200, { ...Object.fromEntries(c.res.headers), ...head });
+  try {
+    for await (const piece of fetch.read(0, size - 1)) await written(outgoing, piece);
+    outgoing.end();
+  } catch {
+    // What did not come whole and right is broken off: nobody takes it for all of it.
+    outgoing.destroy();
+  }
+  return RESPONSE_ALREADY_SENT;
 }

@@ -3,6 +3,7 @@ import type { ContentStore } from '../store/index.ts';
 import type { Guard } from './auth/guard.ts';
 import type { Repositories } from './repositories.ts';
 import type { Uploads } from './uploads.ts';
+import type { PullThrough } from './upstream/pull-through.ts';
 
 /** Handlers have Node's own request and answer: bodies are streamed without a web stream between. */
 export type RegistryEnv = { Bindings: HttpBindings };
@@ -20,4 +21,6 @@ export interface RegistryParts {
     bytes: Uint8Array,
     tags: readonly string[],
   ) => Promise<void>;
+  /** Null when there are no upstreams. */
+  readonly pullThrough: PullThrough | null;
 }

@@ -106,6 +106,11 @@ export const registryErrors = defineErrors({
     what: (path: string) => `${path.slice(0, 300)} is no path of the registry's API`,
     fix: 'the API is under /v2/',
   },
+  UPSTREAM_FAILED: {
+    status: 502,
+    what: (registry: string, why: string) => `the upstream ${registry} did not give it: ${why}`,
+    fix: 'try again; what came whole is kept',
+  },
   TOOMANYREQUESTS: {
     status: 429,
     what: (limit: number) => `there are ${limit} uploads under way, the most that there may be`,

@@ -9,3 +9,4 @@ export { type KeyPair, listenRegistry, type RegistryListener } from './listen.ts
 export { PushedSource } from './pushed-source.ts';
 export { Repositories, type StoredManifest, type TaggedManifest } from './repositories.ts';
 export { Uploads } from './uploads.ts';
+export { PullThrough, type Upstream } from './upstream/pull-through.ts';

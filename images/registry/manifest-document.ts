@@ -64,6 +64,12 @@ export function parseManifest(bytes: Uint8Array, contentType: string): ManifestD
   return { ...common(manifest), mediaType: type, artifactType, blobs: unique([config, ...needed]), manifests: [] };
 }
 
+/** As a manifest that was accepted says; null when it does not name the blob. */
+export function blobSize(manifest: Uint8Array, digest: string): number | null {
+  const { config, layers } = check(manifestSchema, parseJson(manifest));
+  return [config, ...(layers ?? [])].find((blob) => blob.digest === digest)?.size ?? null;
+}
+
 function common({ subject, annotations = {} }: z.infer<typeof manifestSchema> | z.infer<typeof indexSchema>) {
   return { subject: subject?.digest ?? null, annotations };
 }

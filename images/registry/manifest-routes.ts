@@ -15,9 +15,11 @@ export function manifestRoutes(app: Hono<RegistryEnv>, parts: RegistryParts): vo
 
   app.get(path, async (c) => {
     const { name, reference } = c.req.param();
-    guard.require(c, name, 'pull');
+    const caller = guard.require(c, name, 'pull');
     checkReference(reference);
-    const found = repositories.manifest(name, reference);
+    // Who shows nothing is given what is here, and has nothing fetched.
+    const upstream = caller.name === null ? null : parts.pullThrough;
+    const found = upstream ? await upstream.manifest(name, reference) : repositories.manifest(name, reference);
     if (!found) throw registryErrors.MANIFEST_UNKNOWN(name, reference);
     const { digest, mediaType, size } = found;
     const head = {

@@ -8,7 +8,7 @@ import type { RecordStore, RecordWrite } from '../oci/index.ts';
 import type { ContentStore } from '../store/index.ts';
 import { registryErrors } from './errors.ts';
 import { type CollectRules, type Garbage, garbageOf, type Inventory } from './garbage.ts';
-import { type ManifestDocument, parseManifest } from './manifest-document.ts';
+import { blobSize, type ManifestDocument, parseManifest } from './manifest-document.ts';
 
 export interface ManifestRecord {
   readonly mediaType: string;
@@ -38,6 +38,18 @@ interface TagRecord {
   readonly digest: string;
   /** In milliseconds since 1970. */
   readonly taggedMs: number;
+  /** It is an upstream's tag, which may move there. */
+  readonly fromUpstream?: true;
+}
+
+interface PutManifest {
+  /** What its sender calls it. */
+  readonly contentType: string;
+  /** What it must have; null: its own, of sha256. */
+  readonly digest: string | null;
+  readonly tags: readonly string[];
+  /** What it names may come later. */
+  readonly fromUpstream?: boolean;
 }
 
 export interface TaggedManifest {
@@ -148,6 +160,18 @@ export class Repositories {
     return found && { ...found.value, digest: digest as string };
   }
 
+  /** Whether a tag may have moved at the upstream that it came from. */
+  isFromUpstream(repository: string, reference: string): boolean {
+    const tag = reference.includes(':') ? null : this.#records.get<TagRecord>(tagKey(repository, reference));
+    return tag?.value.fromUpstream === true;
+  }
+
+  /** How long a blob is, as the manifest says that names it; null when none of this repository does. */
+  async namedSize(repository: string, digest: string): Promise<number | null> {
+    const naming = this.manifests(repository).find(({ blobs }) => blobs.includes(digest));
+    return naming ? blobSize(await this.read(naming.digest), digest) : null;
+  }
+
   /** The very bytes that were pushed. Throws BLOB_MISSING, BLOB_CORRUPT. */
   async read(digest: string): Promise<Buffer> {
     return readFile((await this.#blobs.open(digest)).path);
@@ -155,19 +179,19 @@ export class Repositories {
 
   /**
    * Stores a manifest under its digest and these tags, all of them or none. Throws MANIFEST_INVALID, MANIFEST_TOO_LARGE,
-   * MANIFEST_BLOB_UNKNOWN, DIGEST_MISMATCH. @param digest what it must have; null: its own, of sha256
+   * MANIFEST_BLOB_UNKNOWN, DIGEST_MISMATCH.
    */
   async put(
     repository: string,
     bytes: Uint8Array,
-    { contentType, digest, tags }: { contentType: string; digest: string | null; tags: readonly string[] },
+    { contentType, digest, tags, fromUpstream = false }: PutManifest,
   ): Promise<{ digest: string; document: ManifestDocument }> {
     const document = parseManifest(bytes, contentType);
     // Nothing is written of a manifest that names what is not there.
-    this.#checkNamed(repository, document);
+    if (!fromUpstream) this.#checkNamed(repository, document);
     const stored = await this.#blobs.putBytes(bytes, digest === null ? {} : { expectedDigest: digest });
     await this.#exclusively(async () => {
-      this.#checkNamed(repository, document);
+      if (!fromUpstream) this.#checkNamed(repository, document);
       const { mediaType, blobs, manifests, subject, artifactType } = document;
       const value: ManifestRecord = {
         mediaType,
@@ -178,7 +202,10 @@ export class Repositories {
         artifactType,
         pushedMs: Date.now(),
       };
-      const tag: TagRecord = { digest: stored.digest, taggedMs: value.pushedMs };
+      const tag: TagRecord = {
+        ...{ digest: stored.digest, taggedMs: value.pushedMs },
+        ...(fromUpstream ? { fromUpstream } : {}),
+      };
       await this.#records.commit([
         this.#write(manifestKey(repository, stored.digest), value),
         ...[...new Set(tags)].map((each) => this.#write(tagKey(repository, each), tag)),

@@ -25,7 +25,8 @@ export async function sendFile(file: FileHandle, first: number, last: number, to
   await sending;
 }
 
-function written(to: Writable, piece: Uint8Array): Promise<void> {
+/** Rejects when the reader has gone. */
+export function written(to: Writable, piece: Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     // A reader that goes leaves what is being written without a word.
     const gone = () => reject(new Error('the reader has gone'));

@@ -90,6 +90,12 @@ export class DesiredState {
     return this.#store.get<RevisionDocument>(revisionKey(name, id))?.value ?? null;
   }
 
+  /** The revision with the most of the traffic; null when there is no such workload. Throws STATE_CORRUPT. */
+  mainRevision(name: string): RevisionDocument | null {
+    const [main] = [...(this.get(name)?.value.traffic ?? [])].sort((a, b) => b.percent - a.percent);
+    return main ? this.revision(name, main.revision) : null;
+  }
+
   /** Digests of all artifacts that a kept revision or a process is made from. */
   artifacts(onCorrupt: (key: string, error: SkerryError) => void): Set<string> {
     return new Set(this.artifactUsers(onCorrupt).keys());

@@ -7,15 +7,16 @@ import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ImageTrust } from '../../daemon/image-trust.ts';
+import { remoteAccess } from '../../daemon/remote-access.ts';
 import {
   formatReference,
   ImageCatalog,
   importImage,
-  openImageSource,
   parseReference,
   type RegistryReference,
 } from '../../images/oci/index.ts';
 import { Repositories } from '../../images/registry/index.ts';
+import { RemoteSource } from '../../images/remote/index.ts';
 import { openContentStore } from '../../images/store/index.ts';
 import { openStateStore } from '../../runtime/state/index.ts';
 import { Cosign, whyNoCosign } from '../support/cosign.ts';
@@ -44,8 +45,8 @@ if (why !== null) {
       const trust = new ImageTrust({ state, blobs, catalog, repositories, own: (named) => named });
       const name = `${registry.address}/team/app:v1`;
       const named = parseReference(name) as RegistryReference;
-      const open = (tag: string | null) =>
-        openImageSource({ ...named, tag }, { stagingFolder: place, insecure: [registry.address] });
+      const options = { ...remoteAccess(), credentials: null, insecure: true };
+      const open = async (tag: string | null) => new RemoteSource({ ...named, tag }, options);
       const pull = async () => {
         const { record } = await importImage(trust.guard(named, await open('v1'), open), blobs);
         await catalog.put(record.manifest.digest, record);

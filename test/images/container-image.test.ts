@@ -7,12 +7,12 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openLayerStore } from '../../images/layers/index.ts';
 import {
+  type ArchiveReference,
   ImageCatalog,
   importImage,
-  type OwnReference,
+  type LayoutReference,
   openImageSource,
   parseReference,
-  type Reference,
 } from '../../images/oci/index.ts';
 import { openContentStore } from '../../images/store/index.ts';
 import { openStateStore } from '../../runtime/state/index.ts';
@@ -25,8 +25,8 @@ async function imported(folder: string, reference: string) {
   const store = await openContentStore(join(folder, 'content'));
   const layers = await openLayerStore(join(folder, 'layers'), { range });
   const catalog = new ImageCatalog(state);
-  const parsed = parseReference(reference) as Exclude<Reference, OwnReference>;
-  const { record, config } = await importImage(await openImageSource(parsed, { stagingFolder: folder }), store);
+  const parsed = parseReference(reference) as LayoutReference | ArchiveReference;
+  const { record, config } = await importImage(await openImageSource(parsed), store);
   await catalog.put('app:latest', record);
   const paths: string[] = [];
   for (const { digest, diffId } of catalog.get('app:latest')!.layers) {
@@ -53,8 +53,8 @@ async function runs(form: (layout: LayoutBuilder, folder: string) => string): Pr
     mkdirSync(merged);
     const options = `userxattr,lowerdir=${image.paths.join(':')}`;
     assert.is(spawnSync('mount', ['-t', 'overlay', '-o', options, 'overlay', merged]).status, 0);
-    const env = Object.fromEntries(image.config.env.map((entry) => entry.split('=')));
-    const run = spawnSync('chroot', [merged, ...image.config.argv], { env: { ...env, PATH: '/bin:/usr/sbin' } });
+    const env = Object.fromEntries(image.config!.env.map((entry) => entry.split('=')));
+    const run = spawnSync('chroot', [merged, ...image.config!.argv], { env: { ...env, PATH: '/bin:/usr/sbin' } });
     assert.match(`${run.stdout}`, /^hello from the upper layer\n\/srv\nno ls\n$/, `${run.stderr}`);
   } finally {
     spawnSync('umount', [merged]);

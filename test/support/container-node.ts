@@ -114,10 +114,7 @@ export class ContainerNode {
     const name = `w${++this.#serial}`;
     const layout = new LayoutBuilder(join(this.folder, `layout-${name}`));
     layout.image(layers, undefined, config);
-    const source = await openImageSource(
-      { kind: 'oci', path: layout.folder, tag: null },
-      { stagingFolder: this.folder },
-    );
+    const source = await openImageSource({ kind: 'oci', path: layout.folder, tag: null });
     const { record } = await importImage(source, this.#blobs);
     const { digest, mediaType } = record.manifest;
     return revisionOf(name, { digest, mediaType }, name, settings, new Set(['container']));

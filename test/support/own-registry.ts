@@ -72,7 +72,7 @@ export class OwnRegistry {
     const guard = new Guard(bearers, () => url);
     const failures: unknown[] = [];
     const log = (_message: string, error: unknown) => void failures.push(error);
-    const app = makeRegistryApp({ repositories, blobs, uploads, guard, tokens, bearers, log });
+    const app = makeRegistryApp({ repositories, blobs, uploads, guard, pullThrough: null, tokens, bearers, log });
     const at = { host: '127.0.0.1', port: 0 };
     const listener = await listenRegistry(app, options.stallMs ? { at, stallMs: options.stallMs } : { at });
     url = listener.url;

@@ -2,7 +2,15 @@ import { createRoute, z } from '@hono/zod-openapi';
 import { gatewayErrors } from '../../errors.ts';
 import type { AdminApp } from '../base-app.ts';
 import { ndjson } from '../ndjson.ts';
-import { ImageEvent, ImageList, Pruned, PruneRequest, RemovedImage } from '../schemas.ts';
+import {
+  ImageEvent,
+  ImageList,
+  ImportRequest,
+  Pruned,
+  PruneRequest,
+  RemovedImage,
+  TransferRequest,
+} from '../schemas.ts';
 import type { AdminServices } from '../services.ts';
 
 const postImage = createRoute({
@@ -10,11 +18,32 @@ const postImage = createRoute({
   path: '/v1/images',
   description:
     'Brings an image onto the node. The body is a tar archive where the reference names a folder or a file of the client, ' +
-    'and empty otherwise; answers with a line of JSON (ImageEvent) for each step.',
+    'and otherwise empty or credentials (ImportRequest, application/json); answers with a line of JSON (ImageEvent) for each step.',
   request: { query: z.object({ reference: z.string().min(1).max(4096) }) },
   responses: {
     200: { description: 'NDJSON of ImageEvent', content: { 'application/x-ndjson': { schema: ImageEvent } } },
   },
+});
+
+const events = {
+  200: { description: 'NDJSON of ImageEvent', content: { 'application/x-ndjson': { schema: ImageEvent } } },
+};
+const transfer = { body: { required: true, content: { 'application/json': { schema: TransferRequest } } } };
+
+const pullImage = createRoute({
+  method: 'post',
+  path: '/v1/images/pull',
+  description: 'Brings an image or a component of another registry onto the node, under its name.',
+  request: transfer,
+  responses: events,
+});
+
+const pushImage = createRoute({
+  method: 'post',
+  path: '/v1/images/push',
+  description: 'Sends what the node has under a name to the registry that the name says.',
+  request: transfer,
+  responses: events,
 });
 
 const reference = z.string().min(1).max(4096);
@@ -47,15 +76,30 @@ export function imageRoutes(app: AdminApp, services: AdminServices): void {
   app.openapi(removeImage, async (c) => c.json(await services.images.remove(c.req.valid('query').reference), 200));
   app.openapi(pruneImages, async (c) => c.json(await services.images.prune(c.req.valid('json').dryRun), 200));
 
-  app.openapi(postImage, (c) => {
+  app.openapi(postImage, async (c) => {
     const { reference } = c.req.valid('query');
-    const { drivers } = services;
-    if (!drivers.has('container') && !drivers.has('vm')) throw gatewayErrors.IMAGES_NOT_RUN(reference);
     const { incoming } = c.env;
     const hasBody =
       incoming.headers['transfer-encoding'] !== undefined || Number(incoming.headers['content-length'] ?? 0) > 0;
-    return ndjson(c, (progress, signal) =>
-      services.importImage(reference, hasBody ? incoming : null, progress, signal),
-    ) as never;
+    const isJson = hasBody && incoming.headers['content-type'] === 'application/json';
+    const { credentials = null } = isJson ? parseImport(await c.req.json().catch(() => null)) : {};
+    const request = { reference, credentials, archive: hasBody && !isJson ? incoming : null };
+    return ndjson(c, (progress, signal) => services.transfers.import(request, progress, signal)) as never;
   });
+
+  app.openapi(pullImage, (c) => {
+    const request = c.req.valid('json');
+    return ndjson(c, (progress, signal) => services.transfers.pull(request, progress, signal)) as never;
+  });
+  app.openapi(pushImage, (c) => {
+    const request = c.req.valid('json');
+    return ndjson(c, (progress, signal) => services.transfers.push(request, progress, signal)) as never;
+  });
+}
+
+/** Throws INVALID_REQUEST, which says nothing of what was sent. */
+function parseImport(json: unknown) {
+  const parsed = ImportRequest.safeParse(json);
+  if (parsed.success) return parsed.data;
+  throw gatewayErrors.INVALID_REQUEST('the body is neither an archive nor credentials for the registry of the image');
 }

@@ -6,14 +6,14 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { SkerryError } from '../../../errors/skerry-error.ts';
 import {
+  type ArchiveReference,
   hostPlatform,
   type ImportedImage,
   type ImportOptions,
   importImage,
-  type OwnReference,
+  type LayoutReference,
   openImageSource,
   parseReference,
-  type Reference,
 } from '../../../images/oci/index.ts';
 import { type ContentStore, openContentStore } from '../../../images/store/index.ts';
 import { busyboxLayer, LayoutBuilder, layerOf, skopeo, types } from '../../support/image-builder.ts';
@@ -36,9 +36,9 @@ images.after.each(({ folder, store }) => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function importFrom({ folder, store }: Context, reference: string, options: ImportOptions = {}) {
-  const parsed = parseReference(reference) as Exclude<Reference, OwnReference>;
-  return importImage(await openImageSource(parsed, { stagingFolder: folder }), store, options);
+async function importFrom({ store }: Context, reference: string, options: ImportOptions = {}) {
+  const parsed = parseReference(reference) as LayoutReference | ArchiveReference;
+  return importImage(await openImageSource(parsed), store, options);
 }
 
 async function refusal(context: Context, reference: string, options: ImportOptions = {}): Promise<SkerryError> {
@@ -69,9 +69,9 @@ images('an OCI layout gives a record, a configuration, and every blob of the ima
     record.layers.map(({ diffId, mediaType }) => ({ diffId, mediaType })),
     layers.map(({ diffId, mediaType }) => ({ diffId, mediaType })),
   );
-  assert.equal(config.argv, ['/bin/httpd', '-f']);
+  assert.equal(config!.argv, ['/bin/httpd', '-f']);
   assert.equal(
-    config.diffIds,
+    config!.diffIds,
     layers.map(({ diffId }) => diffId),
   );
   for (const { digest } of [record.manifest, record.config, ...record.layers])
@@ -110,7 +110,7 @@ images('what skopeo writes in the form of docker save is the same layers and con
     record.layers.map(({ diffId }) => diffId),
     layers.map(({ diffId }) => diffId),
   );
-  assert.equal([config.argv, config.env], [['/bin/sh'], ['A=b']]);
+  assert.equal([config!.argv, config!.env], [['/bin/sh'], ['A=b']]);
   for (const { digest } of [record.manifest, record.config, ...record.layers]) await context.store.open(digest);
   const again = await importFrom(context, `docker-archive:${archive}`);
   assert.is(again.record.manifest.digest, record.manifest.digest);
@@ -312,8 +312,8 @@ const manifests: Record<string, [object, string, RegExp]> = {
     /layers of its manifest/,
   ],
   'no layers at all': [{ layers: undefined }, 'IMAGE_MALFORMED', /layers of its manifest/],
-  'a component in it': [
-    { config: { mediaType: 'application/vnd.wasm.config.v0+json', digest: `sha256:${'0'.repeat(64)}`, size: 2 } },
+  'a component of an older kind': [
+    { config: { mediaType: 'application/vnd.wasm.config.v1+json', digest: `sha256:${'0'.repeat(64)}`, size: 2 } },
     'IMAGE_NOT_A_CONTAINER',
     /vnd\.wasm\.config/,
   ],
@@ -398,7 +398,7 @@ images('an image that says nothing, or null, has no command and is root in /', a
   for (const config of [undefined, null, { Cmd: null, Env: null, Entrypoint: null, Healthcheck: null }]) {
     const layout = new LayoutBuilder(join(context.folder, `plain-${typeof config}-${config === null}`));
     layout.name(layout.manifest([], { config }));
-    const { argv, user, workingDir, healthcheck } = (await importFrom(context, `oci:${layout.folder}`)).config;
+    const { argv, user, workingDir, healthcheck } = (await importFrom(context, `oci:${layout.folder}`)).config!;
     assert.equal({ argv, user, workingDir, healthcheck }, { argv: [], user: '', workingDir: '/', healthcheck: null });
   }
 });

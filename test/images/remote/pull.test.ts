@@ -1,20 +1,14 @@
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { remoteAccess } from '../../../daemon/remote-access.ts';
 import type { SkerryError } from '../../../errors/skerry-error.ts';
-import {
-  type ImportedImage,
-  importImage,
-  openImageSource,
-  parseReference,
-  pullProblem,
-  type RegistryOptions,
-  type RegistryReference,
-} from '../../../images/oci/index.ts';
+import { type ImportedImage, importImage, parseReference, type RegistryReference } from '../../../images/oci/index.ts';
+import { type RemoteOptions, RemoteSource } from '../../../images/remote/index.ts';
 import { type ContentStore, openContentStore } from '../../../images/store/index.ts';
 import { DockerRegistry, hasDockerRegistry } from '../../support/docker-registry.ts';
 import { busyboxLayer, LayoutBuilder, layerOf, skopeo } from '../../support/image-builder.ts';
@@ -23,7 +17,6 @@ import { file } from '../../support/tar-writer.ts';
 interface Context {
   registry: DockerRegistry;
   folder: string;
-  staging: string;
   store: ContentStore;
   layout: LayoutBuilder;
 }
@@ -35,13 +28,10 @@ pulls.before(async (context) => {
 pulls.after(({ registry }) => registry.end());
 pulls.before.each(async (context) => {
   context.folder = mkdtempSync(join(tmpdir(), 'skerry-pull-'));
-  context.staging = join(context.folder, 'staging');
-  mkdirSync(context.staging);
   context.store = await openContentStore(join(context.folder, 'content'));
   context.layout = new LayoutBuilder(join(context.folder, 'layout'));
 });
-pulls.after.each(({ folder, staging }) => {
-  assert.equal(readdirSync(staging), [], 'nothing is left of a pull');
+pulls.after.each(({ folder }) => {
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -56,14 +46,14 @@ const push = ({ layout, registry }: Context, tag: string, as = tag, ...options: 
   );
 
 async function pull(
-  { staging, store, registry }: Context,
+  { store, registry }: Context,
   reference: string,
-  options: Partial<RegistryOptions> & { signal?: AbortSignal } = {},
+  { signal, insecure = true, ...rest }: Partial<RemoteOptions> & { signal?: AbortSignal } = {},
 ): Promise<ImportedImage> {
-  const { signal, ...rest } = options;
   const parsed = parseReference(reference) as RegistryReference;
-  const source = await openImageSource(parsed, { stagingFolder: staging, insecure: [registry.address], ...rest });
-  return importImage(source, store, signal ? { signal } : {});
+  const options = { ...remoteAccess(), credentials: null, insecure, ...rest };
+  assert.ok(registry);
+  return importImage(new RemoteSource(parsed, options), store, signal ? { signal } : {});
 }
 
 async function refusal(...args: Parameters<typeof pull>): Promise<SkerryError> {
@@ -82,7 +72,7 @@ pulls('an image is pulled by tag and by digest, and is the one that was pushed',
   for (const reference of [`${registry.address}/app:v1`, `${registry.address}/app@${digest}`]) {
     const { record, config } = await pull(context, reference);
     assert.is(record.manifest.digest, digest);
-    assert.equal(config.argv, ['/bin/sh']);
+    assert.equal(config!.argv, ['/bin/sh']);
     for (const blob of [record.manifest, record.config, ...record.layers]) await store.open(blob.digest);
   }
 });
@@ -122,7 +112,7 @@ pulls("an image in Docker's own format keeps its digest", async (context) => {
   const { record, config } = await pull(context, `${registry.address}/app:docker`);
   assert.is(record.manifest.digest, answer.headers.get('docker-content-digest'));
   assert.is(record.manifest.mediaType, accept);
-  assert.equal(config.env, ['A=b']);
+  assert.equal(config!.env, ['A=b']);
 });
 
 pulls('an image or a registry that is not there is told apart', async (context) => {
@@ -135,7 +125,7 @@ pulls('an image or a registry that is not there is told apart', async (context) 
 });
 
 pulls('a registry without TLS is refused unless it is named as insecure', async (context) => {
-  const { code, message } = await refusal(context, `${context.registry.address}/app:v1`, { insecure: [] });
+  const { code, message } = await refusal(context, `${context.registry.address}/app:v1`, { insecure: false });
   assert.is(code, 'REGISTRY_TLS', message);
 });
 
@@ -151,23 +141,14 @@ pulls('a layer that the registry has lost is a failed pull', async (context) => 
   assert.equal(await store.list(), []);
 });
 
-pulls('without skopeo the command that installs it is named', async (context) => {
-  const error = await refusal(context, `${context.registry.address}/app:v1`, { skopeo: '/nowhere/skopeo' });
-  assert.is(error.code, 'SKOPEO_MISSING');
-  assert.match(error.message, 'apt-get install skopeo');
-  assert.is((await pullProblem('/nowhere/skopeo'))?.code, 'SKOPEO_MISSING');
-  assert.is(await pullProblem(), null);
-});
-
 pulls('a registry that never answers is given up after the time limit, or when the caller goes', async (context) => {
   const server = await serve(() => {});
-  const insecure = [server.address];
   try {
-    const late = await refusal(context, `${server.address}/app`, { insecure, timeoutMs: 1000 });
+    const late = await refusal(context, `${server.address}/app`, { answerMs: 1000 });
     assert.is(late.code, 'REGISTRY_TIMEOUT');
     const stop = new AbortController();
     server.onRequest = () => stop.abort(new Error('the node stops'));
-    const stopped = await refusal(context, `${server.address}/app`, { insecure, signal: stop.signal });
+    const stopped = await refusal(context, `${server.address}/app`, { signal: stop.signal });
     assert.is(stopped.message, 'the node stops');
   } finally {
     server.end();
@@ -186,7 +167,7 @@ pulls('a manifest without end is cut off, and what is no manifest is refused', a
     more();
   });
   try {
-    const { code } = await refusal(context, `${endless.address}/app`, { insecure: [endless.address] });
+    const { code } = await refusal(context, `${endless.address}/app`);
     assert.match(code, /^(IMAGE_MALFORMED|REGISTRY_FAILED)$/);
   } finally {
     endless.end();
@@ -215,7 +196,7 @@ pulls('a layer that grows beyond what its manifest says does not fill the disk',
     more();
   });
   try {
-    const { code } = await refusal(context, `${endless.address}/app`, { insecure: [endless.address] });
+    const { code } = await refusal(context, `${endless.address}/app`);
     assert.match(code, /^(REGISTRY_FAILED|IMAGE_BLOB_MISMATCH)$/);
     assert.ok(sent < 64 * 2 ** 20, `${sent} bytes were taken`);
   } finally {
@@ -223,29 +204,10 @@ pulls('a layer that grows beyond what its manifest says does not fill the disk',
   }
 });
 
-pulls(
-  'skopeo is given no words of a reference but whole ones, and only what it needs of the environment',
-  async (context) => {
-    const { folder, registry } = context;
-    const fake = join(folder, 'fake-skopeo');
-    writeFileSync(fake, `#!/bin/sh\nprintf '%s\\n' "$@" > ${folder}/seen\nenv >> ${folder}/seen\nexit 1\n`);
-    chmodSync(fake, 0o755);
-    process.env.SKERRY_TEST_SECRET = 'secret';
-    const options = { skopeo: fake, authFile: '/auth.json' };
-    assert.is((await refusal(context, `${registry.address}/app:v1`, options)).code, 'REGISTRY_FAILED');
-    delete process.env.SKERRY_TEST_SECRET;
-    const seen = readFileSync(join(folder, 'seen'), 'utf8');
-    const words = `--insecure-policy\ninspect\n--raw\n--tls-verify=false\n--authfile\n/auth.json\ndocker://${registry.address}/app:v1\n`;
-    assert.ok(seen.startsWith(words), seen);
-    assert.not.match(seen, 'SKERRY_TEST_SECRET');
-  },
-);
-
 const logins = suite<Context>('a registry with a login');
 logins.before(async (context) => {
   context.registry = await DockerRegistry.start({ login: true });
   context.folder = mkdtempSync(join(tmpdir(), 'skerry-login-'));
-  context.staging = context.folder;
   context.store = await openContentStore(join(context.folder, 'content'));
   context.layout = new LayoutBuilder(join(context.folder, 'layout'));
 });
@@ -255,20 +217,16 @@ logins.after(async ({ registry, folder }) => {
 });
 
 logins('it is denied without credentials and with wrong ones, and given with the right ones', async (context) => {
-  const { folder, registry, layout } = context;
+  const { registry, layout } = context;
   const { digest } = layout.image([layerOf([file('a', 'x')])], 'v1');
   push(context, 'v1', 'v1', '--dest-creds', 'tester:secret');
-  const authFile = (name: string, password: string) => {
-    const auth = Buffer.from(`tester:${password}`).toString('base64');
-    writeFileSync(join(folder, name), JSON.stringify({ auths: { [registry.address]: { auth } } }));
-    return join(folder, name);
-  };
   const reference = `${registry.address}/app:v1`;
-  const none = join(folder, 'none.json');
-  writeFileSync(none, '{}');
-  for (const file of [none, authFile('wrong.json', 'wrong')])
-    assert.is((await refusal(context, reference, { authFile: file })).code, 'REGISTRY_DENIED');
-  const { record } = await pull(context, reference, { authFile: authFile('right.json', 'secret') });
+  for (const credentials of [null, { username: 'tester', password: 'wrong' }, { identityToken: 'x' }]) {
+    const refused = await refusal(context, reference, { credentials });
+    assert.is(refused.code, 'REGISTRY_DENIED');
+    assert.not.match(refused.message, 'wrong');
+  }
+  const { record } = await pull(context, reference, { credentials: { username: 'tester', password: 'secret' } });
   assert.is(record.manifest.digest, digest);
 });
 
