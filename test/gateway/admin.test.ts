@@ -216,6 +216,8 @@ test('the description of the API is valid OpenAPI 3.1 in which every route stand
     'post /v1/builds',
     'post /v1/images',
     'post /v1/images/prune',
+    'post /v1/images/pull',
+    'post /v1/images/push',
     'post /v1/images/signatures',
     'post /v1/processes',
     'post /v1/processes/{name}/signal',
