@@ -386,7 +386,7 @@ test('20,000 calls gone wrong are answered one by one; nothing is made and nothi
     assert.equal((await hostd.ask('layers.list', {})).value ?? [], []);
     assert.not(existsSync(hostd.containers));
   });
-  assert.is(await openFiles(), files, `seed ${seed}`);
+  assert.ok((await openFiles()) <= files, `seed ${seed}`);
 });
 
 run();
