@@ -328,10 +328,6 @@ class RemoteBuilder implements ImageBuilderHost {
       signal.removeEventListener('abort', cancel);
     }
   }
-
-  async prune(): Promise<number> {
-    return Number(await this.#calls.value('builder.prune', {}));
-  }
 }
 
 /** What hostd does for a node. */

@@ -3,11 +3,10 @@
  * container, in a network with a loopback alone, in a control group, seeing of the data folder its own folder only. RUN steps
  * run in containers of crun inside of that. What goes in and out are descriptors.
  */
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { constants } from 'node:fs';
 import { chmod, chown, type FileHandle, mkdir, open, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import type { BuildOptions, BuildStreams, ImageBuilderHost } from '../../images/build/dockerfile/builder-host.ts';
 import { buildErrors } from '../../images/build/errors.ts';
 import { type Cgroups, closeFd, dupFd, makeNetworkNamespace } from '../../native/host/index.ts';
@@ -15,8 +14,6 @@ import { BUILD_IDS } from './ids.ts';
 import { accessFor } from './node-user.ts';
 import { LAUNCHER } from './split.ts';
 import { unmounts } from './unmounts.ts';
-
-const run = promisify(execFile);
 
 /** At once: each wants the whole machine. */
 const MOST_BUILDS = 2;
@@ -108,15 +105,6 @@ export class ImageBuilder implements ImageBuilderHost {
     } finally {
       this.#running--;
     }
-  }
-
-  async prune(): Promise<number> {
-    if (this.#running > 0) return 0;
-    const storage = join(this.#options.folder, 'storage');
-    const { stdout } = await run('du', ['-sk', storage]).catch(() => ({ stdout: '0' }));
-    await rm(storage, { recursive: true, force: true });
-    await give(storage);
-    return Number.parseInt(stdout, 10) * 1024;
   }
 
   async #build(

@@ -232,7 +232,6 @@ export class HostdServer {
       this.#builds.get(build)?.abort();
       return NOTHING;
     },
-    'builder.prune': async () => ({ value: await (await this.#builderHost()).prune() }),
     'layers.has': async ({ diffId }) => ({ value: await (await this.#host()).layers.has(diffId) }),
     'layers.unpack': async ({ diffId }, [blob]) => {
       const status = await fileStatus(blob!);

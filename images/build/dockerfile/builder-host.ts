@@ -36,6 +36,4 @@ export interface ImageBuilderHost {
    * which the caller closes. Throws BUILD_FAILED, and what `signal` aborts with.
    */
   build(options: BuildOptions, streams: BuildStreams, signal: AbortSignal): Promise<number>;
-  /** Forgets the steps of earlier builds. Resolves with the bytes of the disk that they took. */
-  prune(): Promise<number>;
 }

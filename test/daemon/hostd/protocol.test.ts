@@ -170,7 +170,6 @@ const GOOD: Record<CallName, unknown> = {
     },
   },
   'builder.cancel': { build: 1 },
-  'builder.prune': {},
   'layers.has': { diffId: digest },
   'layers.unpack': { diffId: digest },
   'layers.list': {},
