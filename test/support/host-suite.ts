@@ -35,8 +35,17 @@ export async function refused(work: Promise<unknown>): Promise<HostError> {
   throw new Error('it was not refused');
 }
 
-/** How many files this process has open, once the event loop has let go of what it closes in its next turns. */
+/** In milliseconds: between two looks, and in all. */
+const SETTLING = { look: 20, most: 2000 };
+
+/** How many files this process has open, once that stays the same: what the event loop lets go of comes in its next turns. */
 export async function openFiles(): Promise<number> {
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  return readdirSync('/proc/self/fd').length;
+  let count = -1;
+  for (let same = 0, waited = 0; same < 3 && waited < SETTLING.most; waited += SETTLING.look) {
+    await new Promise((resolve) => setTimeout(resolve, SETTLING.look));
+    const now = readdirSync('/proc/self/fd').length;
+    same = now === count ? same + 1 : 0;
+    count = now;
+  }
+  return count;
 }

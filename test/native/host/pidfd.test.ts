@@ -71,7 +71,7 @@ test('a process that has another’s number is not taken for it', [], async () =
   assert.is(same.startTime, started);
   const before = await openFiles();
   assert.is((await refused(HostProcess.open(child.pid!, started! - 1))).code, 'ESRCH');
-  assert.ok((await openFiles()) <= before);
+  assert.is(await openFiles(), before);
   assert.is(child.exitCode, null);
   await same.signal('SIGKILL');
   await once(child, 'exit');
@@ -90,7 +90,7 @@ test('whoever stops watching lets the process go on, and a wait ends', [], async
   const exited = watched.exited();
   await watched.close();
   assert.is(await exited, null);
-  assert.ok((await openFiles()) <= before);
+  assert.is(await openFiles(), before);
   assert.is(child.exitCode, null);
   child.kill();
   await once(child, 'exit');
