@@ -84,8 +84,6 @@ export class DockerArchiveSource implements ImageSource {
     return this.#config;
   }
 
-  async begin(): Promise<void> {}
-
   layer({ digest }: Descriptor, signal: AbortSignal): AsyncIterable<Uint8Array> {
     const file = this.#layers.get(digest);
     if (!file) throw ociErrors.IMAGE_BLOB_MISSING(this.label, digest);

@@ -9,7 +9,8 @@ import { isConfigType, isLayerType, WASM_CONFIG } from './media-types.ts';
 import { fitOf, formatPlatform, hostPlatform, type Platform } from './platform.ts';
 import type { ImageLayer, ImageRecord } from './record.ts';
 import { resolveManifest } from './resolve.ts';
-import type { ChosenManifest, ImageSource } from './source.ts';
+import type { ImageSource } from './source.ts';
+import { transferEach } from './transfer.ts';
 import { componentOf, WASM_PLATFORM } from './wasm-artifact.ts';
 
 export interface ImportOptions {
@@ -29,9 +30,6 @@ export interface ImportedImage {
   /** Null where it is a component. */
   readonly config: ImageConfig | null;
 }
-
-/** Layers that are stored at once. */
-const PARALLEL = 3;
 
 /**
  * Stores the image's manifest, configuration and layers, and closes the source. What was there already is not read again.
@@ -76,15 +74,14 @@ class Import {
     const layers = config ? this.#layers(manifest, config) : [component(manifest, configBytes, label)];
     this.#options.kind?.(config ? 'container' : 'component');
     await this.#checkRoom(layers);
-    const chosen = { digest: digestOf(bytes), manifest };
-    await this.#fetch(chosen, layers);
+    await this.#fetch(manifest, layers);
     // A pull may take longer than a blob without a record is kept: what was swept meanwhile is fetched again.
     const swept = await this.#missing(layers);
-    if (swept.length > 0) await this.#fetch(chosen, swept);
+    if (swept.length > 0) await this.#fetch(manifest, swept);
     await this.#store.putBytes(configBytes);
     await this.#store.putBytes(bytes);
     const record: ImageRecord = {
-      manifest: { mediaType, digest: chosen.digest, size: bytes.length },
+      manifest: { mediaType, digest: digestOf(bytes), size: bytes.length },
       root: resolved.root,
       config: { digest: manifest.config.digest, size: configBytes.length },
       layers,
@@ -140,31 +137,17 @@ class Import {
     return missing;
   }
 
-  async #fetch(chosen: ChosenManifest, layers: readonly ImageLayer[]): Promise<void> {
+  async #fetch(manifest: Manifest, layers: readonly ImageLayer[]): Promise<void> {
     this.#done = 0;
     const missing = new Map((await this.#missing(layers)).map((layer) => [layer.digest, layer]));
-    const total = chosen.manifest.layers.reduce((sum, { size }) => sum + size, 0);
+    const total = manifest.layers.reduce((sum, { size }) => sum + size, 0);
     const progress = (bytes: number) => {
       this.#done += bytes;
       this.#options.progress?.(this.#done, total);
     };
     for (const { digest, size } of layers) if (!missing.has(digest)) progress(size);
-    const failed = new AbortController();
-    const signal = AbortSignal.any([this.#signal, failed.signal]);
-    if (missing.size > 0) await this.#source.begin(chosen, [...missing.values()], signal);
-    const queue = [...missing.values()];
-    const work = async () => {
-      for (let layer = queue.shift(); layer; layer = queue.shift()) await this.#put(layer, signal, progress);
-    };
-    const workers = Array.from({ length: PARALLEL }, () =>
-      work().catch((error) => {
-        failed.abort(error);
-        throw error;
-      }),
-    );
     // All of them come to an end before the source is closed.
-    await Promise.allSettled(workers);
-    await Promise.all(workers);
+    await transferEach([...missing.values()], this.#signal, (layer, signal) => this.#put(layer, signal, progress));
   }
 
   async #put(layer: Descriptor, signal: AbortSignal, progress: (bytes: number) => void): Promise<void> {

@@ -25,6 +25,6 @@ export {
   type Reference,
   type RegistryReference,
 } from './reference.ts';
-export type { ChosenManifest, ImageSource, RootDocument } from './source.ts';
+export type { ImageSource, RootDocument } from './source.ts';
 export { readStoredImage, type StoredImage, type StoredLayer } from './stored-image.ts';
 export { makeWasmArtifact } from './wasm-artifact.ts';

@@ -66,8 +66,6 @@ export class LayoutSource implements ImageSource {
     return this.manifest(descriptor, signal);
   }
 
-  async begin(): Promise<void> {}
-
   async *layer(descriptor: Descriptor, signal: AbortSignal): AsyncIterable<Uint8Array> {
     yield* (await this.#blob(descriptor)).stream(signal);
   }

@@ -1,5 +1,5 @@
 /** Where an image comes from. One is made for each import, and closed behind it. */
-import type { Descriptor, Manifest } from './documents.ts';
+import type { Descriptor } from './documents.ts';
 
 export interface RootDocument {
   readonly bytes: Uint8Array;
@@ -21,14 +21,7 @@ export interface ImageSource {
   manifest(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array>;
   /** The configuration of the manifest that was given last, or chosen as the root. */
   config(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array>;
-  /** Comes before the first `layer`: which of the manifest's layers will be asked for. */
-  begin(chosen: ChosenManifest, wanted: readonly Descriptor[], signal: AbortSignal): Promise<void>;
   layer(descriptor: Descriptor, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** Removes what was kept for the import. Idempotent. */
   close(): Promise<void>;
-}
-
-export interface ChosenManifest {
-  readonly digest: string;
-  readonly manifest: Manifest;
 }

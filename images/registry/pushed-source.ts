@@ -43,8 +43,6 @@ export class PushedSource implements ImageSource {
     return this.#read(descriptor);
   }
 
-  async begin(): Promise<void> {}
-
   /** Is asked for only what the content store does not have whole. */
   async *layer({ digest }: Named, signal: AbortSignal): AsyncIterable<Uint8Array> {
     yield* createReadStream(await this.#path(digest), { signal });

@@ -51,8 +51,6 @@ export class RemoteSource implements ImageSource {
     return Buffer.concat(pieces);
   }
 
-  async begin(): Promise<void> {}
-
   layer({ digest, size }: Descriptor, signal: AbortSignal): AsyncIterable<Uint8Array> {
     return this.#repository.blob({ digest, size }, signal);
   }

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { type Descriptor, parseDocument } from '../oci/documents.ts';
 import { ociErrors } from '../oci/errors.ts';
+import { transferEach } from '../oci/transfer.ts';
 import type { ContentStore } from '../store/index.ts';
 import type { RemoteManifest, RemoteRepository } from './repository.ts';
 
@@ -21,8 +22,6 @@ export interface PushOptions {
   readonly progress?: (bytes: number, total: number) => void;
 }
 
-/** Blobs that are sent at once. */
-const PARALLEL = 3;
 /** As many as an index may name, and some levels of them. */
 const MAX_MANIFESTS = 4096;
 const MAX_DEPTH = 4;
@@ -59,30 +58,17 @@ export async function pushImage(
       total,
     );
   };
-  const failed = new AbortController();
-  const both = AbortSignal.any([signal, failed.signal]);
-  const queue = [...blobs];
-  const work = async () => {
-    for (let blob = queue.shift(); blob; blob = queue.shift()) {
-      const { digest, size } = blob;
-      const { path } = await openBlob(source, digest);
-      const read = (from: number) =>
-        Readable.from(
-          counted(path, from, (bytes) => tell(digest, bytes)),
-          { objectMode: false },
-        );
-      await repository.putBlob(blob, read, both, (bytes) => tell(digest, bytes));
-      tell(digest, size);
-    }
-  };
-  const workers = Array.from({ length: PARALLEL }, () =>
-    work().catch((error) => {
-      failed.abort(error);
-      throw error;
-    }),
-  );
-  await Promise.allSettled(workers);
-  await Promise.all(workers);
+  await transferEach(blobs, signal, async (blob, both) => {
+    const { digest, size } = blob;
+    const { path } = await openBlob(source, digest);
+    const read = (from: number) =>
+      Readable.from(
+        counted(path, from, (bytes) => tell(digest, bytes)),
+        { objectMode: false },
+      );
+    await repository.putBlob(blob, read, both, (bytes) => tell(digest, bytes));
+    tell(digest, size);
+  });
   for (const manifest of tree.manifests) {
     const isRoot = manifest.digest === source.root.digest;
     await repository.putManifest(isRoot ? reference : manifest.digest, manifest, signal);

@@ -1,5 +1,5 @@
 import type { Descriptor } from '../oci/documents.ts';
-import type { ChosenManifest, ImageSource, RootDocument } from '../oci/index.ts';
+import type { ImageSource, RootDocument } from '../oci/index.ts';
 
 /** A source whose image is checked as soon as it is known which one it is: before anything of it is stored. */
 export class GuardedSource implements ImageSource {
@@ -28,10 +28,6 @@ export class GuardedSource implements ImageSource {
 
   config(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array> {
     return this.#source.config(descriptor, signal);
-  }
-
-  begin(chosen: ChosenManifest, wanted: readonly Descriptor[], signal: AbortSignal): Promise<void> {
-    return this.#source.begin(chosen, wanted, signal);
   }
 
   layer(descriptor: Descriptor, signal: AbortSignal): AsyncIterable<Uint8Array> {

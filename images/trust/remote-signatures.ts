@@ -2,7 +2,6 @@
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { parseDocument } from '../oci/documents.ts';
 import type { ImageSource } from '../oci/index.ts';
-import { digestOf } from '../store/index.ts';
 import type { Signature } from './signature.ts';
 import { signaturesIn } from './signature-manifest.ts';
 
@@ -12,7 +11,6 @@ export async function remoteSignatures(source: ImageSource, signal: AbortSignal)
     const { bytes, mediaType } = await source.root(signal);
     const manifest = parseDocument(bytes, source.label, 'its manifest', mediaType);
     if (manifest.kind !== 'manifest') return [];
-    await source.begin({ digest: digestOf(bytes), manifest }, manifest.layers, signal);
     return await signaturesIn(bytes, async (layer) => {
       const pieces: Uint8Array[] = [];
       let size = 0;
