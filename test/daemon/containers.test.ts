@@ -9,15 +9,12 @@ import { containersOf, removeContainers, whyNoContainers } from '../support/cont
 import { busyboxLayer, LayoutBuilder, layerOf } from '../support/image-builder.ts';
 import { file, folder } from '../support/tar-writer.ts';
 import { ask, discard, startProcess } from '../support/test-node.ts';
+import { testUnless } from '../support/test-unless.ts';
 
 const why = await whyNoContainers();
 const images = suite('images on a node');
 const test = (what: string, work: (layout: string) => Promise<void>) => {
-  if (why !== null) {
-    console.log(`skipped: ${what}, since ${why}`);
-    return images.skip(what);
-  }
-  images(what, async () => {
+  testUnless(images, why, what, async () => {
     const place = mkdtempSync(join(tmpdir(), 'skerry-image-'));
     try {
       await work(place);

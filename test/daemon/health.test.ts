@@ -9,6 +9,7 @@ import { removeContainers, whyNoContainers } from '../support/container-node.ts'
 import { healthPages } from '../support/health-pages.ts';
 import { busyboxLayer, LayoutBuilder, layerOf } from '../support/image-builder.ts';
 import { type Answer, ask, discard, type ProcessNode, startProcess } from '../support/test-node.ts';
+import { testUnless } from '../support/test-unless.ts';
 
 const why = await whyNoContainers();
 const health = suite('health on a node');
@@ -22,11 +23,7 @@ interface Scene {
 }
 
 const test = (what: string, work: (scene: Scene) => Promise<void>) => {
-  if (why !== null) {
-    console.log(`skipped: ${what}, since ${why}`);
-    return health.skip(what);
-  }
-  health(what, async () => {
+  testUnless(health, why, what, async () => {
     const place = mkdtempSync(join(tmpdir(), 'skerry-health-'));
     const node = await startProcess();
     const on = (...args: string[]) => skerry(args, { data: node.data });

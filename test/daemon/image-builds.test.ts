@@ -1,61 +1,30 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: they are variables of Dockerfiles
 /** `skerry build` on a real node, by the real builder: what users write in Dockerfiles, and what they must not reach. */
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openImageBuilder } from '../../daemon/hostd/open.ts';
 import { assertFailure, skerry } from '../support/cli.ts';
-import { removeContainers, whyNoContainers } from '../support/container-node.ts';
-import { ask, discard, type ProcessNode, startProcess, temporaryFolder } from '../support/test-node.ts';
+import { removeContainers, whyNoImageBuilds } from '../support/container-node.ts';
+import { writeFiles } from '../support/files.ts';
+import { ask, discard, type ProcessNode, startProcess } from '../support/test-node.ts';
+import { testUnless } from '../support/test-unless.ts';
 
 interface Scene {
   readonly place: string;
   readonly node: ProcessNode;
 }
 
-async function whyNot(): Promise<string | null> {
-  const containers = await whyNoContainers();
-  if (containers !== null) return containers;
-  if (!existsSync('/bin/busybox')) return 'there is no /bin/busybox';
-  const data = temporaryFolder();
-  return openImageBuilder(data)
-    .then(
-      () => null,
-      (error: Error) => error.message,
-    )
-    .finally(() => rmSync(data, { recursive: true }));
-}
-
-const why = await whyNot();
+const why = await whyNoImageBuilds();
 const builds = suite<Scene>('builds from Dockerfiles');
-const test = (what: string, work: (scene: Scene) => Promise<void>) => {
-  if (why === null) return builds(what, work);
-  console.log(`skipped: ${what}, since ${why}`);
-  builds.skip(what);
-};
+const test = (what: string, work: (scene: Scene) => Promise<void>) => testUnless(builds, why, what, work);
 
 const on = ({ node }: Scene, ...args: string[]) => skerry(args, { data: node.data });
 
 /** A folder of these files. */
 function files(scene: Scene, name: string, contents: Record<string, string>): string {
-  const at = join(scene.place, name);
-  for (const [path, text] of Object.entries(contents)) {
-    mkdirSync(dirname(join(at, path)), { recursive: true });
-    writeFileSync(join(at, path), text);
-  }
-  return at;
+  return writeFiles(join(scene.place, name), contents);
 }
 
 builds.before(async (scene) => {

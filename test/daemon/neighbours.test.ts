@@ -13,6 +13,7 @@ import { removeContainers, whyNoContainers } from '../support/container-node.ts'
 import { LayoutBuilder } from '../support/image-builder.ts';
 import { shellConfig, shellLayers, TOOLS } from '../support/shell-container.ts';
 import { ask, discard, type ProcessNode, startProcess } from '../support/test-node.ts';
+import { testUnless } from '../support/test-unless.ts';
 
 const why = await whyNoContainers();
 const neighbours = suite('workloads that call each other');
@@ -55,11 +56,7 @@ class World {
 }
 
 const test = (what: string, work: (world: World) => Promise<void>) => {
-  if (why !== null) {
-    console.log(`skipped: ${what}, since ${why}`);
-    return neighbours.skip(what);
-  }
-  neighbours(what, async () => {
+  testUnless(neighbours, why, what, async () => {
     const place = mkdtempSync(join(tmpdir(), 'skerry-neighbours-'));
     const world = new World(await startProcess(), place);
     try {

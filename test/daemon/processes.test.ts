@@ -12,6 +12,7 @@ import { containersOf, removeContainers, whyNoContainers } from '../support/cont
 import { busyboxLayer, LayoutBuilder, layerOf } from '../support/image-builder.ts';
 import { file, folder } from '../support/tar-writer.ts';
 import { ask, discard, type ProcessNode, startProcess } from '../support/test-node.ts';
+import { testUnless } from '../support/test-unless.ts';
 
 interface Scene {
   readonly place: string;
@@ -21,11 +22,7 @@ interface Scene {
 
 const why = await whyNoContainers();
 const processes = suite<Scene>('processes');
-const test = (what: string, work: (scene: Scene) => Promise<void>) => {
-  if (why === null) return processes(what, work);
-  console.log(`skipped: ${what}, since ${why}`);
-  processes.skip(what);
-};
+const test = (what: string, work: (scene: Scene) => Promise<void>) => testUnless(processes, why, what, work);
 
 processes.before(async (scene) => {
   if (why !== null) return;

@@ -1,29 +1,20 @@
 /** `skerry deploy FOLDER` without a Dockerfile, on a real node, with the compilers of this machine. */
 import { spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { LARGEST_SITE } from '../../cli/builders/static.ts';
-import { openImageBuilder } from '../../daemon/hostd/open.ts';
 import { projectRoot } from '../../errors/project-root.ts';
 import { discardStandIn, standIn } from '../support/base-images.ts';
 import { assertFailure, type Result, skerry } from '../support/cli.ts';
 import { componentizePy } from '../support/componentize-py.ts';
-import { removeContainers, whyNoContainers } from '../support/container-node.ts';
+import { removeContainers, whyNoImageBuilds } from '../support/container-node.ts';
+import { writeFiles } from '../support/files.ts';
 import { takeBuilder } from '../support/javascript.ts';
 import { ask, discard, type ProcessNode, startProcess, temporaryFolder } from '../support/test-node.ts';
+import { testUnless } from '../support/test-unless.ts';
 
 interface Scene {
   readonly place: string;
@@ -32,24 +23,8 @@ interface Scene {
 
 const builds = suite<Scene>('builds from source');
 
-function test(what: string, lacking: string | null, work: (scene: Scene) => Promise<void>): void {
-  if (lacking === null) return void builds(what, work);
-  console.log(`skipped: ${what}, since ${lacking}`);
-  builds.skip(what);
-}
-
-async function whyNoImages(): Promise<string | null> {
-  const containers = await whyNoContainers();
-  if (containers !== null) return containers;
-  if (!existsSync('/bin/busybox')) return 'there is no /bin/busybox';
-  const data = temporaryFolder();
-  return openImageBuilder(data)
-    .then(
-      () => null,
-      (error: Error) => error.message,
-    )
-    .finally(() => rmSync(data, { recursive: true }));
-}
+const test = (what: string, lacking: string | null, work: (scene: Scene) => Promise<void>) =>
+  testUnless(builds, lacking, what, work);
 
 const answers = (command: string, ...args: string[]) =>
   spawnSync(command, args, { encoding: 'utf8' }).status === 0 ? null : `there is no ${command}`;
@@ -58,7 +33,7 @@ const hasTarget = (target: string) => {
   return rustc.status === 0 && existsSync(rustc.stdout.trim()) ? null : `Rust has no target ${target}`;
 };
 
-const noImages = await whyNoImages();
+const noImages = await whyNoImageBuilds();
 const noGo = noImages ?? answers('go', 'version');
 const noRust = answers('cargo', '--version') ?? hasTarget('wasm32-wasip2');
 const python = componentizePy();
@@ -76,12 +51,7 @@ builds.after(async ({ place, node }) => {
 });
 
 function fill(scene: Scene, name: string, contents: Record<string, string | Buffer>): string {
-  const at = join(scene.place, name);
-  for (const [path, text] of Object.entries(contents)) {
-    mkdirSync(dirname(join(at, path)), { recursive: true });
-    writeFileSync(join(at, path), text);
-  }
-  return at;
+  return writeFiles(join(scene.place, name), contents);
 }
 
 const on = ({ node }: Scene, args: readonly string[], env: Record<string, string> = {}): Promise<Result> =>

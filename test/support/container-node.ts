@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Containers } from '../../daemon/hostd/containers.ts';
-import { NoContainers, openContainers } from '../../daemon/hostd/open.ts';
+import { NoContainers, openContainers, openImageBuilder } from '../../daemon/hostd/open.ts';
 import { GatewayNeighbours } from '../../gateway/neighbours.ts';
 import { importImage, openImageSource } from '../../images/oci/index.ts';
 import { type ContentStore, openContentStore } from '../../images/store/index.ts';
@@ -27,6 +27,20 @@ export async function whyNoContainers(): Promise<string | null> {
     if (error instanceof NoContainers) return error.message;
     throw error;
   }
+}
+
+/** Why images cannot be built here from Dockerfiles with busybox in them, or null. */
+export async function whyNoImageBuilds(): Promise<string | null> {
+  const containers = await whyNoContainers();
+  if (containers !== null) return containers;
+  if (!existsSync('/bin/busybox')) return 'there is no /bin/busybox';
+  const data = mkdtempSync(join(tmpdir(), 'skerry-probe-'));
+  return openImageBuilder(data)
+    .then(
+      () => null,
+      (error: Error) => error.message,
+    )
+    .finally(() => rmSync(data, { recursive: true }));
 }
 
 /** Folders of containers below a node's own in `/run/skerry`. */
@@ -103,6 +117,16 @@ export class ContainerNode {
     const neighbours = over.neighbours ?? new GatewayNeighbours();
     const driver = new ContainerDriver({ host, blobs, logs, secrets, egress, neighbours });
     return new ContainerNode(folder, host, driver, logs, blobs);
+  }
+
+  /** For the time of this work. */
+  static async during(work: (node: ContainerNode) => Promise<void>): Promise<void> {
+    const node = await ContainerNode.open();
+    try {
+      await work(node);
+    } finally {
+      await node.close();
+    }
   }
 
   /** A revision of an image of these layers, the lowest first. */

@@ -2,6 +2,8 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { suite } from 'uvu';
 import { type HostError, hostAvailable } from '../../native/host/index.ts';
+import { failure } from './failure.ts';
+import { testUnless } from './test-unless.ts';
 
 export type Need = 'root' | `/${string}`;
 
@@ -17,23 +19,14 @@ export function hostSuite(name: string) {
   return {
     test(what: string, needs: readonly Need[], work: () => Promise<void>): void {
       const lack = missing(needs);
-      if (lack === undefined) return tests(what, work);
-      console.log(`skipped: ${what}, since that needs ${lack}`);
-      tests.skip(what);
+      testUnless(tests, lack === undefined ? null : `that needs ${lack}`, what, work);
     },
     run: () => tests.run(),
   };
 }
 
 /** The failure of what must fail. */
-export async function refused(work: Promise<unknown>): Promise<HostError> {
-  try {
-    await work;
-  } catch (error) {
-    return error as HostError;
-  }
-  throw new Error('it was not refused');
-}
+export const refused = (work: Promise<unknown>) => failure<HostError>(work);
 
 /** In milliseconds: between two looks, and in all. */
 const SETTLING = { look: 20, most: 2000 };

@@ -1,13 +1,14 @@
 /** What `skerry deploy FOLDER` takes a folder for, and why; without a node and without compilers. */
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BUILDERS, choiceText, chooseBuilder } from '../../../cli/builders/choose.ts';
 import { BUILDER_NAMES } from '../../../cli/builders/names.ts';
 import { SourceFolder } from '../../../cli/builders/source-folder.ts';
 import { assertFailure, skerry } from '../../support/cli.ts';
+import { writeFiles } from '../../support/files.ts';
 
 const test = suite<{ place: string }>('builders of folders');
 test.before.each((scene) => {
@@ -16,11 +17,7 @@ test.before.each((scene) => {
 test.after.each(({ place }) => rmSync(place, { recursive: true }));
 
 function fill(place: string, files: Record<string, string>): SourceFolder {
-  for (const [path, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(place, path)), { recursive: true });
-    writeFileSync(join(place, path), text);
-  }
-  return new SourceFolder(place);
+  return new SourceFolder(writeFiles(place, files));
 }
 
 const HANDLER = 'export default { fetch: () => new Response("x") };\n';

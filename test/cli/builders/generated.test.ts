@@ -9,6 +9,7 @@ import type { Work } from '../../../cli/builders/builder.ts';
 import { chooseBuilder } from '../../../cli/builders/choose.ts';
 import { SourceFolder } from '../../../cli/builders/source-folder.ts';
 import { readZip } from '../../../cli/builders/zip.ts';
+import { writeFiles } from '../../support/files.ts';
 
 const test = suite<{ place: string }>('generated images');
 test.before.each((scene) => {
@@ -17,11 +18,7 @@ test.before.each((scene) => {
 test.after.each(({ place }) => rmSync(place, { recursive: true }));
 
 function fill(place: string, files: Record<string, string>): SourceFolder {
-  for (const [path, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(place, path)), { recursive: true });
-    writeFileSync(join(place, path), text);
-  }
-  return new SourceFolder(place);
+  return new SourceFolder(writeFiles(place, files));
 }
 
 /** What its builder makes of the folder: the Dockerfile, and the files of its context. */

@@ -20,6 +20,7 @@ import { CAPABILITIES, containerConfig } from '../../../daemon/hostd/container-c
 import { writeNameFiles } from '../../../daemon/hostd/name-files.ts';
 import { SeccompProfile, seccompFilter } from '../../../daemon/hostd/seccomp.ts';
 import type { ContainerSpec } from '../../../runtime/drivers/container/host.ts';
+import { testUnless } from '../../support/test-unless.ts';
 
 const run = promisify(execFile);
 const PROFILE = '/usr/share/containers/seccomp.json';
@@ -29,11 +30,8 @@ const FIRST_ID = 700_000;
 const missing =
   process.getuid!() !== 0 ? 'root' : ['/usr/bin/crun', PROFILE, BUSYBOX].find((path) => !existsSync(path));
 const containers = suite('container configuration');
-const test = (what: string, work: () => Promise<void>) => {
-  if (missing === undefined) return containers(what, work);
-  console.log(`skipped: ${what}, since that needs ${missing}`);
-  containers.skip(what);
-};
+const test = (what: string, work: () => Promise<void>) =>
+  testUnless(containers, missing ? `that needs ${missing}` : null, what, work);
 
 const spec: ContainerSpec = {
   hostname: 'inside',

@@ -20,14 +20,11 @@ import { whyNotSplit } from '../../../daemon/hostd/split.ts';
 import { projectRoot } from '../../../errors/project-root.ts';
 import { makeCertificate } from '../../support/certificates.ts';
 import { ask, discard, type ProcessNode, spawnNode, startProcess, temporaryFolder } from '../../support/test-node.ts';
+import { testUnless } from '../../support/test-unless.ts';
 
 const why = whyNotSplit();
 const split = suite('root and the node');
-const test = (what: string, work: () => Promise<void>) => {
-  if (why === null) return split(what, work);
-  console.log(`skipped: ${what}, since this is ${why}`);
-  split.skip(what);
-};
+const test = (what: string, work: () => Promise<void>) => testUnless(split, why && `this is ${why}`, what, work);
 
 /** Fields of /proc/PID/status. */
 function status(pid: number, task = pid): Record<string, string> {

@@ -15,6 +15,7 @@ import {
 import { Cosign, PASSWORD, whyNoCosign } from '../../support/cosign.ts';
 import { OwnRegistry } from '../../support/own-registry.ts';
 import { Sigstore } from '../../support/sigstore.ts';
+import { testUnless } from '../../support/test-unless.ts';
 
 const who = { identity: 'ci@example.com', issuer: 'https://login.example' };
 
@@ -125,11 +126,7 @@ live.after.each(async ({ registry, cosign, sigstore }) => {
 });
 
 const missing = whyNoCosign();
-function withCosign(what: string, work: (scene: Scene) => Promise<void>): void {
-  if (missing === null) return live(what, work);
-  console.log(`skipped: ${what}, since ${missing}`);
-  live.skip(what);
-}
+const withCosign = (what: string, work: (scene: Scene) => Promise<void>) => testUnless(live, missing, what, work);
 
 withCosign('what it signs with a key, in both forms, satisfies a policy with that key', async (scene) => {
   const { cosign, image, signatures, subject } = scene;

@@ -16,6 +16,7 @@ import { openFiles } from '../../support/host-suite.ts';
 import { layerOf } from '../../support/image-builder.ts';
 import { inside, shellConfig, shellLayers, TOOLS } from '../../support/shell-container.ts';
 import { file, folder } from '../../support/tar-writer.ts';
+import { testUnless } from '../../support/test-unless.ts';
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const why = await whyNoContainers();
@@ -42,11 +43,7 @@ const names: Record<string, string[][]> = {
 };
 
 const test = (what: string, work: (world: World) => Promise<void>) => {
-  if (why !== null) {
-    console.log(`skipped: ${what}, since ${why}`);
-    return containers.skip(what);
-  }
-  containers(what, async () => {
+  testUnless(containers, why, what, async () => {
     const { asked, resolve } = fakeResolver(structuredClone(names));
     const node = await ContainerNode.open(undefined, { egress: { resolve } });
     const servers: Server[] = [];

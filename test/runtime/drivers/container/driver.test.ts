@@ -2,30 +2,19 @@
 import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { SkerryError } from '../../../../errors/skerry-error.ts';
 import type { Instance } from '../../../../runtime/driver.ts';
 import type { WorkloadSettings } from '../../../../runtime/workload/settings.ts';
 import { ContainerNode, type RunConfig, whyNoContainers } from '../../../support/container-node.ts';
 import { makeExchange } from '../../../support/exchange.ts';
+import { failure } from '../../../support/failure.ts';
 import { busyboxLayer, layerOf } from '../../../support/image-builder.ts';
 import { file, folder } from '../../../support/tar-writer.ts';
+import { testUnless } from '../../../support/test-unless.ts';
 
 const why = await whyNoContainers();
 const containers = suite('containers');
-const test = (what: string, work: (node: ContainerNode) => Promise<void>) => {
-  if (why !== null) {
-    console.log(`skipped: ${what}, since ${why}`);
-    return containers.skip(what);
-  }
-  containers(what, async () => {
-    const node = await ContainerNode.open();
-    try {
-      await work(node);
-    } finally {
-      await node.close();
-    }
-  });
-};
+const test = (what: string, work: (node: ContainerNode) => Promise<void>) =>
+  testUnless(containers, why, what, () => ContainerNode.during(work));
 
 const pages = layerOf([folder('www/'), file('www/index.html', 'hello from inside\n')]);
 const httpd: RunConfig = { Cmd: ['httpd', '-f', '-p', '8080', '-h', '/www'], ExposedPorts: { '8080/tcp': {} } };
@@ -40,15 +29,6 @@ async function get(instance: Instance, target = '/'): Promise<{ status: number; 
   await instance.handle(exchange);
   const { status, body } = await answer;
   return { status, body: body.toString() };
-}
-
-async function failure(work: Promise<unknown>): Promise<SkerryError> {
-  return work.then(
-    () => {
-      throw new Error('it did not fail');
-    },
-    (error: SkerryError) => error,
-  );
 }
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

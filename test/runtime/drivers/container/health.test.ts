@@ -1,30 +1,19 @@
 /** Containers that are ready late or never, and such that are not well any more. */
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { SkerryError } from '../../../../errors/skerry-error.ts';
 import type { Instance } from '../../../../runtime/driver.ts';
 import type { WorkloadSettings } from '../../../../runtime/workload/settings.ts';
 import { ContainerNode, whyNoContainers } from '../../../support/container-node.ts';
 import { makeExchange } from '../../../support/exchange.ts';
+import { failure } from '../../../support/failure.ts';
 import { healthPages } from '../../../support/health-pages.ts';
 import { busyboxLayer, layerOf } from '../../../support/image-builder.ts';
+import { testUnless } from '../../../support/test-unless.ts';
 
 const why = await whyNoContainers();
 const containers = suite('health of containers');
-const test = (what: string, work: (node: ContainerNode) => Promise<void>) => {
-  if (why !== null) {
-    console.log(`skipped: ${what}, since ${why}`);
-    return containers.skip(what);
-  }
-  containers(what, async () => {
-    const node = await ContainerNode.open();
-    try {
-      await work(node);
-    } finally {
-      await node.close();
-    }
-  });
-};
+const test = (what: string, work: (node: ContainerNode) => Promise<void>) =>
+  testUnless(containers, why, what, () => ContainerNode.during(work));
 
 const httpd = 'httpd -f -p 8080 -h /www';
 
@@ -40,15 +29,6 @@ async function get(instance: Instance, target: string): Promise<{ status: number
   await instance.handle(exchange);
   const { status, body } = await answer;
   return { status, text: body.toString() };
-}
-
-async function failure(work: Promise<unknown>): Promise<SkerryError> {
-  return work.then(
-    () => {
-      throw new Error('it did not fail');
-    },
-    (error: SkerryError) => error,
-  );
 }
 
 /** What a command inside writes. */
