@@ -8,7 +8,7 @@ import type { SourceFolder } from './source-folder.ts';
 import { runTool, type Tool } from './toolchain.ts';
 import { readZip, type ZipEntry } from './zip.ts';
 
-export const JAVA_BASE = 'eclipse-temurin:21-jre';
+const JAVA_BASE = 'eclipse-temurin:21-jre';
 /** Where Maven and Gradle put them. */
 const FOLDERS = ['.', 'target', 'build/libs'];
 const BESIDE = /-(?:sources|javadoc|tests|plain)\.jar$/;
@@ -69,7 +69,7 @@ async function make(folder: SourceFolder, work: Work, folders?: readonly string[
 }
 
 /** What changes seldom comes first: libraries, Spring's own loader, the code. */
-export function javaDockerfile(run: readonly string[], base: string = JAVA_BASE): string {
+function javaDockerfile(run: readonly string[], base: string = JAVA_BASE): string {
   return [
     `FROM ${base}`,
     'WORKDIR /app',

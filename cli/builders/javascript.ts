@@ -2,7 +2,7 @@
 import type { Builder } from './builder.ts';
 import { type SourceFolder, tableOf } from './source-folder.ts';
 
-export const MAINS = ['index.ts', 'index.js', 'main.ts', 'main.js'];
+const MAINS = ['index.ts', 'index.js', 'main.ts', 'main.js'];
 const SCRIPT = /\.[cm]?[jt]sx?$/;
 /** A default export, or a listener for `fetch`; the bundler looks closer. */
 const HANDLER = /\bexport\s+default\b|\bas\s+default\b|\baddEventListener\s*\(\s*['"`]fetch\b/;

@@ -4,7 +4,7 @@ import { type Builder, NOBODY, type Product, type Work } from './builder.ts';
 import { builderErrors } from './errors.ts';
 import { type SourceFolder, tableOf } from './source-folder.ts';
 
-export const NODE_BASE = 'node:20-slim';
+const NODE_BASE = 'node:20-slim';
 const LOCKS = ['package-lock.json', 'npm-shrinkwrap.json'];
 
 export const node: Builder = {
@@ -42,7 +42,7 @@ async function make(folder: SourceFolder, script: string, packages: boolean, wor
 }
 
 /** What is installed comes before the code. @param lock null: there are no packages */
-export function nodeDockerfile(script: string, lock: string | null, base: string = NODE_BASE): string {
+function nodeDockerfile(script: string, lock: string | null, base: string = NODE_BASE): string {
   return [
     `FROM ${base}`,
     'ENV NODE_ENV=production',

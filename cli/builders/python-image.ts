@@ -5,7 +5,7 @@ import { builderErrors } from './errors.ts';
 import { PROJECTS } from './python.ts';
 import { leftOutOfBuilds, type SourceFolder } from './source-folder.ts';
 
-export const PYTHON_BASE = 'python:3.13-slim';
+const PYTHON_BASE = 'python:3.13-slim';
 const MODULES = ['main.py', 'app.py', 'server.py', 'wsgi.py'];
 
 export const pythonImage: Builder = {
@@ -29,7 +29,7 @@ async function make(folder: SourceFolder, main: string, work: Work): Promise<Pro
 }
 
 /** What is installed comes before the code. */
-export function pythonDockerfile(main: string, packages: boolean, base: string = PYTHON_BASE): string {
+function pythonDockerfile(main: string, packages: boolean, base: string = PYTHON_BASE): string {
   const install =
     'RUN python3 -m pip install --no-cache-dir --no-compile --disable-pip-version-check -r requirements.txt';
   return [

@@ -43,7 +43,7 @@ export function packets(document: unknown, bytes: Uint8Array = new Uint8Array())
 }
 
 /** Puts packets together again. */
-export class Assembler {
+class Assembler {
   #pieces: Buffer[] = [];
   #length = 0;
 

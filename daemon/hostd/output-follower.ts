@@ -7,7 +7,7 @@ const LINE = /^\S+ (stdout|stderr) ([PF]) /;
 const NEWLINE = 10;
 
 /** Pieces of the log in the order written; P lines are parts of a longer one. */
-export function parseLine(line: Buffer): ContainerOutput | null {
+function parseLine(line: Buffer): ContainerOutput | null {
   const head = LINE.exec(line.subarray(0, 80).toString('latin1'));
   if (!head) return null;
   const text = line.subarray(head[0].length);

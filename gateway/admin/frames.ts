@@ -18,7 +18,7 @@ export interface Frame {
 }
 
 /** Of one frame, in bytes. */
-export const MAX_FRAME_BYTES = 1024 * 1024;
+const MAX_FRAME_BYTES = 1024 * 1024;
 const HEAD = 5;
 
 /** Data that is longer than a frame may be is several. */

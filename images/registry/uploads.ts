@@ -18,7 +18,7 @@ export interface UploadLimits {
   readonly idleMs: number;
 }
 
-export const UPLOAD_LIMITS: UploadLimits = {
+const UPLOAD_LIMITS: UploadLimits = {
   uploads: 1000,
   // A device that lost its network in the evening goes on in the morning.
   idleMs: 24 * 3_600_000,

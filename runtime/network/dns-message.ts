@@ -6,7 +6,7 @@ export const TYPE_ANY = 255;
 export const CLASS_IN = 1;
 
 /** RCODE, section 4.1.1. */
-export const RESPONSES = { ok: 0, failed: 2, noSuchName: 3, notImplemented: 4, refused: 5 } as const;
+const RESPONSES = { ok: 0, failed: 2, noSuchName: 3, notImplemented: 4, refused: 5 } as const;
 export type Response = keyof typeof RESPONSES;
 
 const HEAD_BYTES = 12;

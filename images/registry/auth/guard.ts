@@ -5,7 +5,7 @@ import { registryErrors } from '../errors.ts';
 import { type Bearers, type Caller, mayDo } from './bearer.ts';
 import { type Action, allows } from './scope.ts';
 
-export const SERVICE = 'skerry';
+const SERVICE = 'skerry';
 
 /** A host and perhaps a port, and nothing that could end the quotes around it. */
 const authorityGrammar = /^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
