@@ -12,6 +12,8 @@ import { compileShim, type Operation, readRecording } from './recording.ts';
 import { bundleChild, runChild } from './run-child.ts';
 import { scratchInMemory } from './scratch.ts';
 
+const CONTROL_ROUNDS = 8;
+
 export interface PowerCutPlan {
   readonly name: string;
   /** Of the folders on the way. */
@@ -104,9 +106,13 @@ export function powerCutSuite(plan: PowerCutPlan, more: (scene: PowerCutScene) =
 
   for (const [what, lie] of Object.entries(plan.lies))
     tests(`control: a disk that does not sync ${what} is noticed`, async () => {
-      const moments = chooseMoments(power(), 0, 12).add(recording.length - 1);
-      const problems = await cutThePower(power(), moments, lie);
-      assert.ok(problems.length > 0, 'the loss was not noticed');
+      // One round of chosen moments may happen to miss what is lost: one in some dozens does.
+      let noticed = false;
+      for (let round = 0; round < CONTROL_ROUNDS && !noticed; round++) {
+        const moments = chooseMoments(power(), 0, 12).add(recording.length - 1);
+        noticed = (await cutThePower(power(), moments, lie)).length > 0;
+      }
+      assert.ok(noticed, 'the loss was not noticed');
     });
 
   more({ tests, scratch, shim });
