@@ -204,7 +204,7 @@ test('memory beyond its limit ends it alone', async () => {
 });
 
 test('processes beyond its limit are not made', async () => {
-  const { out } = await inside('n=0; while [ $n -lt 100 ]; do sleep 1 & n=$((n+1)); done 2>&1; echo after');
+  const { out } = await inside('n=0; while [ $n -lt 100 ]; do sleep 60 & n=$((n+1)); done 2>&1; echo after');
   assert.match(out, /fork: Resource temporarily unavailable/);
 });
 

@@ -100,6 +100,20 @@ test('a paused container answers the next request', async (node) => {
   assert.equal(await get(instance), { status: 200, body: 'hello from inside\n' });
 });
 
+test('what a layer hides of those below is not seen; what an image has can be removed, and made again', async (node) => {
+  const below = layerOf([folder('data/'), file('data/old', 'old\n'), folder('data/sub/'), file('data/sub/x', '')]);
+  const above = layerOf([folder('data/'), file('data/.wh..wh..opq', ''), file('data/new', 'new\n'), folder('more/')]);
+  const script =
+    'cd /; ls /data; busybox rm -r /data && busybox mkdir -p /data/sub && ls /data; cat /data/old; echo mine > /www/index.html; busybox rm -r /www && busybox mkdir /www && ls /www; echo end';
+  const config = shell(`(${script}) > /tmp/said 2>&1; exec httpd -f -p 8080 -h /tmp`);
+  const revision = await node.revision([busyboxLayer(), pages, below, above], config, { writable: '1MiB' });
+  const instance = await node.start(revision);
+  assert.is(
+    (await get(instance, '/said')).body,
+    "new\nsub\ncat: can't open '/data/old': No such file or directory\nend\n",
+  );
+});
+
 test('one that never listens is told, with what it said, and nothing is left', async (node) => {
   const error = await failure(up(node, shell('echo going to sleep; sleep 60'), { 'start-timeout': '300ms' }));
   assert.is(error.code, 'CONTAINER_NOT_LISTENING');
