@@ -336,7 +336,7 @@ class Container implements HostedContainer {
     const config = containerConfig(spec, {
       root: join(this.#folder, 'rootfs'),
       ids: { first, count },
-      cgroup: this.#group.path,
+      cgroup: { path: this.#group.path, isV2: this.#options.groups.layout.mode === 'v2' },
       networkNamespace,
       binds: volumes.map(({ path }, at) => ({ source: this.#volumeAt(at), path, writable: true })),
       seccomp: seccompFilter(this.#options.seccomp, CAPABILITIES),

@@ -18,6 +18,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CAPABILITIES, containerConfig } from '../../../daemon/hostd/container-config.ts';
 import { SeccompProfile, seccompFilter } from '../../../daemon/hostd/seccomp.ts';
+import { cgroupLayout } from '../../../native/host/index.ts';
 import type { ContainerSpec } from '../../../runtime/drivers/container/host.ts';
 
 const run = promisify(execFile);
@@ -93,7 +94,7 @@ async function inside(script: string, over: Partial<ContainerSpec> = {}): Promis
     {
       root,
       ids: { first: FIRST_ID, count: 65_536 },
-      cgroup: `/skerry-test/${id}`,
+      cgroup: { path: `/skerry-test/${id}`, isV2: (await cgroupLayout()).mode === 'v2' },
       networkNamespace: '/proc/self/ns/net',
       binds: [],
       seccomp: seccompFilter(profile, CAPABILITIES),

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { SkerryError } from '../../../../errors/skerry-error.ts';
+import { cgroupLayout } from '../../../../native/host/index.ts';
 import type { Instance } from '../../../../runtime/driver.ts';
 import type { WorkloadSettings } from '../../../../runtime/workload/settings.ts';
 import { ContainerNode, type RunConfig, whyNoContainers } from '../../../support/container-node.ts';
@@ -174,6 +175,26 @@ test('one that forks without end is ended, all of it', async (node) => {
   await pause(200);
   await instance.stop(0);
   assert.equal(node.left(), []);
+});
+
+test('the kernel has the limits that its settings say', async (node) => {
+  const { v1, v2, mode } = await cgroupLayout();
+  const { id } = await up(node, httpd, { memory: '48MiB', cpus: 0.5, priority: 4 });
+  const says = (mount: string | undefined, name: string) =>
+    readFileSync(`${mount}/skerry/${id}/${name}`, 'utf8').trim();
+  const memory = String(48 * 2 ** 20);
+  if (mode === 'v2') {
+    const files = ['memory.max', 'memory.swap.max', 'cpu.max', 'cpu.weight', 'pids.max'];
+    assert.equal(
+      files.map((name) => says(v2?.mount, name)),
+      [memory, '0', '10000 20000', '100', '512'],
+    );
+  } else {
+    assert.is(says(v1.get('memory'), 'memory.limit_in_bytes'), memory);
+    assert.is(says(v1.get('cpu'), 'cpu.cfs_quota_us'), '10000');
+    assert.is(says(v1.get('cpu'), 'cpu.shares'), '1024');
+    assert.is(says(v1.get('pids'), 'pids.max'), '512');
+  }
 });
 
 test('what it uses is told', async (node) => {
