@@ -13,7 +13,7 @@ import { kernelFolder } from './machine/kernel.mjs';
 import { Unavailable } from './machine/unavailable.mjs';
 import { root, run, say, setup } from './setup.mjs';
 import { CONTAINER_PACKAGES, CONTAINER_TEST_PACKAGES, installSystemPackages } from './system-packages.mjs';
-import { countsLine, summaryOf } from './uvu-summary.mjs';
+import { countsLine, summaryOf } from './test-counts.mjs';
 
 /** All of it takes some minutes, emulated. */
 const TIMEOUT_MS = 9 * 60_000;

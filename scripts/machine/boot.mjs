@@ -19,13 +19,16 @@ export function boot({ kernel, initial, disk }, { kernelArguments, timeoutMs, on
   args.push('-append', `console=ttyS0 quiet loglevel=1 panic=-1 ${kernelArguments}`);
   return new Promise((resolve, reject) => {
     const qemu = spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'pipe', 'inherit'] });
-    const timer = setTimeout(() => qemu.kill('SIGKILL'), timeoutMs);
+    const kill = () => qemu.kill('SIGKILL');
+    const timer = setTimeout(kill, timeoutMs);
+    process.once('exit', kill);
     createInterface({ input: qemu.stdout }).on('line', (line) => {
-      if (onLine(line.replaceAll('\r', ''))) qemu.kill('SIGKILL');
+      if (onLine(line.replaceAll('\r', ''))) kill();
     });
     qemu.on('error', reject);
     qemu.on('close', () => {
       clearTimeout(timer);
+      process.off('exit', kill);
       resolve();
     });
   });

@@ -21,6 +21,7 @@ import { Unavailable } from './unavailable.mjs';
 
 /** Debian packages whose programs tests and Skerry call beside those of containers. */
 const SYSTEM = ['coreutils', 'dash', 'util-linux', 'mount', 'grep', 'iproute2', 'e2fsprogs', 'busybox-static'];
+const PYTHON = '/usr/bin/python3';
 /** What they look for below the installation's folder. */
 const INSTALLATION = [
   'package.json',
@@ -80,11 +81,21 @@ class Tree {
   }
 }
 
-/** Programs that these packages have brought. */
-function programsOf(packages) {
-  const there = packages.filter((name) => spawnSync('dpkg', ['-s', name]).status === 0);
+/** Files that these packages have brought, those of them that are installed. */
+function filesOf(packages) {
+  const installed = ask('dpkg-query', ['-Wf', '${Package}\n']).split('\n');
+  const there = packages.filter((name) => installed.includes(name));
   const files = there.flatMap((name) => ask('dpkg', ['-L', name]).split('\n'));
-  return files.filter((path) => /^(?:\/usr)?\/s?bin\//.test(path) && existsSync(path) && statSync(path).isFile());
+  return files.filter((path) => existsSync(path) && statSync(path).isFile());
+}
+
+const programsOf = (packages) => filesOf(packages).filter((path) => /^(?:\/usr)?\/s?bin\//.test(path));
+
+/** The language that some tests have a peer in, where it is installed. */
+function filesOfPython() {
+  if (!existsSync(PYTHON)) return [];
+  const version = basename(realpathSync(PYTHON));
+  return [PYTHON, ...filesOf([`${version}-minimal`, `lib${version}-minimal`])];
 }
 
 /** Each test with all that it imports in one file: to compile and to find modules takes long in an emulated machine. */
@@ -125,7 +136,7 @@ export async function makeDisk(path, { main, tests, work }) {
   tree.file('etc/shadow', 'root:*:20000:0:99999:7:::\n', 0o600);
   tree.file('main', main, 0o755);
   const containers = Object.values(CONTAINER_PACKAGES).filter((path) => existsSync(path) && path !== SKOPEO);
-  const programs = [...programsOf(SYSTEM), ...containers, process.execPath];
+  const programs = [...programsOf(SYSTEM), ...containers, ...filesOfPython(), process.execPath];
   for (const path of programs) tree.same(path);
   tree.librariesOf([...programs, join(root, 'native/host/skerry-host.node')]);
   for (const each of INSTALLATION.filter((name) => existsSync(join(root, name)))) {
