@@ -30,7 +30,9 @@ for controllers in cpu,cpuacct memory pids blkio freezer devices name=systemd; d
   option=$controllers
   [ "$controllers" = name=systemd ] && option=none,name=systemd
   mount -t cgroup -o "$option" cgroup "/sys/fs/cgroup/$controllers"
-done`;
+done
+ln -s cpu,cpuacct /sys/fs/cgroup/cpu
+ln -s cpu,cpuacct /sys/fs/cgroup/cpuacct`;
 
 const mainOf = (files) => `#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root NO_COLOR=1

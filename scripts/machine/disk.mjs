@@ -83,7 +83,7 @@ class Tree {
 
 /** Files that these packages have brought, those of them that are installed. */
 function filesOf(packages) {
-  const installed = ask('dpkg-query', ['-Wf', '${Package}\n']).split('\n');
+  const installed = ask('dpkg-query', ['-Wf', `\${Package}\n`]).split('\n');
   const there = packages.filter((name) => installed.includes(name));
   const files = there.flatMap((name) => ask('dpkg', ['-L', name]).split('\n'));
   return files.filter((path) => existsSync(path) && statSync(path).isFile());
