@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import type { AdminClient } from '../gateway/admin/client.ts';
 import type { DeployRequest } from '../gateway/admin/schemas.ts';
 import { cliErrors } from './errors.ts';
@@ -24,6 +24,10 @@ export async function makeArtifact(
 ): Promise<Made> {
   if (source.kind === 'component')
     return { artifact: await uploadComponent(client, source, progress), inputs: source.inputs };
+  if (source.kind === 'dockerfile') {
+    const { buildFolder } = await import('./commands/build.ts');
+    return { artifact: await buildFolder(client, source, progress), inputs: source.inputs };
+  }
   if (source.kind === 'image')
     return { artifact: await sendImage(client, source.file, progress), inputs: source.inputs };
   progress.step(`Bundling ${source.label}`);
@@ -91,12 +95,14 @@ export function packFolder(folder: string): Readable {
   tar.stderr.on('data', (piece) => {
     said += piece;
   });
-  const fail = (why: string) => tar.stdout.destroy(cliErrors.UNREADABLE(folder, why));
+  // Node throws away what a process that has ended wrote to a stream that nobody reads yet.
+  const packed = tar.stdout.pipe(new PassThrough());
+  const fail = (why: string) => packed.destroy(cliErrors.UNREADABLE(folder, why));
   tar.on('error', (error) => fail(error.message));
   tar.on('exit', (code) => {
     if (code !== 0) fail(said.trim().split('\n')[0] ?? 'tar failed');
   });
-  return tar.stdout;
+  return packed;
 }
 
 const CHUNK = 256 * 1024;

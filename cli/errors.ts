@@ -30,11 +30,6 @@ export const cliErrors = defineErrors({
     what: (path: string, why: string) => `${path} cannot be read: ${why}`,
     fix: 'check the path and its permissions',
   },
-  CONTAINERFILE_NOT_RUNNABLE: {
-    status: 400,
-    what: (folder: string) => `${folder} has a Dockerfile but no function, and this version of Skerry builds no images`,
-    fix: 'add an index.ts, or name a .ts, .js or .wasm file as `main` in skerry.toml',
-  },
   NO_MAIN: {
     status: 400,
     what: (folder: string, tried: string) => `${folder} has none of ${tried}`,

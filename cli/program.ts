@@ -195,7 +195,7 @@ function defineProcesses(program: Command, bind: Bind): void {
 
   const exec = program
     .command('exec')
-    .description('Run a command in a container, with this stdin, stdout and stderr; exits with its status.')
+    .description('Run a command in a container, with these streams; exits with its status.')
     .argument('<name>', 'A process, or a workload.')
     .argument('<cmd...>', 'The command.');
   examples(exec, ['skerry exec db ps', 'tar c . | skerry exec db tar x -C /tmp']);

@@ -7,7 +7,7 @@ import { cliErrors } from './errors.ts';
 import { checkDocument, parseDocument, place, type SettingsDocument } from './settings-document.ts';
 
 export interface Source {
-  readonly kind: 'javascript' | 'component' | 'image';
+  readonly kind: 'javascript' | 'component' | 'image' | 'dockerfile';
   /** The file to bundle or to upload, as a path from the current folder; the reference of an image. */
   readonly file: string;
   /** What the user calls it. */
@@ -22,6 +22,8 @@ export interface Source {
 
 const JAVASCRIPT = new Set(['.ts', '.mts', '.cts', '.tsx', '.js', '.mjs', '.cjs', '.jsx']);
 const MAINS = ['index.ts', 'index.js', 'main.ts', 'main.js'];
+/** In a folder without a main: what builds an image. */
+export const CONTAINERFILES = ['Dockerfile', 'Containerfile'];
 const PROJECT = 'skerry.toml';
 const IMAGE_SCHEME = /^(oci|docker-archive|docker):/;
 
@@ -55,7 +57,7 @@ async function findProject(folder: string): Promise<Source> {
   const project = document ? checkDocument(document, ProjectFile) : {};
   const { name, main, ...settings } = project;
   const file = main === undefined ? await firstMain(folder) : join(folder, main);
-  const kind = kindOf(file);
+  const kind = main === undefined && CONTAINERFILES.includes(basename(file)) ? 'dockerfile' : kindOf(file);
   const mainFault = (problem: string) =>
     cliErrors.SETTING(
       place(document as SettingsDocument, ['main'], 'value'),
@@ -88,9 +90,7 @@ async function readProject(folder: string): Promise<SettingsDocument | undefined
 
 async function firstMain(folder: string): Promise<string> {
   for (const name of MAINS) if (await isFile(join(folder, name))) return join(folder, name);
-  for (const name of ['Dockerfile', 'Containerfile']) {
-    if (await isFile(join(folder, name))) throw cliErrors.CONTAINERFILE_NOT_RUNNABLE(folder);
-  }
+  for (const name of CONTAINERFILES) if (await isFile(join(folder, name))) return join(folder, name);
   throw cliErrors.NO_MAIN(folder, MAINS.join(', '));
 }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import pino from 'pino';
 import { asSkerryError } from '../errors/skerry-error.ts';
 import type { Doctor } from '../gateway/admin/schemas.ts';
+import { GatewayNeighbours } from '../gateway/neighbours.ts';
 import type { Driver } from '../runtime/driver.ts';
 import type { Isolation } from '../runtime/workload/revision.ts';
 import type { Settings } from './config.ts';
@@ -27,7 +28,7 @@ export async function examineMachine(settings: Settings): Promise<Doctor> {
   let missing: ReadonlyMap<Isolation, Missing> = new Map();
   try {
     const stores = await openStores({ ...settings, data: folder }, log, undo, []);
-    ({ drivers, missing } = await openDrivers(settings, stores, log, ownPrivileges, undo, []));
+    ({ drivers, missing } = await openDrivers(settings, stores, log, ownPrivileges, undo, [], new GatewayNeighbours()));
   } catch (error) {
     problems.push(asSkerryError(error).what);
   }

@@ -9,6 +9,7 @@ import type { NodeView } from '../gateway/admin/schemas.ts';
 import type { AdminServices } from '../gateway/admin/services.ts';
 import { Dispatcher } from '../gateway/dispatch.ts';
 import { type Listener, listen } from '../gateway/listener/listen.ts';
+import { GatewayNeighbours } from '../gateway/neighbours.ts';
 import { answerOwn } from '../gateway/own-paths.ts';
 import { ImageCatalog } from '../images/oci/index.ts';
 import { type ContentStore, openContentStore } from '../images/store/index.ts';
@@ -22,6 +23,7 @@ import { WorkloadLogs } from '../runtime/logs/workload-logs.ts';
 import { Monitor } from '../runtime/monitor/monitor.ts';
 import { prometheusRegistry } from '../runtime/monitor/prometheus.ts';
 import { sampleUsage } from '../runtime/monitor/usage-sample.ts';
+import type { Neighbours } from '../runtime/network/neighbours.ts';
 import { Processes } from '../runtime/processes/processes.ts';
 import { Reconciler } from '../runtime/reconciler/reconciler.ts';
 import { SecretStore } from '../runtime/secrets/secret-store.ts';
@@ -165,6 +167,7 @@ export async function openDrivers(
   privileges: Privileges,
   undo: Undo,
   notices: string[],
+  neighbours: Neighbours,
 ): Promise<OpenDrivers> {
   const { folder, desired, blobs, logs, secrets, keyvalue } = stores;
   const { engine, notice } = await selectEngine(settings.engine, {
@@ -178,7 +181,7 @@ export async function openDrivers(
   }
   const inUse = (digest: string) => desired.artifacts(() => {}).has(digest);
   const egress = { resolve: resolveHere, trust: systemTrust(process.env) };
-  const wasm = new WasmDriver({ engine, blobs, logs, secrets, keyvalue, egress, inUse });
+  const wasm = new WasmDriver({ engine, blobs, logs, secrets, keyvalue, egress, neighbours, inUse });
   undo.add(() => wasm.close());
   const drivers = new Map<Isolation, Driver>([[wasm.isolation, wasm]]);
   const missing = new Map<Isolation, Missing>();
@@ -186,7 +189,7 @@ export async function openDrivers(
   let sweep: OpenDrivers['sweepLayers'] = async () => {};
   try {
     const host = await privileges.openContainers(folder.path, (message, error) => log.warn({ err: error }, message));
-    const containers = new ContainerDriver({ host, blobs, logs, secrets });
+    const containers = new ContainerDriver({ host, blobs, logs, secrets, egress, neighbours });
     undo.add(() => containers.close());
     drivers.set(containers.isolation, containers);
     volumes = host.volumes;
@@ -209,14 +212,9 @@ async function assemble(
   const notices: string[] = [];
   const stores = await openStores(settings, log, undo, notices);
   const { folder, desired, blobs, logs, secrets, keyvalue } = stores;
-  const { drivers, missing, engine, volumes, sweepLayers } = await openDrivers(
-    settings,
-    stores,
-    log,
-    privileges,
-    undo,
-    notices,
-  );
+  const neighbours = new GatewayNeighbours();
+  const opened = await openDrivers(settings, stores, log, privileges, undo, notices, neighbours);
+  const { drivers, missing, engine, volumes, sweepLayers } = opened;
   const processes = new Processes({
     ...{ store: stores.state, desired, drivers, logs },
     log: (message, error) => log.warn({ err: error }, message),
@@ -264,6 +262,7 @@ async function assemble(
     monitor.observe(outcome.workload, outcome.durationMs, outcome.error?.code ?? null);
     if (outcome.error?.code === 'INTERNAL') log.error({ err: outcome.error.cause, ...outcome }, 'a request failed');
   });
+  neighbours.attach(dispatcher);
   undo.add(() => reconciler.close(graceMs));
 
   let gateway: Listener | null = null;

@@ -1,5 +1,7 @@
 /** From an Exchange to an instance: route, revision by traffic, admission, the driver; and what goes wrong on the way. */
+import type { Duplex } from 'node:stream';
 import { asSkerryError, type SkerryError } from '../errors/skerry-error.ts';
+import type { Instance } from '../runtime/driver.ts';
 import { leastBusy } from '../runtime/scheduler/replicas.ts';
 import type {
   RouteEntry,
@@ -78,6 +80,42 @@ export class Dispatcher {
   dispatchTo(name: string, exchange: GatewayExchange): void {
     if (this.stopping) return sendProblem(exchange, gatewayErrors.NODE_STOPPING());
     this.#serve(exchange, this.#source.current.workloads.get(name), null, '');
+  }
+
+  /** The same for a call of another workload: requests that are in flight while the node stops need what they call. */
+  dispatchCall(name: string, exchange: GatewayExchange): void {
+    this.#serve(exchange, this.#source.current.workloads.get(name), null, '');
+  }
+
+  /**
+   * A connection to a port of a workload, which is started when it is cold, and kept from resting while the connection is
+   * open. Throws NO_ROUTE, PARKED, NOT_STARTABLE, and what the driver does.
+   */
+  async connectTo(name: string, port: number, signal: AbortSignal): Promise<Duplex> {
+    const workload = this.#source.current.workloads.get(name);
+    if (!workload) throw gatewayErrors.NO_ROUTE();
+    if (workload.parked) throw gatewayErrors.PARKED(name);
+    const served = pickRevision(workload, Math.random());
+    if (!served) throw gatewayErrors.NOT_STARTABLE(name, 'the node cannot read its revision');
+    const { id } = served.revision;
+    const running = () => leastBusy(this.#source.current.workloads.get(name)?.revisions.get(id)?.instances ?? []);
+    if (!running()) await this.#source.wake(name, id);
+    const place = running();
+    if (!place || signal.aborted) throw gatewayErrors.NOT_STARTABLE(name, 'it was removed meanwhile');
+    place.inFlight++;
+    place.paused = false;
+    const leave = () => {
+      place.inFlight--;
+      place.idleSince = performance.now();
+      served.usage.lastUsed = place.idleSince;
+    };
+    try {
+      await place.instance.resume();
+      return (await connectedWhenUp(place.instance, port, signal)).once('close', leave);
+    } catch (error) {
+      leave();
+      throw error;
+    }
   }
 
   #match(snapshot: Snapshot, exchange: GatewayExchange): RouteEntry | null {
@@ -241,5 +279,22 @@ class Flight {
       durationMs: now - this.#started,
       error: failure,
     });
+  }
+}
+
+/** Another port of an instance may open a little later than the one that it is ready by; in milliseconds. */
+const PORT_OPENS_MS = 1000;
+const PORT_TRIES_EVERY_MS = 50;
+
+async function connectedWhenUp(instance: Instance, port: number, signal: AbortSignal): Promise<Duplex> {
+  const until = performance.now() + PORT_OPENS_MS;
+  for (;;) {
+    try {
+      return await instance.connect(port);
+    } catch (error) {
+      const refused = (error as NodeJS.ErrnoException).code === 'ECONNREFUSED';
+      if (!refused || signal.aborted || performance.now() > until) throw error;
+      await new Promise((resolve) => setTimeout(resolve, PORT_TRIES_EVERY_MS));
+    }
   }
 }

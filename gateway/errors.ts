@@ -7,6 +7,11 @@ export const gatewayErrors = defineErrors({
     what: () => 'no workload has a route for this host and path',
     fix: 'check the URL; `skerry ls` lists the routes of this node',
   },
+  LOOP_DETECTED: {
+    status: 508,
+    what: (hops: number) => `the request has gone from workload to workload ${hops} times`,
+    fix: 'look whether the workloads call each other in a circle',
+  },
   BAD_REQUEST: {
     status: 400,
     what: (why: string) => `the request is not valid HTTP: ${why}`,
@@ -131,8 +136,9 @@ export const gatewayErrors = defineErrors({
   },
   VOLUME_WANTED: {
     status: 409,
-    what: (name: string, who: string) => `${who} is deployed with the volume ${name}`,
-    fix: 'remove that first, or deploy it without',
+    what: (name: string, who: string) =>
+      `a revision of ${who} that is kept, or a process of that name, has the volume ${name}`,
+    fix: 'remove that first',
   },
   NOT_RUNNING: {
     status: 409,

@@ -10,6 +10,8 @@ export const CONTAINER_PACKAGES = {
   crun: '/usr/bin/crun',
   conmon: '/usr/bin/conmon',
   skopeo: '/usr/bin/skopeo',
+  buildah: '/usr/bin/buildah',
+  e2fsprogs: '/sbin/mke2fs',
   'golang-github-containers-common': '/usr/share/containers/seccomp.json',
 };
 
@@ -18,7 +20,6 @@ export const COMPILER_PACKAGES = { 'g++': '/usr/bin/g++' };
 
 /** What tests of containers need beside it. */
 export const CONTAINER_TEST_PACKAGES = {
-  buildah: '/usr/bin/buildah',
   'busybox-static': '/bin/busybox',
   'docker-registry': '/usr/bin/docker-registry',
   zstd: '/usr/bin/zstd',

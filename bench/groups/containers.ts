@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CAPABILITIES, containerConfig } from '../../daemon/hostd/container-config.ts';
 import { containerIds, LAYER_IDS } from '../../daemon/hostd/ids.ts';
+import { writeNameFiles } from '../../daemon/hostd/name-files.ts';
 import { NetworkNamespace } from '../../daemon/hostd/network-namespaces.ts';
 import { SeccompProfile, seccompFilter } from '../../daemon/hostd/seccomp.ts';
 import { projectRoot } from '../../errors/project-root.ts';
@@ -142,8 +143,10 @@ class BareCrun {
         networkNamespace: `/proc/${process.pid}/fd/${network.fd}`,
         binds: [],
         seccomp: seccompFilter(this.#seccomp, CAPABILITIES),
+        nameFiles: place,
       },
     );
+    await writeNameFiles(place, id);
     writeFileSync(join(place, 'config.json'), JSON.stringify(bundle));
     const launcher = join(projectRoot, 'native', 'host', 'skerry-launcher');
     const options = [

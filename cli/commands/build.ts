@@ -1,12 +1,15 @@
 /** `skerry build`: an image from a Dockerfile, made by the node. */
 import { readFile, stat } from 'node:fs/promises';
-import { join, relative } from 'node:path';
-import type { ImageBuildRequest } from '../../gateway/admin/schemas.ts';
+import { dirname, join, relative } from 'node:path';
+import { Writable } from 'node:stream';
+import type { AdminClient } from '../../gateway/admin/client.ts';
+import type { BuiltImage, ImageBuildRequest } from '../../gateway/admin/schemas.ts';
 import { packFolder } from '../artifact.ts';
 import type { Context } from '../context.ts';
 import { cliErrors } from '../errors.ts';
 import { printable } from '../printable.ts';
-import { unreadable } from '../source.ts';
+import type { Progress } from '../progress.ts';
+import { CONTAINERFILES, type Source, unreadable } from '../source.ts';
 import { writeJson, writeLine } from '../terminal.ts';
 
 export interface BuildFlags {
@@ -18,8 +21,6 @@ export interface BuildFlags {
   readonly cache: boolean;
   readonly network?: boolean;
 }
-
-const FILES = ['Dockerfile', 'Containerfile'];
 
 export async function build({ client, terminal, json }: Context, folder: string, flags: BuildFlags): Promise<void> {
   const found = await stat(folder).catch((error: Error) => {
@@ -48,8 +49,33 @@ export async function build({ client, terminal, json }: Context, folder: string,
   writeLine(stdout, printable(`${built.name} ${built.artifact.digest}`));
 }
 
+/** For `skerry deploy FOLDER`: an image named after what is deployed. */
+export async function buildFolder(
+  client: AdminClient,
+  { file, name }: Pick<Source, 'file' | 'name'>,
+  progress: Progress,
+): Promise<BuiltImage['artifact']> {
+  const dockerfile = await readFile(file, 'utf8').catch((error: Error) => {
+    throw unreadable(file, error);
+  });
+  const plain = { args: {}, target: null, fresh: false, secrets: {}, network: false };
+  const epoch = epochOf(process.env.SOURCE_DATE_EPOCH);
+  const request = { reference: `deploy/${name()}`, file, dockerfile, epoch, ...plain };
+  // Steps are told as they begin.
+  const output = new Writable({
+    write(piece: Buffer, _encoding, done) {
+      const step = piece.toString('utf8').trim().split('\n').at(-1);
+      if (step) progress.step(step);
+      done();
+    },
+  });
+  progress.step(`Building ${file}`);
+  return (await client.buildImage(request, { stdin: packFolder(dirname(file)), stdout: output, stderr: output }))
+    .artifact;
+}
+
 async function firstFile(folder: string): Promise<string> {
-  for (const name of FILES) {
+  for (const name of CONTAINERFILES) {
     const path = join(folder, name);
     if ((await stat(path).catch(() => null))?.isFile()) return path;
   }

@@ -77,6 +77,7 @@ function describeRevision(revision: RevisionView, view: WorkloadView, colours: P
   const status = [
     phaseCell(revision.phase, colours),
     ...(revision.error ? [{ text: revision.error, paint: colours.bad }] : []),
+    ...(revision.ends ? [`${revision.ends.count} ended, ${timeText(revision.ends.at)}: ${revision.ends.message}`] : []),
     ...(stats
       ? [
           `${stats.requests} requests, ${stats.failures} failed`,
@@ -104,6 +105,10 @@ function describeRevision(revision: RevisionView, view: WorkloadView, colours: P
     ['key-value quota', formatBytes(revision.keyvalueQuotaBytes)],
     ...(revision.port === undefined ? [] : [['port', String(revision.port)]]),
     ...(revision.writableBytes === undefined ? [] : [['writable', formatBytes(revision.writableBytes)]]),
+    ...(revision.readyCheck === undefined ? [] : [['ready check', revision.readyCheck]]),
+    ...(revision.liveCheck === undefined
+      ? []
+      : [['live check', `${revision.liveCheck.check}, every ${formatDuration(revision.liveCheck.everyMs)}`]]),
     ...(revision.volumes ?? []).map((volume, i) => [i === 0 ? 'volumes' : '', formatVolume(volume)]),
   ];
   const rows = spec.map((row, i): Cell[] => [...row, status[i] ?? '']);

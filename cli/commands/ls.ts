@@ -1,6 +1,7 @@
 import type { WorkloadView } from '../../gateway/admin/schemas.ts';
 import type { Context } from '../context.ts';
 import { phaseCell } from '../describe.ts';
+import { printable } from '../printable.ts';
 import { type Cell, table } from '../table.ts';
 import { palette, writeJson, writeLine } from '../terminal.ts';
 
@@ -21,6 +22,9 @@ export async function ls({ client, terminal, json }: Context): Promise<void> {
     view.urls[0] ?? '-',
   ]);
   terminal.stdout.write(table(header, rows));
+  for (const { name, status } of workloads) {
+    if (status.phase === 'failed') writeLine(terminal.stdout, `${colours.bad(name)}: ${printable(status.message)}`);
+  }
 }
 
 function revisionsText(view: WorkloadView): string {

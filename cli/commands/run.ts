@@ -28,7 +28,6 @@ export async function runProcess(
   const { client, terminal, json } = context;
   const detach = flags.detach === true;
   if (json && !detach) throw cliErrors.USAGE('--json is for a process that is left running', 'give -d too');
-  if (detach && flags.rm) throw cliErrors.USAGE('-d and --rm do not go together', 'leave one of them out');
   const settings = settingsFromFlags(flags, PROCESS_FLAGS);
   const name = flags.name === undefined ? undefined : checkProcessName('--name', flags.name);
   const progress = showProgress(terminal);
@@ -43,6 +42,7 @@ export async function runProcess(
       label: ref.slice(-256),
       arguments: [...command],
       settings,
+      remove: flags.rm === true,
     };
     if (detach) progress.step(`Starting ${ref}`);
   } catch (error) {
@@ -56,10 +56,10 @@ export async function runProcess(
     return;
   }
   progress.done();
-  await runHere(context, request, flags.rm === true);
+  await runHere(context, request);
 }
 
-async function runHere({ client, terminal }: Context, request: RunRequest, remove: boolean): Promise<void> {
+async function runHere({ client, terminal }: Context, request: RunRequest): Promise<void> {
   const { stdin, stdout, stderr } = terminal;
   let running: string | null = null;
   const unheard = new Set<string>();
@@ -84,6 +84,5 @@ async function runHere({ client, terminal }: Context, request: RunRequest, remov
   } finally {
     for (const forget of listeners) forget();
     stdin.destroy();
-    if (remove && running !== null) await client.removeProcess(running, 0).catch(() => {});
   }
 }

@@ -17,6 +17,7 @@ import type {
   HostVolume,
   HostVolumes,
   ImageAccounts,
+  OutboundSockets,
   StartContainer,
   Stdio,
 } from '../../runtime/drivers/container/host.ts';
@@ -171,6 +172,11 @@ class RemoteContainer implements HostedContainer {
 
   async sockets(count: number): Promise<number[]> {
     return [...(await this.#calls.call('container.sockets', { id: this.id, count })).fds];
+  }
+
+  async outbound(): Promise<OutboundSockets> {
+    const { fds } = await this.#calls.call('container.outbound', { id: this.id });
+    return { streams: fds[0] as number, queries: fds[1] as number };
   }
 
   async signal(name: string): Promise<boolean> {

@@ -1,5 +1,7 @@
 /** The runtime configuration (OCI runtime specification 1.0.2) of a container: closed by default, opened by name. */
+import { join } from 'node:path';
 import type { ContainerProcess, ContainerSpec } from '../../runtime/drivers/container/host.ts';
+import { NAME_FILES } from './name-files.ts';
 import type { SeccompFilter } from './seccomp.ts';
 
 /** Where it is put on this machine. */
@@ -15,6 +17,8 @@ export interface ContainerPlace {
   /** Folders of the host, with their ids mapped already. */
   readonly binds: readonly { readonly source: string; readonly path: string; readonly writable: boolean }[];
   readonly seccomp: SeccompFilter;
+  /** The folder that has NAME_FILES. */
+  readonly nameFiles: string;
 }
 
 /**
@@ -55,7 +59,7 @@ const LEAST_QUOTA_US = 1000;
 /** Open files of one process. */
 const OPEN_FILES = 4096;
 
-function mounts({ scratch }: ContainerSpec, { binds }: ContainerPlace): object[] {
+function mounts({ scratch }: ContainerSpec, { binds, nameFiles }: ContainerPlace): object[] {
   const memory = (path: string, bytes: number, mode: string) => ({
     destination: path,
     type: 'tmpfs',
@@ -80,6 +84,12 @@ function mounts({ scratch }: ContainerSpec, { binds }: ContainerPlace): object[]
     },
     memory('/dev/shm', 8 * KiB * KiB, '1777'),
     // No /sys: without a namespace of its own for the network it would show the host's interfaces.
+    ...NAME_FILES.map((name) => ({
+      destination: `/etc/${name}`,
+      type: 'bind',
+      source: join(nameFiles, name),
+      options: ['bind', 'nosuid', 'nodev', 'noexec', 'ro'],
+    })),
     ...scratch.map(({ path, bytes }) => memory(path, bytes, '1777')),
     ...binds.map(({ source, path, writable }) => ({
       destination: path,

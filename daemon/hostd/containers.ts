@@ -1,6 +1,6 @@
 /** Starts, watches and ends containers: by the launcher, conmon and crun; all that needs root. */
 import { type ChildProcess, execFile, type StdioOptions, spawn } from 'node:child_process';
-import { chmodSync, existsSync, watch } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, watch } from 'node:fs';
 import { type FileHandle, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
@@ -21,6 +21,7 @@ import type {
   FoundContainer,
   HostedContainer,
   HostVolumes,
+  OutboundSockets,
   StartContainer,
   Stdio,
 } from '../../runtime/drivers/container/host.ts';
@@ -28,6 +29,7 @@ import { CAPABILITIES, containerConfig, processConfig } from './container-config
 import { hostErrors } from './errors.ts';
 import type { StoredLayers } from './host-layers.ts';
 import { containerIds, LAYER_IDS, MOST_CONTAINERS } from './ids.ts';
+import { writeNameFiles } from './name-files.ts';
 import { NetworkNamespace } from './network-namespaces.ts';
 import { OutputFollower } from './output-follower.ts';
 import { type SeccompProfile, seccompFilter } from './seccomp.ts';
@@ -215,6 +217,11 @@ class Container implements HostedContainer {
     const { programs } = this.#options;
     await this.#makeFolder(request);
     this.#network = await NetworkNamespace.make();
+    if (request.outbound) {
+      await this.#network.addAddresses(request.outbound);
+      // Before its process runs: what that asks for first waits, and is not lost.
+      await this.#network.openOutbound();
+    }
     await this.#writeConfig(request, `/proc/${process.pid}/fd/${this.#network.fd}`);
     await this.#create(request, layers);
     this.#watchExit();
@@ -242,6 +249,11 @@ class Container implements HostedContainer {
   sockets(count: number): Promise<number[]> {
     const network = this.#network;
     return network ? network.sockets(count) : Promise.reject(new Error('it has no network yet'));
+  }
+
+  outbound(): Promise<OutboundSockets> {
+    const network = this.#network;
+    return network ? network.takeOutbound() : Promise.reject(new Error('it has no network yet'));
   }
 
   async signal(name: string): Promise<boolean> {
@@ -332,12 +344,14 @@ class Container implements HostedContainer {
   }
 
   async #writeConfig({ spec, volumes }: StartContainer, networkNamespace: string): Promise<void> {
+    await writeNameFiles(this.#folder, spec.hostname);
     const { base: first, count } = containerIds(this.slot);
     const config = containerConfig(spec, {
       root: join(this.#folder, 'rootfs'),
       ids: { first, count },
       cgroup: { path: this.#group.path, isV2: this.#options.groups.layout.mode === 'v2' },
       networkNamespace,
+      nameFiles: this.#folder,
       binds: volumes.map(({ path }, at) => ({ source: this.#volumeAt(at), path, writable: true })),
       seccomp: seccompFilter(this.#options.seccomp, CAPABILITIES),
     });
@@ -427,8 +441,12 @@ class Container implements HostedContainer {
     if (crun.exitCode !== null || crun.signalCode !== null) return;
     const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''));
     // In this container, and no other that has the number by now: as long as crun runs it has not reaped it.
-    if (pid > 0 && crun.exitCode === null && crun.signalCode === null) killIfThere(pid);
-    else crun.kill('SIGKILL');
+    if (pid > 0 && crun.exitCode === null && crun.signalCode === null) {
+      const group = processGroup(pid);
+      killIfThere(pid);
+      // What it has started ends with it, as far as that has stayed in its group: crun gave it a session of its own.
+      if (group !== null && group !== processGroup(process.pid)) killIfThere(-group);
+    } else crun.kill('SIGKILL');
   }
 
   async #remove(): Promise<void> {
@@ -440,12 +458,26 @@ class Container implements HostedContainer {
     await this.#follower?.close().catch(() => {});
     this.#tellFollowed();
     await this.#network?.close();
-    await rm(this.#folder, { recursive: true, force: true });
+    // conmon may just be writing the exit status into it.
+    await rm(this.#folder, { recursive: true, force: true, maxRetries: 5 });
     this.#tellExit({ code: null, signal: 'SIGKILL', reason: 'stopped', message: 'it was removed' });
     this.#onRemoved();
   }
 }
 
+/** Null when there is none of this number. */
+function processGroup(pid: number): number | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // The name, in parentheses, may have anything in it.
+    const group = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[2]);
+    return group > 1 ? group : null;
+  } catch {
+    return null;
+  }
+}
+
+/** A negative number is a process group. */
 function killIfThere(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');

@@ -8,6 +8,12 @@ export const hostErrors = defineErrors({
     fix: 'see `skerry doctor` for what this machine lacks, and the log of the node',
     retryAfter: 5,
   },
+  OUTBOUND_UNAVAILABLE: {
+    status: 503,
+    what: (why: string) => `the kernel does not give the node what a container with an allow-list sends out: ${why}`,
+    fix: 'use Linux 5.9 or newer with CONFIG_BPF_SYSCALL and start the node with all rights of root, or deploy without --allow',
+    retryAfter: 60,
+  },
   TOO_MANY_EXECUTIONS: {
     status: 429,
     what: (id: string, most: number) => `${most} further processes run in the container ${id} already`,

@@ -231,7 +231,8 @@ export class ImageBuilder implements ImageBuilderHost {
       const { base, count } = BUILD_IDS;
       const access = await accessFor(base, { data: folder, read: [] });
       const launcher = [
-        ...['--mount-namespace', ...unmounts(groups), ...access.arguments],
+        // For root of any namespace buildah keeps its cache of names there, and finds no image by a short one without.
+        ...['--mount-namespace', ...unmounts(groups), ...access.arguments, '--scratch', '/var/cache'],
         ...group.folders.flatMap((path) => ['--cgroup', path]),
         ...(network === null ? [] : ['--network-namespace', '3']),
         ...['--user-namespace', `0:${base}:${count}`, '--directory', work, '--'],

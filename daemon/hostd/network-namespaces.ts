@@ -1,10 +1,29 @@
 /** Networks of containers: a loopback and nothing else, reached from outside by sockets that are made inside. */
-import { closeFd, makeNetworkNamespace, openNetworkNamespace, socketsInside } from '../../native/host/index.ts';
+import {
+  addAddressInside,
+  bindUdpInside,
+  closeFd,
+  listenInside,
+  makeNetworkNamespace,
+  openNetworkNamespace,
+  socketsInside,
+  steerStreams,
+} from '../../native/host/index.ts';
+import type { OutboundSockets } from '../../runtime/drivers/container/host.ts';
+import { RESOLVER_ADDRESS, RESOLVER_PORT } from '../../runtime/network/addresses.ts';
+import { hostErrors } from './errors.ts';
+
+/** Of the socket that streams are steered to: nobody asks for it by that, and nobody else wants it. */
+const STREAMS_PORT = 1;
 
 /** A network namespace, as long as it is open here or somebody is in it. */
 export class NetworkNamespace {
   readonly fd: number;
   #closed = false;
+  /** Made, and not given to the node yet. */
+  #waiting: OutboundSockets | null = null;
+  /** While it is open streams are steered. */
+  #steering: number | null = null;
 
   private constructor(fd: number) {
     this.fd = fd;
@@ -25,10 +44,52 @@ export class NetworkNamespace {
     return socketsInside(this.fd, count);
   }
 
+  /** Addresses beside its loopback that are in it too, so that there is a way to them. */
+  async addAddresses(addresses: readonly string[]): Promise<void> {
+    for (const [index, address] of addresses.entries()) await addAddressInside(this.fd, index, address);
+  }
+
+  /** From here on what is sent out of it waits for the node. */
+  async openOutbound(): Promise<void> {
+    this.#waiting ??= await this.#makeOutbound();
+  }
+
+  /** The sockets of `openOutbound`, or others, since a node that has ended took them with it. The caller closes them. */
+  async takeOutbound(): Promise<OutboundSockets> {
+    const sockets = this.#waiting ?? (await this.#makeOutbound());
+    this.#waiting = null;
+    return sockets;
+  }
+
+  async #makeOutbound(): Promise<OutboundSockets> {
+    if (this.#closed) throw Object.assign(new Error('the network is gone'), { code: 'ENETUNREACH' });
+    const streams = await listenInside(this.fd, RESOLVER_ADDRESS, STREAMS_PORT);
+    try {
+      const queries = await bindUdpInside(this.fd, RESOLVER_ADDRESS, RESOLVER_PORT);
+      try {
+        const before = this.#steering;
+        this.#steering = null;
+        if (before !== null) await closeFd(before);
+        this.#steering = await steerStreams(this.fd, streams).catch((error: Error) => {
+          throw hostErrors.OUTBOUND_UNAVAILABLE(error.message).because(error);
+        });
+      } catch (error) {
+        await closeFd(queries);
+        throw error;
+      }
+      return { streams, queries };
+    } catch (error) {
+      await closeFd(streams);
+      throw error;
+    }
+  }
+
   /** Idempotent. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await closeFd(this.fd);
+    const { streams, queries } = this.#waiting ?? {};
+    const open = [streams, queries, this.#steering ?? undefined, this.fd];
+    await Promise.all(open.flatMap((fd) => (fd === undefined ? [] : [closeFd(fd)])));
   }
 }

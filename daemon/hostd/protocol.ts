@@ -6,6 +6,7 @@
 import * as z from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { isDigest } from '../../images/store/index.ts';
+import { MOST_OUTBOUND_ADDRESSES } from '../../runtime/network/outbound-addresses.ts';
 
 /** Calls that are being carried out at once; more wait unread. */
 export const MOST_CALLS = 256;
@@ -39,6 +40,12 @@ const VolumeBytes = z
   .max(16 * 1024 * GIB);
 const Inside = text(4096).regex(/^\//);
 const Id = z.int().min(0).max(65_535);
+
+/** One that a machine elsewhere can have: not of this network, loopback, multicast or reserved. */
+const OutsideAddress = z.ipv4().refine((address) => {
+  const first = Number.parseInt(address, 10);
+  return first > 0 && first < 224 && first !== 127;
+});
 
 /** ContainerProcess. */
 const Process = z.strictObject({
@@ -84,6 +91,7 @@ const StartRequest = z.strictObject({
     .min(4096)
     .max(64 * GIB),
   spec: Spec,
+  outbound: z.array(OutsideAddress).max(MOST_OUTBOUND_ADDRESSES).nullable(),
   volumes: z.array(z.strictObject({ name: VolumeName, path: Inside, bytes: VolumeBytes.nullable() })).max(MOST_VOLUMES),
 });
 
@@ -131,6 +139,8 @@ export const CALLS = {
   'container.follow': { fds: 0, args: OfContainer },
   /** TCP sockets in its network, for the node to connect. */
   'container.sockets': { fds: 0, args: OfContainer.extend({ count: z.int().min(1).max(MOST_SOCKETS) }) },
+  /** A socket that listens in its network, and one for questions. */
+  'container.outbound': { fds: 0, args: OfContainer },
   'container.signal': { fds: 0, args: OfContainer.extend({ name: z.string().regex(/^[A-Z0-9+-]{1,16}$/) }) },
   /** The node chooses the number `execution`; its end is told by an event. Descriptors: stdin, stdout, stderr. */
   'container.exec': { fds: 3, args: OfContainer.extend({ execution: z.int().min(0), process: Process }) },
@@ -210,7 +220,9 @@ export function describeError(error: unknown): ErrorDocument {
       skerry: { status, what, fix, exit, ...(retryAfter !== undefined && { retryAfter }) },
     };
   }
-  const { message, code, syscall } = error as NodeJS.ErrnoException;
+  const { message, code: given, syscall } = error as NodeJS.ErrnoException;
+  // Of what is aborted it is a number.
+  const code = typeof given === 'string' ? given : undefined;
   return {
     message: String(message).slice(0, MAX_MESSAGE),
     ...(code !== undefined && { code }),

@@ -170,6 +170,10 @@ export class HostdServer {
       return NOTHING;
     },
     'container.sockets': async ({ id, count }) => ({ fds: await this.#container(id).sockets(count) }),
+    'container.outbound': async ({ id }) => {
+      const { streams, queries } = await this.#container(id).outbound();
+      return { fds: [streams, queries] };
+    },
     'container.signal': async ({ id, name }) => ({ value: await this.#container(id).signal(name) }),
     'container.exec': async ({ id, execution, process }, fds) => {
       const container = this.#container(id);

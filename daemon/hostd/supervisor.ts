@@ -46,6 +46,8 @@ export async function superviseNode(settings: Settings, entry: string, log: Logg
     },
     log: warn,
   });
+  process.on('uncaughtException', (error) => warn('an error that nothing caught', error));
+  process.on('unhandledRejection', (error) => warn('a rejection that nothing caught', error));
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
   // Whoever breaks the rules of the channel is not the node that was started; one that ends closes it too.
   void server.closed.then((why) => setTimeout(() => child.kill('SIGKILL'), why ? 0 : ENDING_MS).unref());

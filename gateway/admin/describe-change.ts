@@ -40,6 +40,9 @@ function revisionFields(revision: RevisionDocument): Fields {
     port: revision.port === undefined ? 'as its image says' : String(revision.port),
     writable: revision.writableBytes === undefined ? 'nothing' : formatBytes(revision.writableBytes),
     volumes: (revision.volumes ?? []).map(formatVolume).join(' '),
+    'ready-check': revision.readyCheck ?? '',
+    'live-check': revision.liveCheck?.check ?? '',
+    'live-every': revision.liveCheck ? formatDuration(revision.liveCheck.everyMs) : '',
     'keyvalue-quota': formatBytes(keyvalueQuotaBytes),
   };
 }

@@ -7,7 +7,7 @@ import { formatVolume } from '../../runtime/workload/volume.ts';
 
 function revisionSettings(revision: RevisionDocument): RevisionSettings {
   const { isolation, limits, priority, env, reuse, secrets, allow, keyvalueQuotaBytes } = revision;
-  const { port, writableBytes, volumes } = revision;
+  const { port, writableBytes, volumes, readyCheck, liveCheck } = revision;
   return {
     isolation,
     memory: exactBytes(limits.memoryBytes),
@@ -26,6 +26,8 @@ function revisionSettings(revision: RevisionDocument): RevisionSettings {
     ...(port === undefined ? {} : { port }),
     ...(writableBytes === undefined ? {} : { writable: exactBytes(writableBytes) }),
     ...(volumes ? { volumes: volumes.map(formatVolume) } : {}),
+    ...(readyCheck === undefined ? {} : { 'ready-check': readyCheck }),
+    ...(liveCheck && { 'live-check': liveCheck.check, 'live-every': formatDuration(liveCheck.everyMs) }),
     'keyvalue-quota': exactBytes(keyvalueQuotaBytes),
   };
 }

@@ -89,9 +89,19 @@ export const RevisionView = z
     port: z.number().optional(),
     writableBytes: z.number().optional(),
     volumes: z.array(z.object({ name: z.string(), path: z.string(), bytes: z.number().nullable() })).optional(),
+    readyCheck: z.string().optional(),
+    liveCheck: z.object({ check: z.string(), everyMs: z.number() }).optional(),
     percent: z.number().describe('Share of the traffic that the spec gives it'),
     phase: RevisionPhase,
     error: z.string().nullable(),
+    ends: z
+      .object({
+        count: z.number(),
+        at: z.string().describe('When the last one ended, ISO 8601'),
+        message: z.string().describe('Why'),
+      })
+      .optional()
+      .describe('Instances that ended by themselves or were not well any more, since the node started'),
     previewHost: z.string(),
     stats: z
       .object({
@@ -139,6 +149,12 @@ export type WorkloadView = z.infer<typeof WorkloadView>;
 
 export const WorkloadList = z.object({ workloads: z.array(WorkloadView) }).openapi('WorkloadList');
 
+/** Of a command line. */
+const Word = z
+  .string()
+  .max(128 * 1024)
+  .regex(/^[^\0]*$/, { error: 'must not have a NUL' });
+
 export const RunRequest = z
   .strictObject({
     name: ProcessName.optional().describe('One is made up when it is left out'),
@@ -147,11 +163,10 @@ export const RunRequest = z
     artifact: Artifact,
     /** What the user calls the image. */
     label: z.string().max(256),
-    arguments: z
-      .array(z.string().max(128 * 1024))
-      .max(4096)
-      .describe("In place of the image's command; empty: as it says"),
+    arguments: z.array(Word).max(4096).describe("In place of the image's command; empty: as it says"),
     settings: ProcessSettings,
+    /** Forget it, and what it wrote, when it has ended. */
+    remove: z.boolean().default(false),
   })
   .openapi('RunRequest');
 export type RunRequest = z.infer<typeof RunRequest>;
@@ -159,9 +174,10 @@ export type RunRequest = z.infer<typeof RunRequest>;
 export const ExecRequest = z.strictObject({
   name: ProcessName,
   command: z
-    .array(z.string().max(128 * 1024))
+    .array(Word)
     .min(1)
-    .max(4096),
+    .max(4096)
+    .refine(([program]) => program !== '', { error: 'must begin with a program' }),
 });
 
 export const SignalRequest = z.strictObject({

@@ -51,9 +51,12 @@ function revisionView(document: RevisionDocument, runner: RevisionRunner | undef
     ...(document.port !== undefined && { port: document.port }),
     ...(document.writableBytes !== undefined && { writableBytes: document.writableBytes }),
     ...(document.volumes && { volumes: document.volumes.map((volume) => ({ ...volume })) }),
+    ...(document.readyCheck !== undefined && { readyCheck: document.readyCheck }),
+    ...(document.liveCheck && { liveCheck: { ...document.liveCheck } }),
     percent,
     phase: runner?.phase ?? 'cold',
     error: runner?.error?.message ?? null,
+    ...(runner?.ends && { ends: { ...runner.ends } }),
     previewHost: previewHost(document.workload, document.id),
     stats: statsOf(runner),
   };

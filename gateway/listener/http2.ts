@@ -1,10 +1,10 @@
 /** HTTP/2, in the clear by prior knowledge or over TLS: streams to Exchanges by Node's own implementation (nghttp2). */
 import { constants, createServer, type Http2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import { RateMeter } from '../../runtime/rate-meter.ts';
 import type { Front } from './front.ts';
 import { type Handlers, hand } from './handlers.ts';
 import { Http2Exchange } from './http2-exchange.ts';
-import { RateMeter } from './limits.ts';
 
 const { NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR } = constants;
 

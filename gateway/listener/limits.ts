@@ -2,13 +2,9 @@
  * Everything that bounds what one client can take of the gateway, in one place. What a workload may be sent and may
  * answer is a setting of the workload (`max-request`, `max-response`), not of the gateway.
  */
-const KiB = 1024;
+import type { Rate } from '../../runtime/rate-meter.ts';
 
-/** So many at once, and so many more each second after that. */
-export interface Rate {
-  readonly burst: number;
-  readonly perSecond: number;
-}
+const KiB = 1024;
 
 export interface Http2Limits {
   /** Streams that a client may have open at once (SETTINGS_MAX_CONCURRENT_STREAMS). */
@@ -89,24 +85,3 @@ export const LISTENER_LIMITS: ListenerLimits = {
     controlFrames: { burst: 100, perSecond: 10 },
   },
 };
-
-/** Counts what happens against a rate (token bucket). */
-export class RateMeter {
-  readonly #rate: Rate;
-  #tokens: number;
-  #filledAt = performance.now();
-
-  constructor(rate: Rate) {
-    this.#rate = rate;
-    this.#tokens = rate.burst;
-  }
-
-  /** Counts one more; false when that is too many. */
-  take(): boolean {
-    const now = performance.now();
-    this.#tokens = Math.min(this.#rate.burst, this.#tokens + ((now - this.#filledAt) / 1000) * this.#rate.perSecond);
-    this.#filledAt = now;
-    this.#tokens--;
-    return this.#tokens >= 0;
-  }
-}

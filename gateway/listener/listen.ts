@@ -2,9 +2,10 @@
 import { createServer, type Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Certificate } from './certificate.ts';
 import { FastPath } from './fast-path.ts';
-import { makeFront } from './front.ts';
+import { type Front, makeFront } from './front.ts';
 import type { Handlers } from './handlers.ts';
 import { http1Options, serveHttp1 } from './http1.ts';
 import { Http2Front } from './http2.ts';
@@ -134,6 +135,30 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       await closed;
       clearTimeout(timer);
       clearInterval(sweep);
+    },
+  };
+}
+
+/** Serves connections in the clear that somebody else has accepted. */
+export interface HandedOver {
+  accept(connection: Duplex): void;
+  /** When it has no connections any more. */
+  close(): void;
+}
+
+export function serveHandedOver(handlers: Handlers, front: Front): HandedOver {
+  const http2 = new Http2Front(handlers, front);
+  const server = createServer(http1Options(front.limits));
+  serveHttp1(server, handlers, front);
+  const fast = new FastPath(front, handlers, takeOver(server, 'connection'));
+  const closeUnknown = acceptPlain(server, http2, fast);
+  // It never listens, and Node looks after the time that heads take from then on.
+  server.emit('listening');
+  return {
+    accept: (connection) => void server.emit('connection', connection),
+    close() {
+      closeUnknown();
+      http2.close();
     },
   };
 }

@@ -4,6 +4,7 @@ import type { FlatHeaders, UpgradeOffer } from '../../runtime/exchange.ts';
 import type { GatewayExchange, TransferLimits } from '../exchange.ts';
 import { sendProblem } from '../problem.ts';
 import { nextRequestId } from '../request-id.ts';
+import { tellCaller } from './caller.ts';
 import type { Front } from './front.ts';
 import type { Reply } from './reply.ts';
 import type { RequestBody } from './request-body.ts';
@@ -52,7 +53,8 @@ export abstract class ListenerExchange implements GatewayExchange {
     this.query = question < 0 ? '' : url.slice(question);
     headers.push(
       'x-forwarded-for',
-      remoteAddress ?? 'unknown',
+      // The address of a workload is that of its own loopback, which many take for a friend's.
+      front.caller === null ? (remoteAddress ?? 'unknown') : 'unknown',
       'x-forwarded-proto',
       front.scheme,
       'x-forwarded-host',
@@ -60,6 +62,7 @@ export abstract class ListenerExchange implements GatewayExchange {
       'x-request-id',
       this.id,
     );
+    if (front.caller !== null) tellCaller(headers, front.caller);
     this.headers = headers;
   }
 

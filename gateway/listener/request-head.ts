@@ -2,6 +2,7 @@
 import type { SkerryError } from '../../errors/skerry-error.ts';
 import type { FlatHeaders } from '../../runtime/exchange.ts';
 import { gatewayErrors } from '../errors.ts';
+import { CALLER } from './caller.ts';
 import { connectionNamed, without } from './hop-by-hop.ts';
 import { beginTrace, continueTrace } from './trace-context.ts';
 
@@ -23,11 +24,17 @@ const NOT_FROM_CLIENT = new Set([
   // A client's word on these is not to be trusted, nor on any X-Forwarded-*.
   'forwarded',
   'x-request-id',
+  CALLER,
   // Go on as what the gateway makes of them.
   'traceparent',
   'tracestate',
 ]);
 const FORWARDED = 'x-forwarded-';
+
+/** CGI and WSGI make the same variable of `X_Skerry_Caller`. */
+function isLikeCaller(name: string): boolean {
+  return name.length === CALLER.length && name.includes('_') && name.replaceAll('_', '-') === CALLER;
+}
 
 /** Fields that decide how a message is framed, routed or trusted have no meaning after it (RFC 9110, 6.5.1). */
 const NOT_IN_TRAILERS = new Set([
@@ -65,7 +72,7 @@ export function readClientHead(raw: readonly string[], from: number, most: numbe
   for (let i = from; i < raw.length; i += 2) {
     const name = (raw[i] as string).toLowerCase();
     const value = raw[i + 1] as string;
-    if (NOT_FROM_CLIENT.has(name)) {
+    if (NOT_FROM_CLIENT.has(name) || isLikeCaller(name)) {
       if (name === 'connection') named = connectionNamed(value, named);
       // Twice is as good as none: which one is meant cannot be told.
       else if (name === 'traceparent') parent = parent === null ? value : '';

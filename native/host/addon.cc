@@ -9,6 +9,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   skerry::init_namespaces(env, exports);
   skerry::init_oom_events(env, exports);
   skerry::init_pidfd(env, exports);
+  skerry::init_steering(env, exports);
   return exports;
 }
 

@@ -26,6 +26,8 @@ export interface NativeHost {
   connectSocket(fd: number, host: string, port: number): Promise<boolean>;
   listenInside(network: number, host: string, port: number, backlog: number): Promise<number>;
   bindUdpInside(network: number, host: string, port: number): Promise<number>;
+  addAddressInside(network: number, index: number, host: string): Promise<void>;
+  steerStreams(network: number, listener: number): Promise<number>;
   openTap(network: number, name: string, address: string, prefix: number, vnetHeader: boolean): Promise<number>;
   pidfdOpen(pid: number): Promise<number>;
   pidfdSignal(fd: number, signal: number): Promise<void>;

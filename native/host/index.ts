@@ -13,6 +13,7 @@ export { type Credentials, closeFd, dupFd, events, peerCredentials, setCloexec, 
 export { HostError } from './host-error.ts';
 export { calibrateKvm, type KvmCalibration, type KvmProbe, probeKvm } from './kvm.ts';
 export {
+  addAddressInside,
   bindUdpInside,
   connectInside,
   connectSocket,
@@ -24,3 +25,4 @@ export {
   type TapOptions,
 } from './namespaces.ts';
 export { type Exit, HostProcess, setChildSubreaper, setParentDeathSignal, startTimeOf } from './pidfd.ts';
+export { steerStreams } from './steering.ts';

@@ -137,7 +137,7 @@ struct Options {
   std::optional<Range> idmap;
   std::optional<uint64_t> upper_bytes;
   std::vector<Bind> binds;
-  std::vector<std::string> hidden;
+  std::vector<std::string> hidden, scratch;
   std::vector<Volume> volumes;
   std::vector<std::string> cgroups;
   int network_namespace = -1;
@@ -163,6 +163,7 @@ struct Options {
       "  --bind SOURCE:TARGET      mounts a folder elsewhere; --bind-read-only\n"
       "  --volume FD:DIR           mounts the folder `data` of the file system in a file there, its ids mapped as those of layers\n"
       "  --hide DIR                puts an empty folder in memory there\n"
+      "  --scratch DIR             puts an empty folder in memory there that everybody may write to, 64 MiB\n"
       "  --show PATH               leaves a folder or file where it is, whatever --hide and --idmap say\n"
       "  --show-read-only PATH     the same, but not to be written and with ids mapped\n"
       "  --idmap FROM:TO:COUNT     ids of layers and binds on disk are those from TO on\n"
@@ -215,6 +216,7 @@ Options parse(int argc, char** argv) {
       const auto image = number(std::string_view(value).substr(0, colon), option, INT32_MAX);
       options.volumes.push_back({static_cast<int>(image), value.substr(colon + 1)});
     } else if (name == "--hide") options.hidden.push_back(value);
+    else if (name == "--scratch") options.scratch.push_back(value);
     else if (name == "--show") options.binds.push_back({value, value, true, false});
     else if (name == "--show-read-only") options.binds.push_back({value, value, false, true});
     else if (name == "--bind" || name == "--bind-read-only") {
@@ -487,10 +489,11 @@ void mount_volume(const Volume& volume, const std::optional<Fd>& user_namespace)
   check(flock(volume.image, LOCK_UN) == 0, "cannot unlock the volume");
 }
 
-/// An empty folder that everybody may look into, and nobody but root may write to.
-void hide(const std::string& path) {
+/// An empty folder in memory.
+void hide(const std::string& path, const char* mode) {
   const Fd context = file_system("tmpfs");
-  configure(context, "mode", "0755");
+  configure(context, "mode", mode);
+  configure(context, "size", "64m");
   check(attach(mounted(context, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC), path), "cannot hide", path);
 }
 
@@ -515,7 +518,7 @@ void attach_bind(const Bind& bind, const Fd& tree) {
 
 void mounts(const Options& options) {
   if (!options.mount_namespace && options.root.empty() && options.binds.empty() && options.hidden.empty() &&
-      options.volumes.empty() && options.unmounts.empty()) {
+      options.scratch.empty() && options.volumes.empty() && options.unmounts.empty()) {
     return;
   }
   check(unshare(CLONE_NEWNS) == 0, "cannot make a mount namespace");
@@ -527,7 +530,8 @@ void mounts(const Options& options) {
   for (const Volume& volume : options.volumes) mount_volume(volume, user_namespace);
   std::vector<Fd> trees;
   for (const Bind& bind : options.binds) trees.push_back(open_bind(bind, user_namespace));
-  for (const std::string& path : options.hidden) hide(path);
+  for (const std::string& path : options.hidden) hide(path, "0755");
+  for (const std::string& path : options.scratch) hide(path, "1777");
   for (size_t i = 0; i < trees.size(); i++) attach_bind(options.binds[i], trees[i]);
 }
 

@@ -207,6 +207,26 @@ void set_address(const std::string& name, const Address& address, int prefix) {
   if (ioctl(control.get(), SIOCSIFNETMASK, &request) != 0) fail("ioctl", address.text);
 }
 
+/// addAddressInside(network, index, host): an address of loopback beside the one it has
+Napi::Value add_address_inside(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  try {
+    const std::string host = string_of(info, 2);
+    const Address address = address_of(host, 0);
+    if (address.family() != AF_INET) throw Failure{EINVAL, "ioctl", host};
+    return on_thread(
+        env,
+        [network = Fd::duplicate(int_of(info, 0)), name = "lo:" + std::to_string(int_of(info, 1)), address] {
+          enter(network);
+          set_address(name, address, 32);
+          return 0;
+        },
+        [](Napi::Env env, int) { return env.Undefined(); });
+  } catch (const Failure& failure) {
+    return rejected(env, failure);
+  }
+}
+
 /// openTap(network, name, address or "", prefix, vnetHeader) → fd
 Napi::Value open_tap(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -245,6 +265,7 @@ void init_namespaces(Napi::Env env, Napi::Object exports) {
   exports.Set("connectSocket", Napi::Function::New(env, connect_socket));
   exports.Set("listenInside", Napi::Function::New(env, listen_inside));
   exports.Set("bindUdpInside", Napi::Function::New(env, bind_udp_inside));
+  exports.Set("addAddressInside", Napi::Function::New(env, add_address_inside));
   exports.Set("openTap", Napi::Function::New(env, open_tap));
 }
 

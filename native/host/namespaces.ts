@@ -84,6 +84,15 @@ export function bindUdpInside(network: number, host: string, port: number): Prom
   return call((native) => native.bindUdpInside(network, host, port));
 }
 
+/**
+ * Gives the loopback of a namespace one more IPv4 address, beside 127.0.0.1.
+ * @param index from 0 on, another for each address
+ * @throws HostError EEXIST (it has the address), EPERM, EBADF
+ */
+export function addAddressInside(network: number, index: number, host: string): Promise<void> {
+  return call((native) => native.addAddressInside(network, index, host));
+}
+
 export interface TapOptions {
   /** The IPv4 address and prefix length of this side: `{ host: '10.0.0.1', prefix: 30 }`. None when left out. */
   readonly address?: { readonly host: string; readonly prefix: number };

@@ -253,5 +253,6 @@ void init_kvm(Napi::Env env, Napi::Object exports);
 void init_namespaces(Napi::Env env, Napi::Object exports);
 void init_oom_events(Napi::Env env, Napi::Object exports);
 void init_pidfd(Napi::Env env, Napi::Object exports);
+void init_steering(Napi::Env env, Napi::Object exports);
 
 }  // namespace skerry

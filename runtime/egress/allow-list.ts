@@ -1,9 +1,12 @@
 /** Which destinations a workload may reach: nothing but what its list says. */
 import { isSpecialAddress } from './address.ts';
 import { formatHost, type Host, parseHostAndPort } from './host.ts';
+import { isInternalName } from './internal-name.ts';
 
 /** The ports of an entry that names none: http and https. */
 const DEFAULT_PORTS: readonly number[] = [80, 443];
+/** The same of another workload of the node: http is all that it answers by itself. */
+const DEFAULT_PORTS_INSIDE: readonly number[] = [80];
 
 interface AllowEntry {
   readonly host: Host;
@@ -43,19 +46,39 @@ export class AllowList {
       if (!entry) continue;
       const map = entry.wildcard ? this.#below : this.#exact;
       const ports = map.get(entry.host.name) ?? new Set();
-      for (const port of entry.port === null ? DEFAULT_PORTS : [entry.port]) ports.add(port);
+      const unsaid = isInternalName(entry.host.name) ? DEFAULT_PORTS_INSIDE : DEFAULT_PORTS;
+      for (const port of entry.port === null ? unsaid : [entry.port]) ports.add(port);
       map.set(entry.host.name, ports);
     }
   }
 
+  /** Names and addresses that entries say one by one. */
+  get exact(): string[] {
+    return [...this.#exact.keys()];
+  }
+
   /** Whether the workload may ask for this host at all, before anything is resolved. */
   permits(host: Host, port: number): boolean {
-    if (this.#exact.get(host.name)?.has(port)) return true;
-    if (host.isAddress) return false;
-    for (let dot = host.name.indexOf('.'); dot >= 0; dot = host.name.indexOf('.', dot + 1)) {
-      if (this.#below.get(host.name.slice(dot + 1))?.has(port)) return true;
+    return this.#entries(host).some((ports) => ports.has(port));
+  }
+
+  /** Whether there is a port at which it may. */
+  permitsSome(host: Host): boolean {
+    return this.#entries(host).length > 0;
+  }
+
+  #entries({ name, isAddress }: Host): ReadonlySet<number>[] {
+    const exact = this.#exact.get(name);
+    const found = exact ? [exact] : [];
+    if (isAddress) return found;
+    for (let dot = name.indexOf('.'); dot >= 0; dot = name.indexOf('.', dot + 1)) {
+      const domain = name.slice(dot + 1);
+      // Other workloads are named as such: `*.internal` is somebody's own domain, and means none of them.
+      if (isInternalName(name) && !isInternalName(domain)) break;
+      const below = this.#below.get(domain);
+      if (below) found.push(below);
     }
-    return false;
+    return found;
   }
 
   /**

@@ -1,7 +1,7 @@
 /** Outbound HTTP/1.1 and HTTP/2 on undici, by allow-list. */
 import { AllowList } from './allow-list.ts';
 import { Call, type CallBudget } from './call.ts';
-import { Connector } from './connector.ts';
+import { type ConnectInside, Connector } from './connector.ts';
 import type { EgressCall, EgressClient, EgressReply, EgressRequest, EgressSession } from './egress.ts';
 import { EgressFailure } from './failure.ts';
 import { EGRESS_LIMITS } from './limits.ts';
@@ -14,11 +14,13 @@ export interface EgressOptions {
   readonly allow: readonly string[];
   readonly resolve: Resolve;
   readonly trust: Trust;
+  /** How the function reaches other workloads of the node. */
+  readonly inside?: ConnectInside;
 }
 
 /** The client of one function. Opens nothing until something is sent. */
-export function openEgressClient({ allow, resolve, trust }: EgressOptions): EgressClient {
-  return new UndiciEgressClient(new Connector({ allow: new AllowList(allow), resolve, trust }), allow.length === 0);
+export function openEgressClient({ allow, ...rest }: EgressOptions): EgressClient {
+  return new UndiciEgressClient(new Connector({ allow: new AllowList(allow), ...rest }), allow.length === 0);
 }
 
 class UndiciEgressClient implements EgressClient {

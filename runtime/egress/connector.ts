@@ -3,10 +3,12 @@
  * the connection goes to an address that was checked: what the name says a moment later (DNS rebinding) is of no effect.
  */
 import { connect as connectTcp, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import type { AllowList } from './allow-list.ts';
 import { EgressFailure } from './failure.ts';
 import type { Host } from './host.ts';
+import { isInternalName, workloadNamed } from './internal-name.ts';
 import { EGRESS_TIMEOUTS } from './limits.ts';
 import type { Resolve } from './resolver.ts';
 import type { Trust } from './trust.ts';
@@ -18,7 +20,12 @@ export interface ConnectorOptions {
   readonly allow: AllowList;
   readonly resolve: Resolve;
   readonly trust: Trust;
+  /** Left out: there are no other workloads. */
+  readonly inside?: ConnectInside | undefined;
 }
+
+/** A connection to a port of another workload of the node; `signal` ends the attempt. */
+export type ConnectInside = (workload: string, port: number, signal: AbortSignal) => Promise<Duplex>;
 
 export interface Destination {
   readonly host: Host;
@@ -29,11 +36,13 @@ export class Connector {
   readonly #allow: AllowList;
   readonly #resolve: Resolve;
   readonly #trust: Trust;
+  readonly #inside: ConnectInside | undefined;
 
-  constructor({ allow, resolve, trust }: ConnectorOptions) {
+  constructor({ allow, resolve, trust, inside }: ConnectorOptions) {
     this.#allow = allow;
     this.#resolve = resolve;
     this.#trust = trust;
+    this.#inside = inside;
   }
 
   /** Throws HTTP-request-denied when the destination is not on the allow-list. */
@@ -46,10 +55,10 @@ export class Connector {
   }
 
   /**
-   * A TCP connection. Rejects with an EgressFailure, connection-timeout when it takes longer than the connect timeout.
+   * A TCP connection, or one to another workload of the node. Rejects with an EgressFailure, connection-timeout when it takes longer than the connect timeout.
    * `signal` ends the attempt.
    */
-  async connect(destination: Destination, signal: AbortSignal): Promise<Socket> {
+  async connect(destination: Destination, signal: AbortSignal): Promise<Duplex> {
     return inTime(signal, (ending) => this.#open(destination, ending));
   }
 
@@ -61,9 +70,15 @@ export class Connector {
     });
   }
 
-  async #open(destination: Destination, ending: Ending): Promise<Socket> {
+  async #open(destination: Destination, ending: Ending): Promise<Duplex> {
     const { host, port } = destination;
     this.check(destination);
+    if (isInternalName(host.name)) {
+      const workload = workloadNamed(host.name);
+      if (workload === null || !this.#inside)
+        throw new EgressFailure('DNS-error', `${host.name} is no workload's name`);
+      return this.#inside(workload, port, ending.signal);
+    }
     const found = host.isAddress ? [host.name] : await this.#resolve(host.name, ending.signal);
     const addresses = found.filter((address) => this.#allow.permitsAddress(address, port));
     if (addresses.length === 0) throw prohibited(destination, found);
@@ -81,7 +96,7 @@ export class Connector {
     throw last;
   }
 
-  #secure(socket: Socket, host: Host, alpn: readonly string[], { signal }: Ending): Promise<TLSSocket> {
+  #secure(socket: Duplex, host: Host, alpn: readonly string[], { signal }: Ending): Promise<TLSSocket> {
     return new Promise((resolve, reject) => {
       const secure = connectTls({
         socket,

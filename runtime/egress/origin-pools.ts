@@ -1,6 +1,7 @@
 /** The connections of one function, a pool for each origin it talks to. */
 import { setMaxListeners } from 'node:events';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import type { Pool } from 'undici';
 import type { Connector, Destination } from './connector.ts';
@@ -74,7 +75,7 @@ export class OriginPools {
 
   #make(origin: string, scheme: 'http' | 'https', destination: Destination): OriginPool {
     const { signal } = this.#closing;
-    const open = (): Promise<Socket | TLSSocket> =>
+    const open = (): Promise<Duplex> =>
       scheme === 'https'
         ? this.#connector.connectSecurely(destination, ['h2', 'http/1.1'], signal)
         : this.#connector.connect(destination, signal);
@@ -95,7 +96,8 @@ export class OriginPools {
           open().then(
             (socket) => {
               if ((socket as TLSSocket).alpnProtocol === 'h2') made.h2 = true;
-              callback(null, socket);
+              // Of a socket undici takes no more than what every such stream has.
+              callback(null, socket as Socket);
             },
             (error: unknown) => callback(asEgressFailure(error), null),
           );

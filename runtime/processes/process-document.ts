@@ -8,6 +8,8 @@ export interface ProcessDocument {
   readonly revision: RevisionDocument;
   /** ISO 8601. */
   readonly startedAt: string;
+  /** It is forgotten when it has ended. */
+  readonly removed?: true;
   /** Null: it runs. */
   readonly end: ProcessEnd | null;
 }

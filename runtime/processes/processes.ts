@@ -9,6 +9,13 @@ import type { Isolation } from '../workload/revision.ts';
 import { processErrors } from './errors.ts';
 import type { ProcessDocument } from './process-document.ts';
 
+export interface RunOptions {
+  /** What it reads and writes. */
+  readonly streams?: ProcessStreams;
+  /** It is forgotten when it has ended. */
+  readonly remove?: boolean;
+}
+
 export interface ProcessesOptions {
   readonly store: StateStore;
   readonly desired: DesiredState;
@@ -71,14 +78,15 @@ export class Processes {
    * Starts it; resolves when it runs. Nothing is kept of one that cannot be started. Throws NAME_TAKEN, PROCESS_NOT_FOR and
    * the errors of the driver.
    */
-  async run(revision: RevisionDocument, streams?: ProcessStreams): Promise<void> {
+  async run(revision: RevisionDocument, { streams, remove = false }: RunOptions = {}): Promise<void> {
     const { workload: name, isolation } = revision;
     const { desired, store, drivers } = this.#options;
     const driver = drivers.get(isolation);
     if (!driver?.replicated) throw processErrors.PROCESS_NOT_FOR(isolation);
     // Its image is looked at before anything is written down.
     await driver.check(revision, revision.label, () => {});
-    const document: ProcessDocument = { name, revision, startedAt: new Date().toISOString(), end: null };
+    const startedAt = new Date().toISOString();
+    const document: ProcessDocument = { name, revision, startedAt, ...(remove && { removed: true }), end: null };
     await desired.exclusively(async () => {
       if (desired.get(name)) throw workloadErrors.NAME_TAKEN(name, 'workload');
       if (this.get(name)) throw workloadErrors.NAME_TAKEN(name, 'process');
@@ -125,10 +133,10 @@ export class Processes {
       try {
         const instance = (await this.#options.drivers.get(revision.isolation)?.adopt(revision)) ?? null;
         if (instance) this.#watch(name, instance);
-        else await this.#writeEnd(name, LOST);
+        else await this.#end(name, LOST);
       } catch (error) {
         this.#options.log(`the process ${name} could not be taken over`, error);
-        await this.#writeEnd(name, LOST);
+        await this.#end(name, LOST);
       }
     }
   }
@@ -147,7 +155,7 @@ export class Processes {
     this.#instances.set(name, instance);
     const ended = instance.exited.then(async (exit) => {
       this.#instances.delete(name);
-      await this.#writeEnd(name, exit).catch((error: unknown) => {
+      await this.#end(name, exit).catch((error: unknown) => {
         this.#options.log(`the end of the process ${name} could not be written down`, error);
       });
       this.#ends.delete(name);
@@ -156,9 +164,13 @@ export class Processes {
     this.#ends.set(name, ended);
   }
 
-  async #writeEnd(name: string, exit: Exit): Promise<void> {
+  async #end(name: string, exit: Exit): Promise<void> {
     const document = this.#document(name);
     if (!document) return;
+    if (document.value.removed) {
+      await this.#forget(name);
+      return this.#options.logs.remove(name);
+    }
     const value = { ...document.value, end: { at: new Date().toISOString(), exit } };
     await this.#options.store.commit([{ key: document.key, expect: document.generation, value }]);
   }

@@ -13,12 +13,25 @@ export type RevisionPhase = 'cold' | 'preparing' | 'ready' | 'draining' | 'faile
 
 /** A start that failed is tried again after this long, doubled each time up to the most, in milliseconds. */
 const BACKOFF = { first: 1000, most: 60_000 };
-/** An instance that lived this long ends the doubling, in milliseconds. */
-const STABLE_MS = 10_000;
+/**
+ * An instance that lived this long ends the doubling, in milliseconds. One that the node found to be no longer well has
+ * lived at least for as long as that took to find, even if it never was: there it takes as long as in Kubernetes.
+ */
+const STABLE_MS = { ended: 10_000, unwell: 600_000 };
 /** Beyond its own time limit a request in flight gets this long to end before its instance is stopped, in milliseconds. */
 const DRAIN_SLACK_MS = 1000;
+/** Beyond its start timeout a driver, which holds it too and knows better why, gets this long to say so, in milliseconds. */
+const START_SLACK_MS = 1000;
 /** An instance that may be stopped when it is idle is paused after this part of the idle time, or this many milliseconds. */
 const PAUSE = { part: 0.5, mostMs: 5000 };
+
+/** Of the instances of a revision that ended by themselves, or were ended since they were not well. */
+export interface Ends {
+  readonly count: number;
+  /** Of the last one: when, ISO 8601, and why. */
+  readonly at: string;
+  readonly message: string;
+}
 
 /** Whom a runner tells what it does. */
 export interface RunnerListener {
@@ -54,6 +67,8 @@ export class RevisionRunner {
   readonly ledger = new InstanceLedger();
   readonly admission: AdmissionQueue;
   error: SkerryError | null = null;
+  /** Since the node started; null: none has ended. */
+  ends: Ends | null = null;
   /** What the workload's document says of instances; `min` is 0 for a revision that gets no traffic. */
   scale: Scale;
   #phase: RevisionPhase = 'cold';
@@ -280,7 +295,8 @@ export class RevisionRunner {
   #exited(replica: Replica, exit: Exit): void {
     if (!this.#replicas.includes(replica)) return;
     const { workload } = this.revision;
-    this.#noteLife(replica);
+    this.#noteLife(replica, exit.reason === 'failed' ? STABLE_MS.unwell : STABLE_MS.ended);
+    this.ends = { count: (this.ends?.count ?? 0) + 1, at: new Date().toISOString(), message: exit.message };
     this.#backOff(reconcilerErrors.EXITED(workload, exit.message));
     this.#listener.log(`${replica.instance.id} of ${workload} ended by itself`, this.error);
     const left = this.#replicas.filter((other) => other !== replica);
@@ -288,8 +304,8 @@ export class RevisionRunner {
     this.#set(left);
   }
 
-  #noteLife(replica: Replica): void {
-    if (performance.now() - replica.startedAt >= STABLE_MS) this.#failures = 0;
+  #noteLife(replica: Replica, stableMs = STABLE_MS.ended): void {
+    if (performance.now() - replica.startedAt >= stableMs) this.#failures = 0;
   }
 
   #backOff(error: SkerryError): void {
@@ -306,7 +322,7 @@ export class RevisionRunner {
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(
         () => reject(reconcilerErrors.START_TIMEOUT(workload, limits.startTimeoutMs)),
-        limits.startTimeoutMs,
+        limits.startTimeoutMs + START_SLACK_MS,
       );
     });
     try {

@@ -98,7 +98,7 @@ export class DesiredState {
   /** Names of the workloads that keep a revision made from an artifact, and of processes, by the artifact's digest. */
   artifactUsers(onCorrupt: (key: string, error: SkerryError) => void): Map<string, Set<string>> {
     const users = new Map<string, Set<string>>();
-    const revisions = this.#store.list<RevisionDocument>(REVISIONS, onCorrupt).map(({ value }) => value);
+    const revisions = this.keptRevisions(onCorrupt);
     const processes = this.#store.list<{ revision: RevisionDocument }>(PROCESSES, onCorrupt);
     revisions.push(...processes.map(({ value }) => value.revision));
     for (const value of revisions) {
@@ -106,6 +106,11 @@ export class DesiredState {
       users.set(digest, (users.get(digest) ?? new Set()).add(value.workload));
     }
     return users;
+  }
+
+  /** All kept revisions of all workloads. */
+  keptRevisions(onCorrupt: (key: string, error: SkerryError) => void): RevisionDocument[] {
+    return this.#store.list<RevisionDocument>(REVISIONS, onCorrupt).map(({ value }) => value);
   }
 
   /** The revisions that the traffic goes to, by the name of their workload; damaged ones are left out. */

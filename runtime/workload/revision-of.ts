@@ -55,6 +55,24 @@ function volumesOf({ volumes: texts = [] }: WorkloadSettings, isolation: Isolati
   return { volumes };
 }
 
+/** Left out where it is not said. Throws INVALID_SETTING. */
+function healthOf(settings: WorkloadSettings, isolation: Isolation): Pick<Revision, 'readyCheck' | 'liveCheck'> {
+  const { 'ready-check': ready, 'live-check': live, 'live-every': every } = settings;
+  if (isolation === 'wasm') {
+    const said = (['ready-check', 'live-check', 'live-every'] as const).find((key) => settings[key] !== undefined);
+    if (said)
+      throw workloadErrors.INVALID_SETTING(said, 'it is for containers and VMs: Wasm is fresh for each request');
+  }
+  if (every !== undefined && live === undefined) {
+    throw workloadErrors.INVALID_SETTING('live-every', 'there is no live-check to be made that often');
+  }
+  const everyMs = parsed(parseDuration, every, LIMITS.liveEvery.default);
+  return {
+    ...(ready === undefined ? {} : { readyCheck: ready }),
+    ...(live === undefined ? {} : { liveCheck: { check: live, everyMs } }),
+  };
+}
+
 /** `process`: it is one, in place of a workload. Throws ISOLATION_UNFIT when no sandbox of this node fits, INVALID_SETTING. */
 export function revisionOf(
   workload: string,
@@ -79,6 +97,7 @@ export function revisionOf(
     ...(settings.port === undefined ? {} : { port: settings.port }),
     ...(settings.writable === undefined ? {} : { writableBytes: parsed(parseBytes, settings.writable, 0) }),
     ...volumesOf(settings, isolation),
+    ...healthOf(settings, isolation),
     ...(process && { process }),
     reuse: settings.reuse ?? LIMITS.reuse.default,
   };

@@ -63,6 +63,10 @@ export interface Revision {
   };
   /** Folders that outlive its instances, which share them; left out: none. Not for Wasm. */
   readonly volumes?: readonly Volume[];
+  /** When an instance is ready (`runtime/health/health-check.ts`); left out: when its port takes a connection. Not for Wasm. */
+  readonly readyCheck?: string;
+  /** Whether an instance is still well, and how often it is asked, in milliseconds; left out: it is not asked. Not for Wasm. */
+  readonly liveCheck?: { readonly check: string; readonly everyMs: number };
   /** What a container may write over its image, in bytes; left out: nothing. */
   readonly writableBytes?: number;
   /** How many requests one Wasm instance serves before it is replaced; 1 is a fresh one for each. */

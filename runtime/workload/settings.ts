@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { canonicalAllowEntry } from '../egress/allow-list.ts';
+import { HEALTH_CHECK_SHAPE, parseHealthCheck } from '../health/health-check.ts';
 import { formatBytes, formatDuration, parseBytes, parseDuration } from './units.ts';
 import { parseVolume, VOLUME_BYTES } from './volume.ts';
 
@@ -29,6 +30,7 @@ export const LIMITS = {
   secrets: 64,
   allow: 256,
   volumes: 8,
+  liveEvery: { min: 100, max: 3_600_000, default: 10_000 },
   writable: { min: 64 * 1024, max: 16 * 1024 * MiB },
   keyvalueQuota: { min: 0, max: 16 * 1024 * MiB, default: 16 * MiB },
   /** Kept of a workload, and between which its traffic can be split. */
@@ -98,6 +100,11 @@ export const VolumeEntry = z.string().refine((text) => parseVolume(text) !== nul
   error: `must be NAME:/PATH[:SIZE], with a size from ${formatBytes(VOLUME_BYTES.min)} to ${formatBytes(VOLUME_BYTES.max)}, such as "db:/var/lib/db:2GiB"`,
 });
 
+/** How an instance is asked whether it is well. */
+export const HealthCheckEntry = z
+  .string({ error: `must be ${HEALTH_CHECK_SHAPE}` })
+  .refine((text) => parseHealthCheck(text) !== null, { error: `must be ${HEALTH_CHECK_SHAPE}` });
+
 export const WorkloadSettings = z.strictObject({
   isolation: z
     .enum(['auto', 'wasm', 'container', 'vm'], { error: 'must be auto, wasm, container or vm' })
@@ -162,7 +169,7 @@ export const WorkloadSettings = z.strictObject({
     .max(LIMITS.allow, { error: `must have at most ${LIMITS.allow} entries` })
     .optional()
     .describe(
-      'Where it may connect to; without a port 80 and 443. A private or loopback address must itself be listed. Default: nowhere.',
+      'Where it may connect to; without a port 80 and 443. A private or loopback address must itself be listed. NAME.skerry.internal is another workload of the node. Default: nowhere.',
     ),
   port: wholeBetween(1, 65_535)
     .optional()
@@ -179,6 +186,15 @@ export const WorkloadSettings = z.strictObject({
     .describe(
       'Folders that outlive containers, as NAME:/PATH[:SIZE]; made when they are not there, with 1GiB when nothing is said.',
     ),
+  'ready-check': HealthCheckEntry.optional().describe(
+    'When a started container is ready: tcp (its port takes a connection), http:/PATH (a GET is answered 200 to 399), or command:LINE (run inside by /bin/sh -c, it ends with 0); tcp:PORT and http:PORT/PATH ask another port. Default: tcp.',
+  ),
+  'live-check': HealthCheckEntry.optional().describe(
+    'Whether a container that runs is still well, as with ready-check; it is started again when this fails 3 times in a row, each within 2s. Default: it is not asked.',
+  ),
+  'live-every': durationBetween(LIMITS.liveEvery.min, LIMITS.liveEvery.max)
+    .optional()
+    .describe('From one live-check to the next. Default 10s.'),
   'keyvalue-quota': bytesBetween(LIMITS.keyvalueQuota.min, LIMITS.keyvalueQuota.max)
     .optional()
     .describe('What it may keep in key-value storage (wasi:keyvalue). Default 16MiB.'),

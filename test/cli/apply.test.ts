@@ -65,9 +65,10 @@ const plans = (node: FakeNode): PlanRequest[] => {
   return node.of('POST /v1/apply').map((request) => JSON.parse(request.body.toString()));
 };
 
-/** One revision of DIGEST, as a plan has it. */
+/** One revision of DIGEST, as a plan has it: what it is, the node knows of what it has. */
 function revision(label: string, percent = 100, settings = {}): PlanRequest['workloads'][number]['revisions'][number] {
-  return { artifact: { digest: DIGEST, mediaType: 'application/wasm' }, label, percent, settings };
+  const made = label === DIGEST ? {} : { mediaType: 'application/wasm' };
+  return { artifact: { digest: DIGEST, ...made }, label, percent, settings };
 }
 
 const YAML = `

@@ -254,7 +254,7 @@ test('a missing file, and what is no function, are told apart', async ({ folder,
   assertFailure(await skerry(['deploy', join(folder, 'empty')], options), 'NO_MAIN', 1, /index\.ts, index\.js/);
 });
 
-test('an image that is not there, and a Dockerfile that cannot be built yet, are told', async ({ folder, file }) => {
+test('an image that is not there, and what needs a node that does not run, are told', async ({ folder, file }) => {
   for (const image of ['oci:./layout', 'oci:./layout:tag', 'docker-archive:app.tar']) {
     assertFailure(await skerry(['deploy', image], { data: folder }), 'UNREADABLE', 1, /there is no such file/);
   }
@@ -263,8 +263,8 @@ test('an image that is not there, and a Dockerfile that cannot be built yet, are
     assertFailure(await skerry(['deploy', image], { data: folder }), 'NODE_NOT_RUNNING', 1, /no node/);
   }
   file('app/Dockerfile', 'FROM scratch');
-  const result = await skerry(['deploy', join(folder, 'app')], { data: folder });
-  assertFailure(result, 'CONTAINERFILE_NOT_RUNNABLE', 1, /Dockerfile but no function/);
+  // The node would build it.
+  assertFailure(await skerry(['deploy', join(folder, 'app')], { data: folder }), 'NODE_NOT_RUNNING', 1, /no node/);
 });
 
 test('a deploy that does not get ready fails, and says which revision still serves', async (scene) => {

@@ -57,6 +57,14 @@ shop  progressing  aaaa00000001 90%, bbbb00000002 10%  14        wasm       http
   );
 });
 
+test('ls says of what has failed why', async ({ start }) => {
+  const status = { ...workloadOf('b').status, phase: 'failed' as const, message: 'it ended: no\nanswer [EXITED]' };
+  const workloads = [workloadOf('a'), workloadOf('b', { status })];
+  const node = await start({ 'GET /v1/workloads': () => ({ workloads }) });
+  const { stdout } = await skerry(['ls'], { data: node.data });
+  assert.match(stdout, /\nb: it ended: no\\nanswer \[EXITED\]\n$/);
+});
+
 test('ls of an empty node says how to deploy', async ({ start }) => {
   const node = await start({ 'GET /v1/workloads': () => ({ workloads: [] }) });
   assert.match((await skerry(['ls'], { data: node.data })).stdout, /Nothing is deployed.*skerry deploy/);

@@ -11,7 +11,7 @@ const commands = createProgram(processTerminal()).commands.filter((command) => c
 
 test('offers the commands of the contract that work, and no others', () => {
   const promised =
-    'up deploy apply export ls inspect logs rm scale revisions rollback traffic invoke secret token images image top doctor completion'.split(
+    'up deploy build run ps stop exec apply export ls inspect logs rm scale revisions rollback traffic invoke secret token volume images image top doctor completion'.split(
       ' ',
     );
   const offered = commands.map((command) => command.name());
@@ -96,10 +96,10 @@ test('a missing or superfluous argument, or a flag without its value, points to 
 });
 
 test('commands and flags that are not there yet are refused, not ignored', async () => {
-  for (const command of ['build', 'push', 'run', 'exec']) {
+  for (const command of ['push', 'pull', 'sign', 'decisions']) {
     assertFailure(await skerry([command]), 'USAGE', 2, /unknown command/);
   }
-  for (const flag of ['--volume', '--kernel', '--snapshot']) {
+  for (const flag of ['--kernel', '--snapshot']) {
     assertFailure(await skerry(['deploy', 'x.ts', flag, 'y']), 'USAGE', 2, /unknown option/);
   }
 });

@@ -210,6 +210,26 @@ test('one that runs out of memory is told as that', async (scene) => {
 
 const sh = (scene: Scene, name: string, script: string) => typed(scene, ['exec', name, 'sh', '-c', script]).ended;
 
+test('--rm forgets it when it has ended, whether the command is still there or not', async (scene) => {
+  assert.is((await on(scene, 'run', '-d', '--rm', '--name', 'brief', scene.image, 'sh', '-c', 'sleep 0.3')).status, 0);
+  await until('it is forgotten', async () => (await view(scene, 'brief')) === undefined);
+  const running = typed(scene, ['run', '--rm', '--name', 'cut', scene.image, 'sh', '-c', 'echo here; sleep 1']);
+  await until('it runs', () => running.said().includes('here'));
+  running.child.kill('SIGKILL');
+  await until('it is forgotten', async () => (await view(scene, 'cut')) === undefined);
+});
+
+test('a command line that no process can have is refused', async (scene) => {
+  await on(scene, 'run', '-d', '--name', 'words', scene.image);
+  const nul = await scene.node.admin.call('POST', '/v1/processes', {
+    ...{ artifact: { digest: `sha256:${'a'.repeat(64)}`, mediaType: 'x' }, label: 'x', settings: {} },
+    arguments: ['a\0b'],
+  });
+  assert.equal([nul.status, nul.json().code], [400, 'INVALID_REQUEST']);
+  assertFailure(await on(scene, 'exec', 'words', ''), 'INVALID_REQUEST', 1, /begin with a program/);
+  await on(scene, 'rm', 'words');
+});
+
 test('a volume outlives its containers, is shared by those that have it, and holds no more than its size', async (scene) => {
   const fill =
     'echo kept > /data/file; while echo "a line to fill it with" ; do :; done > /data/fill 2> /dev/null; echo full';
@@ -280,6 +300,10 @@ test('a workload with a volume keeps what it wrote from one revision to the next
   assert.is((await on(scene, 'apply', '-f', join(scene.place, 'kept.yaml'))).status, 1, 'there is no such file yet');
   writeFileSync(join(scene.place, 'kept.yaml'), exported.stdout);
   assert.match((await on(scene, 'apply', '-f', join(scene.place, 'kept.yaml'))).stdout, /unchanged/);
+  await on(scene, 'deploy', scene.image, '--name', 'kept');
+  assertFailure(await on(scene, 'volume', 'rm', 'pages'), 'VOLUME_WANTED', 1, /kept/);
+  await on(scene, 'rollback', 'kept');
+  assert.is((await ask(scene.node.url, { path: '/kept/data/page' })).body.toString(), 'written by the first\n');
   await on(scene, 'rm', 'kept');
   assert.is((await on(scene, 'volume', 'rm', 'pages')).status, 0);
 });

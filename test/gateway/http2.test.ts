@@ -2,9 +2,10 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { GatewayExchange } from '../../gateway/exchange.ts';
-import { LISTENER_LIMITS, type ListenerLimits, RateMeter } from '../../gateway/listener/limits.ts';
+import { LISTENER_LIMITS, type ListenerLimits } from '../../gateway/listener/limits.ts';
 import { listen } from '../../gateway/listener/listen.ts';
 import type { FlatHeaders } from '../../runtime/exchange.ts';
+import { RateMeter } from '../../runtime/rate-meter.ts';
 import { values } from '../support/protocols.ts';
 import { exchangeRaw } from '../support/raw-http.ts';
 import { CODE, FLAG, frame, GET, hpack, POST, PREFACE, RawHttp2, TYPE, uint32 } from '../support/raw-http2.ts';

@@ -4,11 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Containers } from '../../daemon/hostd/containers.ts';
 import { NoContainers, openContainers } from '../../daemon/hostd/open.ts';
+import { GatewayNeighbours } from '../../gateway/neighbours.ts';
 import { importImage, openImageSource } from '../../images/oci/index.ts';
 import { type ContentStore, openContentStore } from '../../images/store/index.ts';
 import type { Instance } from '../../runtime/driver.ts';
-import { ContainerDriver } from '../../runtime/drivers/container/driver.ts';
+import { ContainerDriver, type ContainerDriverOptions } from '../../runtime/drivers/container/driver.ts';
+import { resolveHere } from '../../runtime/egress/resolver.ts';
+import { systemTrust } from '../../runtime/egress/trust.ts';
 import { WorkloadLogs } from '../../runtime/logs/workload-logs.ts';
+import type { Neighbours } from '../../runtime/network/neighbours.ts';
 import type { RevisionDocument } from '../../runtime/workload/documents.ts';
 import { revisionOf } from '../../runtime/workload/revision-of.ts';
 import type { WorkloadSettings } from '../../runtime/workload/settings.ts';
@@ -57,6 +61,12 @@ export interface RunConfig {
   readonly ExposedPorts?: Readonly<Record<string, object>>;
 }
 
+/** What there is beyond a container, when it is not this machine's own. */
+export interface Outside {
+  readonly egress?: Partial<ContainerDriverOptions['egress']>;
+  readonly neighbours?: Neighbours;
+}
+
 export class ContainerNode {
   readonly folder: string;
   readonly driver: ContainerDriver;
@@ -81,12 +91,17 @@ export class ContainerNode {
   }
 
   /** `folder`: of a node that has ended. */
-  static async open(folder = mkdtempSync(join(tmpdir(), 'skerry-containers-'))): Promise<ContainerNode> {
+  static async open(
+    folder = mkdtempSync(join(tmpdir(), 'skerry-containers-')),
+    over: Outside = {},
+  ): Promise<ContainerNode> {
     const host = await openContainers(folder, () => {});
     const blobs = await openContentStore(join(folder, 'content'));
     const logs = new WorkloadLogs(join(folder, 'logs'), () => {});
     const secrets = { valuesFor: () => ({}) };
-    const driver = new ContainerDriver({ host, blobs, logs, secrets });
+    const egress = { resolve: resolveHere, trust: systemTrust({}), ...over.egress };
+    const neighbours = over.neighbours ?? new GatewayNeighbours();
+    const driver = new ContainerDriver({ host, blobs, logs, secrets, egress, neighbours });
     return new ContainerNode(folder, host, driver, logs, blobs);
   }
 

@@ -185,8 +185,8 @@ export class FakeInstance implements Instance {
   }
 
   /** Ends by itself, as a process does that crashes. */
-  crash(message = 'it crashed'): void {
-    this.#exit({ code: 1, signal: null, reason: 'exited', message });
+  crash(message = 'it crashed', reason: Exit['reason'] = 'exited'): void {
+    this.#exit({ code: 1, signal: null, reason, message });
   }
 
   async resize(): Promise<void> {}

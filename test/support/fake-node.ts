@@ -46,7 +46,8 @@ export async function startFakeNode(handlers: Record<string, Handler>): Promise<
     requests.push(request);
     arrived.emit('request');
     const handler = handlers[`${request.method} ${path}`];
-    const answer = handler ? handler(request, response) : problem(response, 404, 'NOT_FOUND', `there is no ${path}`);
+    const code = path.startsWith('/v1/processes/') ? 'NO_PROCESS' : 'NOT_FOUND';
+    const answer = handler ? handler(request, response) : problem(response, 404, code, `there is no ${path}`);
     if (answer !== undefined) {
       response.setHeader('content-type', 'application/json');
       response.end(JSON.stringify(answer));

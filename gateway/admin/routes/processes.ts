@@ -67,8 +67,9 @@ export function processRoutes(app: AdminApp, services: AdminServices): void {
   app.openapi(routes.get, (c) => c.json(show(c.req.valid('param').name), 200));
 
   app.openapi(routes.run, async (c) => {
-    const revision = await processRevision(services, c.req.valid('json'));
-    await processes.run(revision);
+    const request = c.req.valid('json');
+    const revision = await processRevision(services, request);
+    await processes.run(revision, { remove: request.remove });
     return c.json(show(revision.workload), 200);
   });
 
@@ -109,11 +110,12 @@ export function processRoutes(app: AdminApp, services: AdminServices): void {
 /** Its end is the client's; the client's is not its own. */
 async function runAttached(services: AdminServices, attachment: Attachment): Promise<object> {
   const { processes } = services;
-  const revision = await processRevision(services, await attachment.request(RunRequest));
+  const request = await attachment.request(RunRequest);
+  const revision = await processRevision(services, request);
   const name = revision.workload;
-  await processes.run(revision, attachment.streams);
+  await processes.run(revision, { streams: attachment.streams, remove: request.remove });
   attachment.say({ started: name });
-  const exit = (await processes.ended(name)) ?? processes.require(name).end?.exit;
+  const exit = (await processes.ended(name)) ?? processes.get(name)?.end?.exit;
   return { status: statusOf(exit), message: exit?.message ?? '' };
 }
 

@@ -20,9 +20,13 @@ const routes = {
 };
 
 export function volumeRoutes(app: AdminApp, { volumes, desired, processes }: AdminServices): void {
-  /** Whoever would find it empty. */
+  /** Whoever would find it empty, now or after a rollback. */
   const wantedBy = (name: string): string | null => {
-    const revisions = [...desired.revisionsWithTraffic(), ...processes.list().map(({ revision }) => revision)];
+    const unreadable = (key: string, error: Error) => {
+      // It may want any of them.
+      throw gatewayErrors.VOLUME_WANTED(name, key).because(error);
+    };
+    const revisions = [...desired.keptRevisions(unreadable), ...processes.list().map(({ revision }) => revision)];
     return revisions.find((each) => each.volumes?.some((volume) => volume.name === name))?.workload ?? null;
   };
 

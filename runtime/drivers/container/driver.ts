@@ -4,16 +4,28 @@ import { open } from 'node:fs/promises';
 import { Writable } from 'node:stream';
 import { isManifestType, readStoredImage, type StoredImage } from '../../../images/oci/index.ts';
 import type { ContentStore } from '../../../images/store/index.ts';
-import type { Driver, Exit, Instance, Probe, ProcessStreams, Progress } from '../../driver.ts';
+import type { Driver, Instance, Probe, ProcessStreams, Progress } from '../../driver.ts';
+import { AllowList } from '../../egress/allow-list.ts';
+import { Connector } from '../../egress/connector.ts';
+import type { Resolve } from '../../egress/resolver.ts';
+import type { Trust } from '../../egress/trust.ts';
+import { type HealthCheck, parseHealthCheck } from '../../health/health-check.ts';
+import { endInOneLine } from '../../health/one-line.ts';
+import { untilReady } from '../../health/readiness.ts';
+import type { CheckTarget } from '../../health/run-check.ts';
 import type { WorkloadLogs } from '../../logs/workload-logs.ts';
+import { insideOf, type Neighbours } from '../../network/neighbours.ts';
+import { OutboundNetwork } from '../../network/outbound.ts';
+import { MOST_OUTBOUND_ADDRESSES, outboundAddresses } from '../../network/outbound-addresses.ts';
 import { Upstream } from '../../proxy/upstream.ts';
 import { room } from '../../room.ts';
 import type { SecretStore } from '../../secrets/secret-store.ts';
 import type { Limits, Revision } from '../../workload/revision.ts';
 import { containerErrors, PROGRAM_MISSING } from './errors.ts';
+import { checkTarget } from './execution.ts';
 import type { ContainerHost, ContainerProcess, HostedContainer, StartContainer } from './host.ts';
 import { type ImageUser, imageUser } from './image-user.ts';
-import { CONNECT_MS, ContainerInstance } from './instance.ts';
+import { CONNECT_MS, ContainerInstance, type ContainerInstanceOptions } from './instance.ts';
 import { Loopback } from './loopback.ts';
 import { ProcessPipes } from './stdio.ts';
 
@@ -22,6 +34,8 @@ export interface ContainerDriverOptions {
   readonly blobs: ContentStore;
   readonly logs: WorkloadLogs;
   readonly secrets: Pick<SecretStore, 'valuesFor'>;
+  readonly egress: { readonly resolve: Resolve; readonly trust: Trust };
+  readonly neighbours: Neighbours;
 }
 
 const DEFAULT_PORT = 8080;
@@ -29,8 +43,6 @@ const DEFAULT_PORT = 8080;
 const PIDS = 512;
 /** What the mount points of a read-only root take, in bytes. */
 const LEAST_WRITABLE = 64 * 1024;
-/** Between two looks whether it listens, doubled each time up to the most; in milliseconds. */
-const READY = { first: 2, most: 50 };
 /** The exit status of a container that has ended is read within this, or is not there; in milliseconds. */
 const EXIT_MS = 1000;
 /** How long after the start of a node what an earlier run left is kept for its revision, in milliseconds. */
@@ -67,6 +79,8 @@ export class ContainerDriver implements Driver {
   readonly #layersOf = new Map<HostedContainer, readonly string[]>();
   /** By artifact: revisions of the same image share it. */
   readonly #prepared = new Map<string, Promise<Prepared>>();
+  /** What the allow-lists of containers let out. */
+  readonly #networks = new Set<OutboundNetwork>();
   /** Of an earlier run of the node, until somebody takes them over. */
   readonly #left: Followed[] = [];
 
@@ -87,6 +101,7 @@ export class ContainerDriver implements Driver {
   async check(revision: Revision, label: string, progress: Progress): Promise<void> {
     const image = await this.#image(revision, label);
     if (commandOf(revision, image).length === 0) throw containerErrors.IMAGE_NO_COMMAND(label);
+    addressesOf(revision, label);
     progress('unpacking the image');
     await this.#unpacked(image, label);
   }
@@ -160,7 +175,7 @@ export class ContainerDriver implements Driver {
       log.piece(revision, '', stream, data);
       last = (last + Buffer.from(data).toString('utf8')).slice(-LAST_WORDS);
     });
-    return { container, running, lastWords: () => last.trim().replaceAll(/\s+/g, ' ') };
+    return { container, running, lastWords: () => endInOneLine(last, LAST_WORDS) };
   }
 
   /** A new container, whose process runs. */
@@ -172,6 +187,7 @@ export class ContainerDriver implements Driver {
       labels: { workload, revision: revisionId },
       layers,
       writableBytes: revision.writableBytes ?? LEAST_WRITABLE,
+      outbound: revision.allow.length === 0 ? null : addressesOf(revision, workload),
       volumes: revision.volumes ?? [],
       spec: {
         ...this.#context(revision, { image, user }),
@@ -204,8 +220,9 @@ export class ContainerDriver implements Driver {
       container = await this.#options.host.start({ ...request, stdio: pipes.inside });
     } catch (error) {
       // What runs it had no other place to say why.
-      const said = await pipes.discard();
-      throw PROGRAM_MISSING.test(said) ? containerErrors.COMMAND_MISSING(request.spec.command[0] as string) : error;
+      const said = (await pipes.discard()).trim().replaceAll(/\s+/g, ' ');
+      if (PROGRAM_MISSING.test(said)) throw containerErrors.COMMAND_MISSING(request.spec.command[0] as string);
+      throw said === '' ? error : containerErrors.PROCESS_NOT_STARTED(workload, said);
     }
     await pipes.given();
     container.follow(() => {});
@@ -222,7 +239,7 @@ export class ContainerDriver implements Driver {
     return { container, running: true, pipes: pipes.connect(streams, container.exited), lastWords: () => '' };
   }
 
-  /** An instance of a container that runs, once it listens; else it is removed. */
+  /** An instance of a container that runs, once it is ready; else it is removed. */
   async #serve(followed: Followed, revision: Revision, limits: Limits, began: number): Promise<Instance> {
     const { container, pipes } = followed;
     const { workload } = revision;
@@ -230,22 +247,50 @@ export class ContainerDriver implements Driver {
       const { image, layers, user } = await this.#prepare(revision);
       this.#layersOf.set(container, layers);
       void container.exited.then(() => this.#layersOf.delete(container));
+      await this.#openOutbound(container, revision);
       const context = this.#context(revision, { image, user });
       const loopback = new Loopback(container);
       const stopSignal = image.config.stopSignal ?? 'SIGTERM';
-      const instance = (upstream: Upstream | null) => {
+      const instance = (upstream: Upstream | null, liveness: ContainerInstanceOptions['liveness'] = null) => {
         const startMs = performance.now() - began;
-        return new ContainerInstance({ revision, container, loopback, context, upstream, pipes, stopSignal, startMs });
+        const own = { revision, container, loopback, context, pipes, stopSignal, startMs };
+        return new ContainerInstance({ ...own, upstream, liveness });
       };
       if (revision.process) return instance(null);
       const port = portOf(revision, image);
-      await this.#listening(followed, loopback, workload, port, limits.startTimeoutMs);
+      const target = checkTarget(container, loopback, context);
+      await this.#ready(followed, revision, target, port, began);
       const connect = () => loopback.connect(port, CONNECT_MS);
-      return instance(await Upstream.open({ name: workload, connections: limits.concurrency, connect }));
+      const upstream = await Upstream.open({ name: workload, connections: limits.concurrency, connect });
+      return instance(upstream, this.#liveness(revision, target, port));
     } catch (error) {
       await container.remove();
       throw error;
     }
+  }
+
+  /** How an instance is asked whether it is still well; null: it is not. */
+  #liveness({ workload, id, liveCheck }: Revision, target: CheckTarget, port: number) {
+    if (!liveCheck) return null;
+    const log = (text: string) => this.#options.logs.of(workload).write(id, '', 'node', text);
+    return { check: checkOf(liveCheck.check), everyMs: liveCheck.everyMs, target, port, log };
+  }
+
+  /** What it sends out goes where its allow-list says, until it ends. */
+  async #openOutbound(container: HostedContainer, { workload, id, allow: entries }: Revision): Promise<void> {
+    if (entries.length === 0) return;
+    const { egress, neighbours, logs } = this.#options;
+    const sockets = await container.outbound();
+    const allow = new AllowList(entries);
+    const connector = new Connector({ allow, ...egress, inside: insideOf(neighbours, workload) });
+    const log = logs.of(workload);
+    const tell = (message: string) => log.piece(id, '', 'stderr', Buffer.from(`skerry: ${message}\n`));
+    const network = new OutboundNetwork(sockets, { workload, allow, connector, neighbours, tell });
+    this.#networks.add(network);
+    void container.exited.then(() => {
+      this.#networks.delete(network);
+      return network.close();
+    });
   }
 
   /** What each process in its containers gets, beside its command. */
@@ -264,6 +309,7 @@ export class ContainerDriver implements Driver {
 
   async close(): Promise<void> {
     await this.#removeLeft();
+    await Promise.all([...this.#networks].map((network) => network.close()));
     await this.#options.host.close();
   }
 
@@ -313,31 +359,35 @@ export class ContainerDriver implements Driver {
     return [...path, ...kept, ...own.map(([name, value]) => `${name}=${value}`)];
   }
 
-  /** Resolves when it takes connections. Throws CONTAINER_ENDED, CONTAINER_NOT_LISTENING. */
-  async #listening(
+  /** Resolves when it is ready. Throws CONTAINER_ENDED, CONTAINER_NOT_LISTENING, CONTAINER_NOT_READY. */
+  async #ready(
     { container, lastWords }: Followed,
-    loopback: Loopback,
-    name: string,
+    { workload, id, readyCheck = 'tcp', limits: { startTimeoutMs } }: Revision,
+    target: CheckTarget,
     port: number,
-    timeoutMs: number,
+    began: number,
   ): Promise<void> {
-    let ended: Exit | null = null;
-    void container.exited.then((exit) => {
-      ended = exit;
-    });
-    const until = performance.now() + timeoutMs;
-    for (let wait = READY.first; ; wait = Math.min(READY.most, wait * 2)) {
-      try {
-        (await loopback.connect(port, Math.max(1, Math.min(CONNECT_MS, until - performance.now())))).destroy();
-        return;
-      } catch {
-        // Not yet.
-      }
-      if (ended !== null) throw containerErrors.CONTAINER_ENDED(name, (ended as Exit).message, lastWords());
-      if (performance.now() + wait > until) throw containerErrors.CONTAINER_NOT_LISTENING(name, port, timeoutMs);
-      await later(wait);
+    const check = checkOf(readyCheck);
+    const until = began + startTimeoutMs;
+    const found = await untilReady({ check, target, port, until, ended: container.exited });
+    if (found.state === 'ready') return;
+    if (found.state === 'ended') {
+      throw containerErrors.CONTAINER_ENDED(workload, (await container.exited).message, lastWords());
     }
+    const error =
+      readyCheck === 'tcp'
+        ? containerErrors.CONTAINER_NOT_LISTENING(workload, port, startTimeoutMs)
+        : containerErrors.CONTAINER_NOT_READY(workload, readyCheck, startTimeoutMs, found.why);
+    this.#options.logs.of(workload).write(id, '', 'node', `it is ended: ${error.what}`);
+    throw error;
   }
+}
+
+/** Throws TOO_MANY_ADDRESSES. */
+function addressesOf({ allow }: Revision, name: string): string[] {
+  const addresses = outboundAddresses(new AllowList(allow));
+  if (addresses.length <= MOST_OUTBOUND_ADDRESSES) return addresses;
+  throw containerErrors.TOO_MANY_ADDRESSES(name, MOST_OUTBOUND_ADDRESSES);
 }
 
 /** A name of a process as a host name, and as a part of an id. */
@@ -353,6 +403,11 @@ function slug(name: string): string {
 function commandOf({ process }: Revision, { config }: StoredImage): readonly string[] {
   const given = process?.arguments ?? [];
   return given.length === 0 ? config.argv : [...config.entrypoint, ...given];
+}
+
+/** Of a revision, whose settings were checked. */
+function checkOf(text: string): HealthCheck {
+  return parseHealthCheck(text) as HealthCheck;
 }
 
 const later = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

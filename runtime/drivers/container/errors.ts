@@ -10,6 +10,12 @@ export const containerErrors = defineErrors({
     what: (command: string) => `the image has no program ${command} that can be run`,
     fix: "correct the image's entrypoint, or give a command",
   },
+  PROCESS_NOT_STARTED: {
+    status: 503,
+    what: (name: string, why: string) => `${name} could not be started: ${why}`,
+    fix: 'see `skerry doctor` for what this machine lacks, and the log of the node',
+    retryAfter: 5,
+  },
   NO_HTTP: {
     status: 409,
     what: (name: string) => `${name} is a process that was run, not a workload that answers requests`,
@@ -26,6 +32,11 @@ export const containerErrors = defineErrors({
       `${name} runs as "${user}", which its image has no entry for in /etc/passwd or /etc/group`,
     fix: 'name a user that the image has, or give numbers',
   },
+  TOO_MANY_ADDRESSES: {
+    status: 422,
+    what: (name: string, most: number) => `${name} is allowed more than ${most} addresses, which a container is not`,
+    fix: 'allow hosts by their names',
+  },
   CONTAINER_ENDED: {
     status: 503,
     what: (name: string, why: string, last: string) =>
@@ -38,6 +49,19 @@ export const containerErrors = defineErrors({
     what: (name: string, port: number, ms: number) => `${name} did not listen on port ${port} within ${ms} ms`,
     fix: 'make it listen on that port on 127.0.0.1 or all addresses, say which with --port, or raise --start-timeout',
     retryAfter: 5,
+  },
+  CONTAINER_NOT_READY: {
+    status: 503,
+    what: (name: string, check: string, ms: number, why: string) =>
+      `${name} was not ready within ${ms} ms: its ready-check ${check} failed: ${why}`,
+    fix: 'see `skerry logs`, correct --ready-check, or raise --start-timeout',
+    retryAfter: 5,
+  },
+  CONTAINER_UNWELL: {
+    status: 503,
+    what: (name: string, why: string) => `the instance of ${name} is being ended: ${why}`,
+    fix: 'try again',
+    retryAfter: 1,
   },
   CONTAINER_STOPPED: {
     status: 503,

@@ -66,9 +66,22 @@ export interface StartContainer {
   /** What may be written over them, in bytes, in memory. */
   readonly writableBytes: number;
   readonly spec: ContainerSpec;
+  /**
+   * What it sends out comes to the node (`HostedContainer.outbound`): what it sends to names, and to these IPv4 addresses.
+   * Null: nothing leaves it.
+   */
+  readonly outbound: readonly string[] | null;
   readonly volumes: readonly VolumeMount[];
   /** What its first process reads and writes; when left out it reads nothing, and what it writes is kept to be followed. */
   readonly stdio?: Stdio;
+}
+
+/** Descriptors of sockets inside the network of a container that are the node's; who gets them closes them. */
+export interface OutboundSockets {
+  /** Listens: takes its TCP to 127.64.0.0/10 and to other addresses than loopback, whatever the port. */
+  readonly streams: number;
+  /** Questions to its resolver over UDP. */
+  readonly queries: number;
 }
 
 export interface ContainerUsage {
@@ -110,6 +123,8 @@ export interface HostedContainer {
   follow(output: (piece: ContainerOutput) => void): void;
   /** Descriptors of TCP sockets in its network, 16 at most, which the caller connects and closes. */
   sockets(count: number): Promise<number[]>;
+  /** Only of one that was started with `outbound`; once in each run of the node. Throws OUTBOUND_UNAVAILABLE. */
+  outbound(): Promise<OutboundSockets>;
   /**
    * To its first process, by name or number. False when that does not listen to it: to the first process of a namespace
    * the kernel then gives none.

@@ -1,12 +1,13 @@
 import type { Duplex } from 'node:stream';
 import type { Exit, Instance, InstanceStats, ProcessStreams } from '../../driver.ts';
 import type { Exchange } from '../../exchange.ts';
+import { Liveness, type LivenessOptions } from '../../health/liveness.ts';
 import type { Upstream } from '../../proxy/upstream.ts';
 import type { Revision } from '../../workload/revision.ts';
 import { containerErrors } from './errors.ts';
-import type { ContainerProcess, ContainerUsage, Execution, HostedContainer } from './host.ts';
+import { executeIn } from './execution.ts';
+import type { ContainerProcess, ContainerUsage, HostedContainer } from './host.ts';
 import type { Loopback } from './loopback.ts';
-import { ProcessPipes } from './stdio.ts';
 
 /** How often it is asked what it uses, in milliseconds. */
 const USAGE_EVERY_MS = 2000;
@@ -23,6 +24,8 @@ export interface ContainerInstanceOptions {
   readonly upstream: Upstream | null;
   /** What its process reads and writes goes through these. */
   readonly pipes?: Promise<void> | undefined;
+  /** How it is asked whether it is still well; null: it is not. */
+  readonly liveness: Omit<LivenessOptions, 'dead'> | null;
   /** What ends it gently: `SIGTERM`. */
   readonly stopSignal: string;
   /** What its start took, in milliseconds. */
@@ -50,6 +53,7 @@ export class ContainerInstance implements Instance {
   readonly #loopback: Loopback;
   readonly #context: Omit<ContainerProcess, 'command'>;
   readonly #upstream: Upstream | null;
+  readonly #liveness: Liveness | null;
   readonly #stopSignal: string;
   readonly #startMs: number;
   readonly #polling: NodeJS.Timeout;
@@ -62,31 +66,39 @@ export class ContainerInstance implements Instance {
   #resting: Promise<void> = Promise.resolve();
   #idle: (() => void) | null = null;
   #stopped: Promise<void> | null = null;
+  /** Why it is ended by the node: it is not well. */
+  #unwell: string | null = null;
 
   constructor(options: ContainerInstanceOptions) {
-    const { revision, container, loopback, context, upstream, pipes, stopSignal, startMs } = options;
+    const { revision, container, loopback, context, upstream, pipes, liveness, stopSignal, startMs } = options;
     this.id = container.id;
     this.revision = revision;
     this.#container = container;
     this.#loopback = loopback;
     this.#context = context;
     this.#upstream = upstream;
+    this.#liveness = liveness && new Liveness({ ...liveness, dead: (why) => this.#endUnwell(why) });
     this.#stopSignal = stopSignal;
     this.#startMs = startMs;
     this.#polling = setInterval(() => void this.#poll(), USAGE_EVERY_MS).unref();
     this.exited = container.exited.then(async (exit) => {
       clearInterval(this.#polling);
+      this.#liveness?.close();
       await pipes;
-      await upstream?.close(this.#stopped ? null : exit.message);
+      await upstream?.close(this.#stopped ? null : (this.#unwell ?? exit.message));
       // It may have ended by itself: nothing of it stays.
       if (!this.#stopped) await container.remove();
-      return this.#stopped ? { ...exit, reason: 'stopped' } : exit;
+      if (this.#stopped) return { ...exit, reason: 'stopped' };
+      return this.#unwell === null ? exit : { ...exit, reason: 'failed', message: this.#unwell };
     });
     void this.#poll();
   }
 
   handle(exchange: Exchange): Promise<void> {
     if (this.#stopped) return Promise.reject(containerErrors.CONTAINER_STOPPED(this.revision.workload));
+    if (this.#unwell !== null) {
+      return Promise.reject(containerErrors.CONTAINER_UNWELL(this.revision.workload, this.#unwell));
+    }
     const upstream = this.#upstream;
     if (!upstream) return Promise.reject(containerErrors.NO_HTTP(this.revision.workload));
     this.#requests++;
@@ -107,27 +119,13 @@ export class ContainerInstance implements Instance {
 
   async exec(command: readonly string[], streams: ProcessStreams, signal: AbortSignal): Promise<number> {
     if (this.#stopped) throw containerErrors.CONTAINER_STOPPED(this.revision.workload);
-    await this.resume();
-    const pipes = await ProcessPipes.open();
-    let execution: Execution;
-    try {
-      execution = await this.#container.exec({ ...this.#context, command }, pipes.inside);
-    } catch (error) {
-      await pipes.discard();
-      throw error;
-    }
-    await pipes.given();
-    const kill = () => void execution.kill().catch(() => {});
-    if (signal.aborted) kill();
-    signal.addEventListener('abort', kill);
     // An idle one is not paused while something runs in it.
     this.#executions++;
     try {
-      await pipes.connect(streams, execution.exited);
-      return await execution.exited;
+      await this.resume();
+      return await executeIn(this.#container, { ...this.#context, command }, streams, signal);
     } finally {
       this.#executions--;
-      signal.removeEventListener('abort', kill);
     }
   }
 
@@ -143,18 +141,28 @@ export class ContainerInstance implements Instance {
 
   pause(): Promise<void> {
     return this.#rest(async () => {
-      if (this.#paused || this.#stopped || this.#inFlight + this.#executions > 0) return;
-      await this.#container.pause();
-      this.#paused = true;
+      if (this.#paused || this.#stopped || this.#unwell !== null || this.#busy) return;
+      await this.#liveness?.suspend();
+      try {
+        await this.#container.pause();
+        this.#paused = true;
+      } finally {
+        // What came meanwhile did not know that it was about to be paused.
+        if (this.#busy || !this.#paused) await this.#wake();
+      }
     });
   }
 
   resume(): Promise<void> {
     return this.#rest(async () => {
-      if (!this.#paused) return;
-      await this.#container.resume();
-      this.#paused = false;
+      if (this.#paused) await this.#wake();
     });
+  }
+
+  async #wake(): Promise<void> {
+    await this.#container.resume();
+    this.#paused = false;
+    this.#liveness?.resume();
   }
 
   resize(): Promise<void> {
@@ -167,6 +175,7 @@ export class ContainerInstance implements Instance {
   }
 
   async #stop(graceMs: number): Promise<void> {
+    this.#liveness?.close();
     const until = performance.now() + graceMs;
     const left = () => Math.max(0, until - performance.now());
     await this.resume().catch(() => {});
@@ -176,6 +185,20 @@ export class ContainerInstance implements Instance {
     await this.#upstream?.close();
     await this.#container.remove();
     await this.#container.exited;
+  }
+
+  /** At once: it has had the time to answer, and did not. */
+  #endUnwell(why: string): void {
+    if (this.#stopped) return;
+    this.#unwell = why;
+    // Before its end breaks them: who waits for an answer hears why.
+    this.#upstream?.close(why).catch(() => {});
+    // When hostd has gone, the node ends too.
+    this.#container.remove().catch(() => {});
+  }
+
+  get #busy(): boolean {
+    return this.#inFlight + this.#executions > 0;
   }
 
   get #inFlight(): number {

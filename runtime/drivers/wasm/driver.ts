@@ -6,6 +6,7 @@ import type { Driver, Instance, Probe, Progress } from '../../driver.ts';
 import { type EgressOptions, openEgressClient } from '../../egress/client.ts';
 import type { KeyValueStore } from '../../keyvalue/store.ts';
 import type { WorkloadLogs } from '../../logs/workload-logs.ts';
+import { insideOf, type Neighbours } from '../../network/neighbours.ts';
 import type { SecretStore } from '../../secrets/secret-store.ts';
 import type { Limits, Revision } from '../../workload/revision.ts';
 import type { ComponentFile, FunctionSettings, WasmEngine, WasmFunction } from './engine.ts';
@@ -20,7 +21,8 @@ export interface WasmDriverOptions {
   readonly secrets: Pick<SecretStore, 'valuesFor'>;
   readonly keyvalue: Pick<KeyValueStore, 'namespace'>;
   /** How names are resolved and servers trusted, for all functions. */
-  readonly egress: Omit<EgressOptions, 'allow'>;
+  readonly egress: Omit<EgressOptions, 'allow' | 'inside'>;
+  readonly neighbours: Neighbours;
   /** True while some kept revision is made from this artifact. */
   readonly inUse: (digest: string) => boolean;
 }
@@ -120,7 +122,7 @@ export class WasmDriver implements Driver {
 
   /** Throws SECRET_MISSING, SECRET_UNREADABLE. */
   #settings(revision: Revision): FunctionSettings {
-    const { logs, secrets, keyvalue, egress } = this.#options;
+    const { logs, secrets, keyvalue, egress, neighbours } = this.#options;
     const { workload, id, limits, env, allow, reuse } = revision;
     const log = logs.of(workload);
     return {
@@ -128,7 +130,7 @@ export class WasmDriver implements Driver {
       limits,
       env,
       config: { ...env, ...secrets.valuesFor(revision) },
-      egress: openEgressClient({ ...egress, allow }),
+      egress: openEgressClient({ ...egress, allow, inside: insideOf(neighbours, workload) }),
       keyvalue: keyvalue.namespace(workload, revision.keyvalueQuotaBytes),
       reuse,
       output: ({ requestId, stream, data }) => log.piece(id, requestId, stream, data),

@@ -17,6 +17,7 @@ import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { CAPABILITIES, containerConfig } from '../../../daemon/hostd/container-config.ts';
+import { writeNameFiles } from '../../../daemon/hostd/name-files.ts';
 import { SeccompProfile, seccompFilter } from '../../../daemon/hostd/seccomp.ts';
 import { cgroupLayout } from '../../../native/host/index.ts';
 import type { ContainerSpec } from '../../../runtime/drivers/container/host.ts';
@@ -88,6 +89,7 @@ async function inside(script: string, over: Partial<ContainerSpec> = {}): Promis
   ]) {
     symlinkSync('busybox', join(root, 'bin', name));
   }
+  await writeNameFiles(folder, spec.hostname);
   const profile = SeccompProfile.parse(JSON.parse(readFileSync(PROFILE, 'utf8')));
   const config = containerConfig(
     { ...spec, command: ['/bin/sh', '-c', script], ...over },
@@ -98,6 +100,7 @@ async function inside(script: string, over: Partial<ContainerSpec> = {}): Promis
       networkNamespace: '/proc/self/ns/net',
       binds: [],
       seccomp: seccompFilter(profile, CAPABILITIES),
+      nameFiles: folder,
     },
   );
   writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
@@ -136,9 +139,10 @@ test('it is root inside and nobody outside, with the environment and hostname th
 });
 
 test('it sees its own processes alone, and no host file system', async () => {
-  const { out } = await inside('ls /proc | grep -c "^[0-9]"; ls /; ls /sys 2>&1; cat /proc/1/comm');
+  const { out } = await inside('ls /proc | grep -c "^[0-9]"; ls /; ls /sys 2>&1; cat /proc/1/comm; ls /etc');
   assert.match(out, /^2\n|^3\n/);
-  assert.not.match(out, /\b(?:etc|usr|home|root)\b/);
+  assert.not.match(out, /\b(?:usr|home|root|passwd|hostname)\b/);
+  assert.match(out, /\nhosts\nresolv.conf\n$/);
   assert.match(out, /\/sys: No such file/);
 });
 

@@ -122,6 +122,7 @@ const start = {
   layers: [digest],
   writableBytes: 65_536,
   spec,
+  outbound: null,
   volumes: [],
 };
 
@@ -139,6 +140,7 @@ const GOOD: Record<CallName, unknown> = {
   'containers.recover': {},
   'container.follow': { id: 'w-1' },
   'container.sockets': { id: 'w-1', count: 16 },
+  'container.outbound': { id: 'w-1' },
   'container.signal': { id: 'w-1', name: 'SIGTERM' },
   'container.exec': {
     id: 'w-1',
@@ -206,6 +208,10 @@ const hostile: [string, CallName, unknown][] = [
   ['memory at a relative place', 'containers.start', ofSpec({ scratch: [{ path: 'proc', bytes: 1 }] })],
   ['a host name that is none', 'containers.start', ofSpec({ hostname: 'a/b' })],
   ['a workload that is a path', 'containers.start', changed({ labels: { workload: '../x', revision: 'r' } })],
+  ['loopback as an address elsewhere', 'containers.start', changed({ outbound: ['127.0.0.1'] })],
+  ['an address that is a name', 'containers.start', changed({ outbound: ['localhost'] })],
+  ['an address that is none', 'containers.start', changed({ outbound: ['0.0.0.0'] })],
+  ['addresses without end', 'containers.start', changed({ outbound: Array(65).fill('10.0.0.1') })],
   ['a volume by its path', 'containers.start', changed({ volumes: [{ name: '../layers', path: '/x', bytes: null }] })],
   ['a volume that is a path', 'volumes.delete', { name: '../layers' }],
   [

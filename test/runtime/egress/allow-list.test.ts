@@ -120,4 +120,34 @@ test('public addresses may be connected to', () => {
   }
 });
 
+test('another workload of the node is allowed its http port, unless the entry says which', () => {
+  const list = new AllowList(['api.skerry.internal', 'db.skerry.internal:5432', 'skerry.internal.example']);
+  const host = (name: string) => ({ name, isAddress: false });
+  assert.equal(
+    [80, 443].map((port) => list.permits(host('api.skerry.internal'), port)),
+    [true, false],
+  );
+  assert.equal(
+    [80, 5432].map((port) => list.permits(host('db.skerry.internal'), port)),
+    [false, true],
+  );
+  assert.equal(
+    [80, 443].map((port) => list.permits(host('skerry.internal.example'), port)),
+    [true, true],
+  );
+  assert.ok(list.permitsSome(host('db.skerry.internal')));
+  assert.not(list.permitsSome(host('other.skerry.internal')));
+});
+
+test('a wildcard over a domain of somebody’s own means no workload of the node; one over theirs does', () => {
+  const permits = (entry: string, name: string, port: number) =>
+    new AllowList([entry]).permits({ name, isAddress: false } as never, port);
+  for (const entry of ['*.internal', '*.internal:5432']) {
+    assert.ok(permits(entry, 'db.internal', entry.endsWith('5432') ? 5432 : 443));
+    for (const port of [80, 443, 5432]) assert.not(permits(entry, 'api.skerry.internal', port));
+  }
+  assert.ok(permits('*.skerry.internal', 'api.skerry.internal', 80));
+  assert.ok(permits('api.skerry.internal', 'api.skerry.internal', 80));
+});
+
 test.run();

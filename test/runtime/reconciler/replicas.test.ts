@@ -103,6 +103,31 @@ test(
 );
 
 test(
+  'one that is ended again and again since it is not well waits longer each time, and starts once each time',
+  replicated(async (plane) => {
+    await plane.settledDeploy('w', 'w', { min: 1 });
+    const runner = plane.reconciler.current.workloads.get('w')!.traffic[0]!.revision.revision.id;
+    const { retryAt } = plane.reconciler.controller('w')!.runner(runner)!;
+    let before = retryAt;
+    for (let ends = 1; ends <= 2; ends++) {
+      const ended = performance.now();
+      plane.driver.instances.at(-1)!.crash('no answer', 'failed');
+      await plane.reconciler.until(() => instancesOf(plane).length === 0, 1000);
+      const now = plane.reconciler.controller('w')!.runner(runner)!;
+      assert.ok(now.retryAt - ended >= 1000 * 2 ** (ends - 1) && now.retryAt > before);
+      before = now.retryAt;
+      assert.is(now.ends?.count, ends);
+      assert.is(now.ends?.message, 'no answer');
+      assert.match((await plane.get('/w')).text, /no answer/);
+      await plane.driver.happened('started', ends + 1);
+      assert.ok(performance.now() >= before);
+      await plane.reconciler.until(() => instancesOf(plane).length === 1, 5000);
+    }
+    assert.is(plane.driver.times('start'), 3);
+  }),
+);
+
+test(
   'one that ended while nobody wanted it starts again with the next request',
   replicated(async (plane) => {
     await plane.settledDeploy('w', 'w');

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { SkerryError } from '../../../../errors/skerry-error.ts';
+import { GatewayNeighbours } from '../../../../gateway/neighbours.ts';
 import { digestOf, openContentStore } from '../../../../images/store/index.ts';
 import { unofferedImports } from '../../../../images/wasm/component.ts';
 import { WasmDriver } from '../../../../runtime/drivers/index.ts';
@@ -45,6 +46,7 @@ async function check(path: string, name: EngineName, settings: WorkloadSettings 
     secrets: { valuesFor: () => ({}) },
     keyvalue: { namespace: () => keyvalue },
     egress: { resolve: async () => [], trust: systemTrust({}) },
+    neighbours: new GatewayNeighbours(),
     inUse: () => true,
   });
   try {

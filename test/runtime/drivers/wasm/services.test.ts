@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { GatewayNeighbours } from '../../../../gateway/neighbours.ts';
 import { type ContentStore, digestOf, openContentStore } from '../../../../images/store/index.ts';
 import { WasmDriver } from '../../../../runtime/drivers/index.ts';
 import type { FunctionSettings, WasmEngine } from '../../../../runtime/drivers/wasm/engine.ts';
@@ -54,6 +55,7 @@ services.before.each(async (context) => {
     keyvalue,
     logs: new WorkloadLogs(join(folder, 'logs'), () => {}),
     egress: { resolve: fakeResolver({}).resolve, trust: systemTrust({}) },
+    neighbours: new GatewayNeighbours(),
     secrets: {
       valuesFor: ({ workload, secrets }) =>
         Object.fromEntries(
