@@ -48,8 +48,11 @@ ip link set lo up
 cd /skerry
 for file in ${files.join(' ')}; do
   echo "@@ begin $file"
-  timeout -s KILL ${FILE_TIMEOUT_S} ${process.execPath} --enable-source-maps "\${file%.ts}.js"
-  echo "@@ end $?"
+  # Not at a terminal, which Node.js opens once more as it goes.
+  {
+    timeout -s KILL ${FILE_TIMEOUT_S} ${process.execPath} --enable-source-maps "\${file%.ts}.js" </dev/null 2>&1
+    echo "@@ end $?"
+  } | cat
 done
 echo "@@ done"
 sleep infinity
