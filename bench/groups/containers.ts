@@ -12,7 +12,7 @@ import { NetworkNamespace } from '../../daemon/hostd/network-namespaces.ts';
 import { SeccompProfile, seccompFilter } from '../../daemon/hostd/seccomp.ts';
 import { projectRoot } from '../../errors/project-root.ts';
 import { openLayerStore } from '../../images/layers/index.ts';
-import { connectInside } from '../../native/host/index.ts';
+import { cgroupLayout, connectInside } from '../../native/host/index.ts';
 import { ContainerNode, whyNoContainers } from '../../test/support/container-node.ts';
 import { makeExchange } from '../../test/support/exchange.ts';
 import { busyboxLayer, LayoutBuilder, layerOf } from '../../test/support/image-builder.ts';
@@ -139,7 +139,7 @@ class BareCrun {
       {
         root: join(place, 'rootfs'),
         ids: { first, count },
-        cgroup: `/skerry-bench/${id}`,
+        cgroup: { path: `/skerry-bench/${id}`, isV2: (await cgroupLayout()).mode === 'v2' },
         networkNamespace: `/proc/${process.pid}/fd/${network.fd}`,
         binds: [],
         seccomp: seccompFilter(this.#seccomp, CAPABILITIES),

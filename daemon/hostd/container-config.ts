@@ -10,8 +10,8 @@ export interface ContainerPlace {
   readonly root: string;
   /** The ids inside are those of the host from here on. */
   readonly ids: { readonly first: number; readonly count: number };
-  /** Below the root of each hierarchy of control groups. */
-  readonly cgroup: string;
+  /** Its control group: below the root of each hierarchy, of version 2 alone or not. */
+  readonly cgroup: { readonly path: string; readonly isV2: boolean };
   /** Path of its network namespace. */
   readonly networkNamespace: string;
   /** Folders of the host, with their ids mapped already. */
@@ -121,6 +121,7 @@ export function processConfig({ command, env, directory, user: { uid, gid, group
 /** config.json of a bundle. */
 export function containerConfig(spec: ContainerSpec, place: ContainerPlace): object {
   const ids = [{ containerID: 0, hostID: place.ids.first, size: place.ids.count }];
+  const { isV2 } = place.cgroup;
   return {
     ociVersion: '1.0.2',
     hostname: spec.hostname,
@@ -139,7 +140,7 @@ export function containerConfig(spec: ContainerSpec, place: ContainerPlace): obj
       ],
       uidMappings: ids,
       gidMappings: ids,
-      cgroupsPath: place.cgroup,
+      cgroupsPath: place.cgroup.path,
       resources: {
         devices: [{ allow: false, access: 'rwm' }],
         // No swap beside it: what is over the limit ends the container, and does not wear the flash.
@@ -147,8 +148,10 @@ export function containerConfig(spec: ContainerSpec, place: ContainerPlace): obj
         cpu: {
           period: PERIOD_US,
           quota: Math.max(LEAST_QUOTA_US, Math.round((spec.cpuMillicores / 1000) * PERIOD_US)),
-          shares: sharesOf(spec.cpuWeight),
+          ...(isV2 ? {} : { shares: sharesOf(spec.cpuWeight) }),
         },
+        // Shares would come out as another weight: crun makes 39 of what is 100.
+        ...(isV2 ? { unified: { 'cpu.weight': String(spec.cpuWeight) } } : {}),
         pids: { limit: spec.pids },
       },
       seccomp: place.seccomp,

@@ -349,7 +349,7 @@ class Container implements HostedContainer {
     const config = containerConfig(spec, {
       root: join(this.#folder, 'rootfs'),
       ids: { first, count },
-      cgroup: this.#group.path,
+      cgroup: { path: this.#group.path, isV2: this.#options.groups.layout.mode === 'v2' },
       networkNamespace,
       nameFiles: this.#folder,
       binds: volumes.map(({ path }, at) => ({ source: this.#volumeAt(at), path, writable: true })),

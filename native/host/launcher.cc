@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -334,12 +335,16 @@ void make_folder(const std::string& path, uint32_t owner) {
   check(chown(path.c_str(), owner, owner) == 0, "cannot give away", path);
 }
 
+void set_flag(const Fd& context, const char* key) {
+  check(syscall(SYS_fsconfig, context.get(), FSCONFIG_SET_FLAG, key, nullptr, 0) == 0, "overlay option", key);
+}
+
 /// Before Linux 6.13 an overlay takes its layers by path alone, and few bytes of that: short ones, from where we stand.
-void add_layers_by_path(const Fd& context, const std::vector<Fd>& layers, const std::string& scratch) {
+void add_layers_by_path(const Fd& context, const std::vector<Fd>& layers, const std::string& scratch, const char* prefix) {
   check(chdir(scratch.c_str()) == 0, "cannot change to", scratch);
   std::string paths;
   for (size_t i = 0; i < layers.size(); i++) {
-    const std::string name = std::to_string(i);
+    const std::string name = prefix + std::to_string(i);
     make_folder(name, 0);
     check(attach(layers[i], name), "cannot attach layer", name);
     paths += (i == 0 ? "" : ":") + name;
@@ -354,6 +359,20 @@ bool add_layers(const Fd& context, const std::vector<Fd>& layers) {
   return true;
 }
 
+/// An overlay of these layers, the topmost first, that is not made yet. `prefix`: of names in the scratch folder.
+Fd overlay_of(const std::vector<Fd>& layers, const std::string& scratch, const char* prefix) {
+  Fd context = file_system("overlay");
+  if (add_layers(context, layers)) return context;
+  Fd other = file_system("overlay");
+  add_layers_by_path(other, layers, scratch, prefix);
+  return other;
+}
+
+/// Whether files there can have attributes of `user.`: in memory since Linux 6.6.
+bool takes_user_attributes(const std::string& folder) {
+  return setxattr(folder.c_str(), "user.skerry", "", 0, 0) == 0 && removexattr(folder.c_str(), "user.skerry") == 0;
+}
+
 void mount_root(const Options& options, const std::optional<Fd>& user_namespace) {
   std::vector<Fd> layers;
   for (const std::string& lower : options.lowers) {
@@ -365,22 +384,27 @@ void mount_root(const Options& options, const std::optional<Fd>& user_namespace)
   }
   const std::string& scratch = options.root;
   mount_scratch(scratch, options.upper_bytes.value_or(4096));
-  std::optional<Fd> context(file_system("overlay"));
-  if (!add_layers(*context, layers)) {
-    context.emplace(file_system("overlay"));
-    add_layers_by_path(*context, layers, scratch);
+  // What hides folders of lower layers is told in layers by attributes that the root of a user namespace may write. What is
+  // written above has them too, or else those of `trusted.`, and an overlay reads one kind: then the layers are one below.
+  const bool one_kind = !options.upper_bytes || takes_user_attributes(scratch);
+  if (!one_kind && layers.size() > 1) {
+    const Fd context = overlay_of(layers, scratch, "");
+    set_flag(context, "userxattr");
+    Fd merged = mounted(context, MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY);
+    layers.clear();
+    layers.push_back(std::move(merged));
   }
-  // What hides folders of lower layers is told by attributes that the root of a user namespace may write.
-  check(syscall(SYS_fsconfig, context->get(), FSCONFIG_SET_FLAG, "userxattr", nullptr, 0) == 0, "overlay option", "userxattr");
+  const Fd context = overlay_of(layers, scratch, one_kind ? "" : "merged");
+  if (one_kind) set_flag(context, "userxattr");
   if (options.upper_bytes) {
     const uint32_t owner = options.idmap ? options.idmap->outside : 0;
     for (const char* name : {"/upper", "/work"}) make_folder(scratch + name, owner);
-    configure(*context, "upperdir", scratch + "/upper");
-    configure(*context, "workdir", scratch + "/work");
+    configure(context, "upperdir", scratch + "/upper");
+    configure(context, "workdir", scratch + "/work");
     // Nothing of it outlives the container: there is nothing to keep safe.
-    check(syscall(SYS_fsconfig, context->get(), FSCONFIG_SET_FLAG, "volatile", nullptr, 0) == 0, "overlay option", "volatile");
+    set_flag(context, "volatile");
   }
-  const Fd overlay = mounted(*context, MOUNT_ATTR_NODEV | (options.upper_bytes ? 0 : MOUNT_ATTR_RDONLY));
+  const Fd overlay = mounted(context, MOUNT_ATTR_NODEV | (options.upper_bytes ? 0 : MOUNT_ATTR_RDONLY));
   check(attach(overlay, options.root), "cannot attach the root at", options.root);
   check(chdir("/") == 0, "cannot change to", "/");
 }

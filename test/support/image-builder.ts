@@ -49,14 +49,21 @@ export function layerOfTar(archive: Buffer, compression: '' | '+gzip' | '+zstd' 
   };
 }
 
+let busybox: BuiltLayer | undefined;
+
 /** A root file system with busybox, as in Debian's package busybox-static. */
 export function busyboxLayer(): BuiltLayer {
+  busybox ??= makeBusyboxLayer();
+  return busybox;
+}
+
+function makeBusyboxLayer(): BuiltLayer {
   const found = ['/bin/busybox', '/usr/bin/busybox'].find((path) => existsSync(path));
   if (!found) throw new Error('busybox is needed: apt-get install busybox-static');
   const applets = ['sh', 'cat', 'echo', 'httpd', 'id', 'ls', 'sleep'].map((name) => symlink(`bin/${name}`, 'busybox'));
-  const busybox = file('bin/busybox', readFileSync(found), { mode: 0o755 });
+  const program = file('bin/busybox', readFileSync(found), { mode: 0o755 });
   const users = file('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n');
-  return layerOf([folder('bin/'), busybox, ...applets, folder('etc/'), users, folder('tmp/', { mode: 0o1777 })]);
+  return layerOf([folder('bin/'), program, ...applets, folder('etc/'), users, folder('tmp/', { mode: 0o1777 })]);
 }
 
 /** An OCI image layout that grows. What is added by hand need not make sense. */

@@ -1,7 +1,8 @@
 import { defineErrors } from '../../../errors/skerry-error.ts';
 
-/** What container runtimes say of a program that is not there or cannot be run. */
-export const PROGRAM_MISSING = /executable file .* not found|No such file or directory/;
+/** What crun says of a program that is not there or cannot be run, and of nothing else that it misses. */
+export const PROGRAM_MISSING =
+  /executable file .* not found|(?:open executable|exec container process).*: No such file/;
 
 export const containerErrors = defineErrors({
   COMMAND_MISSING: {

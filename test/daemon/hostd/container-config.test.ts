@@ -19,6 +19,7 @@ import * as assert from 'uvu/assert';
 import { CAPABILITIES, containerConfig } from '../../../daemon/hostd/container-config.ts';
 import { writeNameFiles } from '../../../daemon/hostd/name-files.ts';
 import { SeccompProfile, seccompFilter } from '../../../daemon/hostd/seccomp.ts';
+import { cgroupLayout } from '../../../native/host/index.ts';
 import type { ContainerSpec } from '../../../runtime/drivers/container/host.ts';
 import { testUnless } from '../../support/test-unless.ts';
 
@@ -93,7 +94,7 @@ async function inside(script: string, over: Partial<ContainerSpec> = {}): Promis
     {
       root,
       ids: { first: FIRST_ID, count: 65_536 },
-      cgroup: `/skerry-test/${id}`,
+      cgroup: { path: `/skerry-test/${id}`, isV2: (await cgroupLayout()).mode === 'v2' },
       networkNamespace: '/proc/self/ns/net',
       binds: [],
       seccomp: seccompFilter(profile, CAPABILITIES),
@@ -206,7 +207,7 @@ test('memory beyond its limit ends it alone', async () => {
 });
 
 test('processes beyond its limit are not made', async () => {
-  const { out } = await inside('n=0; while [ $n -lt 100 ]; do sleep 1 & n=$((n+1)); done 2>&1; echo after');
+  const { out } = await inside('n=0; while [ $n -lt 100 ]; do sleep 60 & n=$((n+1)); done 2>&1; echo after');
   assert.match(out, /fork: Resource temporarily unavailable/);
 });
 

@@ -3,15 +3,17 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { release } from 'node:os';
-import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
-import { HostProcess, setChildSubreaper, startTimeOf } from '../../../native/host/index.ts';
+import { HostProcess, setChildSubreaper, setParentDeathSignal, startTimeOf } from '../../../native/host/index.ts';
 import { hostSuite, openFiles, refused } from '../../support/host-suite.ts';
 
 const { test, run } = hostSuite('processes');
 const [major = 0, minor = 0] = release().split('.').map(Number);
 /** Exits of other processes' children are told since Linux 6.15. */
 const tellsExits = major > 6 || (major === 6 && minor >= 15);
+
+/** As an argument: this file is a process that does so, and no test. */
+const DIE_WITH_PARENT = 'die-with-parent';
 
 /** A process that is the child of another than this one, which reaps it at once. */
 async function grandchild(script: string): Promise<{ pid: number; end(): Promise<void> }> {
@@ -97,20 +99,10 @@ test('whoever stops watching lets the process go on, and a wait ends', [], async
 });
 
 test('a process that asked for it ends with its parent', [], async () => {
-  const index = fileURLToPath(new URL('../../../native/host/index.ts', import.meta.url));
-  const script = `import { setParentDeathSignal } from ${JSON.stringify(index)};
-    await setParentDeathSignal('SIGKILL', process.ppid);
-    console.log(process.pid);
-    setInterval(() => {}, 1000);`;
   // A parent of its own: a shell that waits for it. What is orphaned is reaped here.
   await setChildSubreaper(true);
-  const parent = spawn(
-    '/bin/sh',
-    ['-c', '"$0" --import tsx --input-type=module -e "$1" & wait', process.execPath, script],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
+  const itself = [process.execPath, ...process.execArgv, process.argv[1] as string, DIE_WITH_PARENT];
+  const parent = spawn('/bin/sh', ['-c', '"$0" "$@" & wait', ...itself], { stdio: ['ignore', 'pipe', 'inherit'] });
   const child = Number(String((await once(parent.stdout, 'data'))[0]));
   const watched = await HostProcess.open(child);
   parent.kill('SIGKILL');
@@ -120,4 +112,10 @@ test('a process that asked for it ends with its parent', [], async () => {
   await setChildSubreaper(false);
 });
 
-run();
+if (process.argv[2] === DIE_WITH_PARENT) {
+  await setParentDeathSignal('SIGKILL', process.ppid);
+  console.log(process.pid);
+  setInterval(() => {}, 1000);
+} else {
+  run();
+}

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { cgroupLayout } from '../../../../native/host/index.ts';
 import type { Instance } from '../../../../runtime/driver.ts';
 import type { WorkloadSettings } from '../../../../runtime/workload/settings.ts';
 import { ContainerNode, type RunConfig, whyNoContainers } from '../../../support/container-node.ts';
@@ -80,6 +81,20 @@ test('a paused container answers the next request', async (node) => {
   assert.equal(await get(instance), { status: 200, body: 'hello from inside\n' });
 });
 
+test('what a layer hides of those below is not seen; what an image has can be removed, and made again', async (node) => {
+  const below = layerOf([folder('data/'), file('data/old', 'old\n'), folder('data/sub/'), file('data/sub/x', '')]);
+  const above = layerOf([folder('data/'), file('data/.wh..wh..opq', ''), file('data/new', 'new\n'), folder('more/')]);
+  const script =
+    'cd /; ls /data; busybox rm -r /data && busybox mkdir -p /data/sub && ls /data; cat /data/old; echo mine > /www/index.html; busybox rm -r /www && busybox mkdir /www && ls /www; echo end';
+  const config = shell(`(${script}) > /tmp/said 2>&1; exec httpd -f -p 8080 -h /tmp`);
+  const revision = await node.revision([busyboxLayer(), pages, below, above], config, { writable: '1MiB' });
+  const instance = await node.start(revision);
+  assert.is(
+    (await get(instance, '/said')).body,
+    "new\nsub\ncat: can't open '/data/old': No such file or directory\nend\n",
+  );
+});
+
 test('one that never listens is told, with what it said, and nothing is left', async (node) => {
   const error = await failure(up(node, shell('echo going to sleep; sleep 60'), { 'start-timeout': '300ms' }));
   assert.is(error.code, 'CONTAINER_NOT_LISTENING');
@@ -140,6 +155,26 @@ test('one that forks without end is ended, all of it', async (node) => {
   await pause(200);
   await instance.stop(0);
   assert.equal(node.left(), []);
+});
+
+test('the kernel has the limits that its settings say', async (node) => {
+  const { v1, v2, mode } = await cgroupLayout();
+  const { id } = await up(node, httpd, { memory: '48MiB', cpus: 0.5, priority: 4 });
+  const says = (mount: string | undefined, name: string) =>
+    readFileSync(`${mount}/skerry/${id}/${name}`, 'utf8').trim();
+  const memory = String(48 * 2 ** 20);
+  if (mode === 'v2') {
+    const files = ['memory.max', 'memory.swap.max', 'cpu.max', 'cpu.weight', 'pids.max'];
+    assert.equal(
+      files.map((name) => says(v2?.mount, name)),
+      [memory, '0', '10000 20000', '100', '512'],
+    );
+  } else {
+    assert.is(says(v1.get('memory'), 'memory.limit_in_bytes'), memory);
+    assert.is(says(v1.get('cpu'), 'cpu.cfs_quota_us'), '10000');
+    assert.is(says(v1.get('cpu'), 'cpu.shares'), '1024');
+    assert.is(says(v1.get('pids'), 'pids.max'), '512');
+  }
 });
 
 test('what it uses is told', async (node) => {
