@@ -1,5 +1,5 @@
 /** HTTP/1.1 and 1.0: connections to Exchanges by Node's own parser. */
-import type { IncomingMessage, RequestListener, Server } from 'node:http';
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { SkerryError } from '../../errors/skerry-error.ts';
 import { gatewayErrors } from '../errors.ts';
@@ -61,22 +61,47 @@ export function http1Options(limits: ListenerLimits) {
   };
 }
 
-const served = Symbol('requests served on this connection');
-type CountingSocket = Socket & { [served]?: number };
+const connection = Symbol('what is known of this connection');
+
+interface Connection {
+  /** Requests so far. */
+  served: number;
+  latest: { readonly response: ServerResponse; readonly safe: boolean } | null;
+}
+
+type HttpSocket = Socket & { [connection]?: Connection };
 
 /** So many requests of the connection have been served before Node's parser reads from it. */
-export function setServed(socket: CountingSocket, count: number): void {
-  socket[served] = count;
+export function setServed(socket: HttpSocket, served: number): void {
+  socket[connection] = { served, latest: null };
+}
+
+/** RFC 9110, 9.2.1. */
+const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
+
+/** The response that has to be over before this request may be served (RFC 9112, 9.3.2), or null. */
+function responseBefore(to: Connection, method: string | undefined, response: ServerResponse): ServerResponse | null {
+  const { latest } = to;
+  const safe = SAFE.has(method as string);
+  to.latest = { response, safe };
+  // It has the socket unless it is behind an unanswered request (pipelining).
+  return response.socket || !latest || (safe && latest.safe) ? null : latest.response;
 }
 
 /** Makes a server's requests into Exchanges. */
 export function serveHttp1(server: Server, handlers: Handlers, front: Front): void {
   const { limits } = front;
   const serve: RequestListener = (request, response) => {
-    const socket: CountingSocket = request.socket;
+    const socket: HttpSocket = request.socket;
     if (isClosing(socket)) return;
-    const count = (socket[served] ?? 0) + 1;
-    socket[served] = count;
+    socket[connection] ??= { served: 0, latest: null };
+    const count = ++socket[connection].served;
+    const before = responseBefore(socket[connection], request.method, response);
+    if (before) before.once('close', () => answer(request, response, count));
+    else answer(request, response, count);
+  };
+  const answer = (request: IncomingMessage, response: ServerResponse, count: number) => {
+    if (isClosing(request.socket) || request.socket.destroyed) return;
     const exchange = new Http1Exchange(request, response, front);
     // Node's parser lets go of what stands behind a request that offers another protocol.
     const last = count >= limits.requestsPerConnection || request.headers.upgrade !== undefined;

@@ -192,6 +192,32 @@ test('pipelined requests are answered in order, also when a later one is ready f
   }, serve);
 });
 
+test('a pipelined request waits for the answer before it unless both are safe', async () => {
+  for (const methods of [
+    ['POST', 'GET'],
+    ['GET', 'POST'],
+    ['DELETE', 'PUT'],
+  ]) {
+    const events: string[] = [];
+    const serve: Serve = (exchange) => {
+      if (exchange.path === '/') return hello(exchange);
+      events.push(`asked ${exchange.path}`);
+      setTimeout(() => {
+        events.push(`answered ${exchange.path}`);
+        exchange.reply.send(200, [], Buffer.from(exchange.path));
+      }, 20);
+    };
+    await withListener(async (url) => {
+      const connection = await RawConnection.open(url);
+      const bodies = methods.map((method, i) => `${method} /${i} HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi`);
+      await connection.write(bodies.join(''));
+      for (const i of [0, 1]) assert.is((await connection.response()).body.toString(), `/${i}`);
+      connection.destroy();
+    }, serve);
+    assert.equal(events, ['asked /0', 'answered /0', 'asked /1', 'answered /1'], methods.join(' '));
+  }
+});
+
 test('a client that leaves aborts all that it asked for, pipelined requests too', async () => {
   const aborted: string[] = [];
   let tell = () => {};
