@@ -1,6 +1,7 @@
 /** A suite over native/host: what this machine cannot do is skipped, and the reason printed. */
 import { existsSync, readdirSync } from 'node:fs';
 import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
 import { type HostError, hostAvailable } from '../../native/host/index.ts';
 import { failure } from './failure.ts';
 import { testUnless } from './test-unless.ts';
@@ -41,4 +42,10 @@ export async function openFiles(): Promise<number> {
     count = now;
   }
   return count;
+}
+
+/** Fewer is well: what was opened before, by the loader of the tests for one, may be closed late. */
+export async function noMoreFilesThan(before: number, what?: string): Promise<void> {
+  const now = await openFiles();
+  assert.ok(now <= before, `${now} files are open, ${before} were${what ? ` (${what})` : ''}`);
 }

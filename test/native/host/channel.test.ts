@@ -18,7 +18,7 @@ import {
   socketPair,
   waitFor,
 } from '../../../native/host/index.ts';
-import { hostSuite, openFiles, refused } from '../../support/host-suite.ts';
+import { hostSuite, noMoreFilesThan, openFiles, refused } from '../../support/host-suite.ts';
 
 const PYTHON = '/usr/bin/python3';
 const { test, run } = hostSuite('channel');
@@ -128,7 +128,7 @@ test('the largest message, with the most descriptors', [], async () => {
   assert.is(b.messages[0]!.bytes.length, 65_536);
   assert.is(b.messages[0]!.fds.length, 16);
   for (const received of [fd, ...b.messages[0]!.fds]) closeSync(received);
-  assert.is(await openFiles(), before);
+  await noMoreFilesThan(before);
   a.channel.close();
 });
 
@@ -201,7 +201,7 @@ test('closing ends what waits to be sent, and leaves no file open', [], async ()
   assert.is((await last).code, 'EPIPE');
   assert.is(await a.closed, null);
   b.channel.close();
-  assert.is(await openFiles(), before);
+  await noMoreFilesThan(before);
 });
 
 test('a handler may close its own channel', [], async () => {
@@ -240,7 +240,7 @@ test('a hostile peer: a message that is too long ends the channel, and its files
   assert.is((await inbox.closed)?.code, 'EMSGSIZE');
   assert.is(inbox.messages.length, 0);
   if (child.exitCode === null) await once(child, 'exit');
-  assert.is(await openFiles(), before);
+  await noMoreFilesThan(before);
 });
 
 test('a hostile peer: too many descriptors end the channel, and all are closed', [PYTHON], async () => {
@@ -250,7 +250,7 @@ test('a hostile peer: too many descriptors end the channel, and all are closed',
   assert.is(error?.code, 'ETOOMANYREFS');
   assert.is(error?.syscall, 'recvmsg');
   if (child.exitCode === null) await once(child, 'exit');
-  assert.is(await openFiles(), before);
+  await noMoreFilesThan(before);
 });
 
 test('a hostile peer: an empty message with descriptors ends its channel, and all are closed', [PYTHON], async () => {
@@ -259,7 +259,7 @@ test('a hostile peer: an empty message with descriptors ends its channel, and al
   await inbox.closed;
   assert.is(inbox.messages.length, 0);
   if (child.exitCode === null) await once(child, 'exit');
-  assert.is(await openFiles(), before);
+  await noMoreFilesThan(before);
 });
 
 test('a hostile peer: a flood of messages leaves the event loop its turns', [PYTHON], async () => {

@@ -15,7 +15,7 @@ import {
   openNetworkNamespace,
   openTap,
 } from '../../../native/host/index.ts';
-import { hostSuite, openFiles, refused } from '../../support/host-suite.ts';
+import { hostSuite, noMoreFilesThan, openFiles, refused } from '../../support/host-suite.ts';
 
 const run = promisify(execFile);
 const { test, run: start } = hostSuite('network namespaces');
@@ -141,7 +141,7 @@ test('a connection that is not answered ends at its time, and the node goes on m
   assert.ok(Date.now() - started < 2000);
   assert.ok(turns > 10, `${turns} turns of a timer`);
   for (const each of done) if (each.status === 'fulfilled') await closeFd(each.value);
-  assert.is(await openFiles(), before);
+  await noMoreFilesThan(before);
   await Promise.all([closeFd(listener), closeFd(network)]);
 });
 
@@ -172,7 +172,7 @@ test('a hundred at once: none is left, and this process stays in its own', ['roo
   const listeners = await Promise.all(networks.map((network) => listenInside(network, '127.0.0.1', 80)));
   await Promise.all(networks.map((network) => connectInside(network, '127.0.0.1', 80, 5000).then(closeFd)));
   await Promise.all([...networks, ...listeners].map(closeFd));
-  assert.is(await openFiles(), before);
+  await noMoreFilesThan(before);
   for (const task of readdirSync('/proc/self/task')) {
     assert.is(readlinkSync(`/proc/self/task/${task}/ns/net`), own);
   }

@@ -9,7 +9,7 @@ import {
   makeNetworkNamespace,
   steerStreams,
 } from '../../../native/host/index.ts';
-import { hostSuite, openFiles, refused } from '../../support/host-suite.ts';
+import { hostSuite, noMoreFilesThan, openFiles, refused } from '../../support/host-suite.ts';
 
 const { test, run } = hostSuite('steering connections');
 
@@ -52,7 +52,7 @@ test('those to names and to other addresses are steered, those to loopback are n
   assert.is(await said(network, '127.64.0.1', 443), 'its own');
   await new Promise((resolve) => own.close(resolve));
   await closeFd(network);
-  assert.ok((await openFiles()) <= before);
+  await noMoreFilesThan(before);
 });
 
 test('what is no listener or no namespace is refused', ['root'], async () => {

@@ -12,7 +12,7 @@ import type { RevisionDocument } from '../../../runtime/workload/documents.ts';
 import { ContainerNode, whyNoContainers } from '../../support/container-node.ts';
 import { question } from '../../support/dns-client.ts';
 import { fakeResolver, listen } from '../../support/egress.ts';
-import { openFiles } from '../../support/host-suite.ts';
+import { noMoreFilesThan, openFiles } from '../../support/host-suite.ts';
 import { layerOf } from '../../support/image-builder.ts';
 import { inside, shellConfig, shellLayers, TOOLS } from '../../support/shell-container.ts';
 import { file, folder } from '../../support/tar-writer.ts';
@@ -334,7 +334,7 @@ test('containers that come and go leave no file of the node open', async (world)
   await once();
   const before = await openFiles();
   for (let i = 0; i < 5; i++) await once();
-  assert.ok((await openFiles()) <= before);
+  await noMoreFilesThan(before);
 });
 
 test('a program with the C library finds allowed names in the files that it was given', async (world) => {
