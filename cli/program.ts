@@ -356,9 +356,12 @@ function defineSecrets(program: Command, bind: Bind): void {
 const INSECURE = 'A registry that is spoken to without TLS, or whatever its certificate. Can be repeated.';
 
 function defineImages(program: Command, bind: Bind): void {
-  const images = json(program.command('images').description('List the images of the node, and what uses them.'));
+  const images = json(program.command('images').description('List the images of the node, and what uses them.')).option(
+    '-a, --all',
+    'Also signatures, attestations and SBOMs that have a tag of their own.',
+  );
   examples(images, ['skerry images', "skerry images --json | jq '.images[].name'"]);
-  bind(images, async (context) => (await import('./commands/image.ts')).listImages(context));
+  bind(images, async (context, flags) => (await import('./commands/image.ts')).listImages(context, flags));
 
   const pull = program
     .command('pull')
