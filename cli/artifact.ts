@@ -23,20 +23,11 @@ export interface Made {
   readonly inputs: readonly string[];
 }
 
-/** How a folder is built, beside what its files say. */
-export interface BuildOptions {
-  /** The image that a generated Dockerfile begins from. */
-  readonly base?: string | undefined;
-  /** Steps of a generated Dockerfile may use the network of the node. */
-  readonly network?: boolean | undefined;
-}
-
 /** `onInputs` is told the files that matter as soon as they are known, before what may yet fail. */
 export async function makeArtifact(
   { client, terminal }: Caller,
   source: Source,
   progress: Progress,
-  options: BuildOptions = {},
   onInputs?: (inputs: readonly string[]) => void,
 ): Promise<Made> {
   const { kind, file, inputs, choice } = source;
@@ -51,7 +42,7 @@ export async function makeArtifact(
   };
   try {
     await chmod(scratch, 0o755);
-    const { base, network = false } = options;
+    const { base, network = false } = source.build;
     const step = (text: string) => progress.step(text);
     const work = { name: source.name(), env: { ...process.env, ...terminal.env }, base, network, scratch, step, say };
     const product = await choice.make(work);

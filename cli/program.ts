@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { CONFIG_FLAGS, NodeConfig } from '../daemon/config-schema.ts';
 import { projectRoot } from '../errors/project-root.ts';
-import { BUILDER_NAMES } from './builders/names.ts';
+import { BUILDER_NAMES, BuildSettings } from '../runtime/workload/build-settings.ts';
 import type { ConnectionFlags } from './connection.ts';
 import type { Context } from './context.ts';
 import { PROCESS_FLAGS, SETTING_FLAGS, settingHelp } from './settings-flags.ts';
@@ -104,12 +104,11 @@ function defineDeploying(program: Command, bind: Bind): void {
     .description('Deploy a function and give it a URL.')
     .argument('<path>', 'A .ts or .js file, a .wasm component, a folder that is built by what is in it, or an image.')
     .option('--name <name>', 'Name of the workload. Default: made from the name of the file or folder.');
+  const { builder, base, network } = BuildSettings.shape;
   deploy
-    .addOption(
-      new Option('--builder <builder>', 'How a folder is built. Default: by what is in it.').choices(BUILDER_NAMES),
-    )
-    .option('--base <image>', 'The image that the builders node, python-image and java begin from.')
-    .option('--network', "Let the steps of an image's build use the network of the node, as `npm ci` needs.");
+    .addOption(new Option('--builder <builder>', builder.description).choices(BUILDER_NAMES))
+    .option('--base <image>', base.description)
+    .option('--network', network.description);
   for (const setting of SETTING_FLAGS) settingOption(deploy, setting);
   json(deploy.option('--watch', 'Deploy again on each save, until Ctrl-C.'));
   examples(deploy, [
