@@ -38,7 +38,7 @@ export async function makeArtifact(
   // Beside what fails, so that what the tool said stands above the error.
   const say = (text: string) => {
     progress.done();
-    if (text !== '') writeLine(terminal.stderr, printable(text));
+    if (text !== '') for (const line of text.split('\n')) writeLine(terminal.stderr, printable(line));
   };
   try {
     await chmod(scratch, 0o755);
@@ -57,7 +57,7 @@ export async function makeArtifact(
         return { artifact: await uploadComponent(client, { ...source, file: product.file }, progress), inputs };
       default: {
         const { buildFolder } = await import('./commands/build.ts');
-        return { artifact: await buildFolder(client, source, product, progress, network), inputs };
+        return { artifact: await buildFolder(client, source, product, progress, work), inputs };
       }
     }
   } finally {
