@@ -23,20 +23,11 @@ export interface Made {
   readonly inputs: readonly string[];
 }
 
-/** How a folder is built, beside what its files say. */
-export interface BuildOptions {
-  /** The image that a generated Dockerfile begins from. */
-  readonly base?: string | undefined;
-  /** Steps of a generated Dockerfile may use the network of the node. */
-  readonly network?: boolean | undefined;
-}
-
 /** `onInputs` is told the files that matter as soon as they are known, before what may yet fail. */
 export async function makeArtifact(
   { client, terminal }: Caller,
   source: Source,
   progress: Progress,
-  options: BuildOptions = {},
   onInputs?: (inputs: readonly string[]) => void,
 ): Promise<Made> {
   const { kind, file, inputs, choice } = source;
@@ -47,11 +38,11 @@ export async function makeArtifact(
   // Beside what fails, so that what the tool said stands above the error.
   const say = (text: string) => {
     progress.done();
-    if (text !== '') writeLine(terminal.stderr, printable(text));
+    if (text !== '') for (const line of text.split('\n')) writeLine(terminal.stderr, printable(line));
   };
   try {
     await chmod(scratch, 0o755);
-    const { base, network = false } = options;
+    const { base, network = false } = source.build;
     const step = (text: string) => progress.step(text);
     const work = { name: source.name(), env: { ...process.env, ...terminal.env }, base, network, scratch, step, say };
     const product = await choice.make(work);
@@ -66,7 +57,7 @@ export async function makeArtifact(
         return { artifact: await uploadComponent(client, { ...source, file: product.file }, progress), inputs };
       default: {
         const { buildFolder } = await import('./commands/build.ts');
-        return { artifact: await buildFolder(client, source, product, progress, network), inputs };
+        return { artifact: await buildFolder(client, source, product, progress, work), inputs };
       }
     }
   } finally {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { CONFIG_FLAGS, NodeConfig } from '../daemon/config-schema.ts';
 import { projectRoot } from '../errors/project-root.ts';
-import { BUILDER_NAMES } from './builders/names.ts';
+import { BUILDER_NAMES, BuildSettings } from '../runtime/workload/build-settings.ts';
 import type { ConnectionFlags } from './connection.ts';
 import type { Context } from './context.ts';
 import { PROCESS_FLAGS, SETTING_FLAGS, settingHelp } from './settings-flags.ts';
@@ -104,12 +104,11 @@ function defineDeploying(program: Command, bind: Bind): void {
     .description('Deploy a function and give it a URL.')
     .argument('<path>', 'A .ts or .js file, a .wasm component, a folder that is built by what is in it, or an image.')
     .option('--name <name>', 'Name of the workload. Default: made from the name of the file or folder.');
+  const { builder, base, network } = BuildSettings.shape;
   deploy
-    .addOption(
-      new Option('--builder <builder>', 'How a folder is built. Default: by what is in it.').choices(BUILDER_NAMES),
-    )
-    .option('--base <image>', 'The image that the builders node, python-image and java begin from.')
-    .option('--network', "Let the steps of an image's build use the network of the node, as `npm ci` needs.");
+    .addOption(new Option('--builder <builder>', builder.description).choices(BUILDER_NAMES))
+    .option('--base <image>', base.description)
+    .option('--network', network.description);
   for (const setting of SETTING_FLAGS) settingOption(deploy, setting);
   json(deploy.option('--watch', 'Deploy again on each save, until Ctrl-C.'));
   examples(deploy, [
@@ -356,9 +355,12 @@ function defineSecrets(program: Command, bind: Bind): void {
 const INSECURE = 'A registry that is spoken to without TLS, or whatever its certificate. Can be repeated.';
 
 function defineImages(program: Command, bind: Bind): void {
-  const images = json(program.command('images').description('List the images of the node, and what uses them.'));
+  const images = json(program.command('images').description('List the images of the node, and what uses them.')).option(
+    '-a, --all',
+    'Also signatures, attestations and SBOMs that have a tag of their own.',
+  );
   examples(images, ['skerry images', "skerry images --json | jq '.images[].name'"]);
-  bind(images, async (context) => (await import('./commands/image.ts')).listImages(context));
+  bind(images, async (context, flags) => (await import('./commands/image.ts')).listImages(context, flags));
 
   const pull = program
     .command('pull')

@@ -1,6 +1,7 @@
 /** What `skerry deploy` and `skerry apply` are given to run: a file or a folder, and what its `skerry.toml` says. */
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
+import type { BuildSettings } from '../runtime/workload/build-settings.ts';
 import type { WorkloadSettings } from '../runtime/workload/settings.ts';
 import { ProjectFile } from '../runtime/workload/settings.ts';
 import { type Choice, chooseBuilder } from './builders/choose.ts';
@@ -23,6 +24,7 @@ export interface Source {
   readonly inputs: readonly string[];
   /** How a folder is built. */
   readonly choice?: Choice;
+  readonly build: BuildSettings;
 }
 
 const JAVASCRIPT = new Set(['.ts', '.mts', '.cts', '.tsx', '.js', '.mjs', '.cjs', '.jsx']);
@@ -31,20 +33,28 @@ const IMAGE_SCHEME = /^(oci|docker-archive|docker):/;
 
 /**
  * Throws NO_SUCH_SOURCE, NOT_A_SOURCE, REFERENCE, what is wrong with a `skerry.toml`, and what `chooseBuilder` throws.
- * @param builder for a folder: who builds it; `auto` for what its files say
+ * @param build for a folder; over what its `skerry.toml` says
  */
-export async function findSource(path: string, builder = 'auto'): Promise<Source> {
+export async function findSource(path: string, build: BuildSettings = {}): Promise<Source> {
   const found = await stat(path).catch((error: NodeJS.ErrnoException) => error);
   if (found instanceof Error) {
     if (found.code !== 'ENOENT' && found.code !== 'ENOTDIR') throw unreadable(path, found);
     if (looksLikePath(path)) throw cliErrors.NO_SUCH_SOURCE(path);
-    return { kind: 'image', file: path, label: path, name: () => nameFromImage(path), settings: {}, inputs: [] };
+    checkNoBuild(path, build);
+    const name = () => nameFromImage(path);
+    return { kind: 'image', file: path, label: path, name, settings: {}, inputs: [], build: {} };
   }
-  if (found.isDirectory()) return findProject(path, builder);
-  if (builder !== 'auto') throw cliErrors.USAGE(`${path} is no folder, and --builder is for folders`, 'leave it out');
+  if (found.isDirectory()) return findProject(path, build);
+  checkNoBuild(path, build);
   const kind = kindOf(path);
   if (!kind || !found.isFile()) throw cliErrors.NOT_A_SOURCE(path);
-  return { kind, file: path, label: path, name: () => nameFromFile(path), settings: {}, inputs: [path] };
+  return { kind, file: path, label: path, name: () => nameFromFile(path), settings: {}, inputs: [path], build: {} };
+}
+
+/** What is no folder is not built in any way that could be said. */
+function checkNoBuild(path: string, { builder = 'auto', base, network = false }: BuildSettings): void {
+  if (builder === 'auto' && base === undefined && !network) return;
+  throw cliErrors.USAGE(`${path} is no folder, and --builder, --base and --network are for folders`, 'leave them out');
 }
 
 function looksLikePath(path: string): boolean {
@@ -58,11 +68,13 @@ function kindOf(path: string): Source['kind'] | null {
   return JAVASCRIPT.has(ending) ? 'javascript' : null;
 }
 
-async function findProject(path: string, builder: string): Promise<Source> {
+async function findProject(path: string, given: BuildSettings): Promise<Source> {
   const document = await readProject(path);
   const project = document ? checkDocument(document, ProjectFile) : {};
-  const { name, main, ...settings } = project;
-  const common = { name: () => name ?? nameFrom(basename(resolve(path))), settings };
+  const { name, main, build: said, ...settings } = project;
+  const build = { ...said, ...given };
+  const { builder = 'auto' } = build;
+  const common = { name: () => name ?? nameFrom(basename(resolve(path))), settings, build };
   const kind = main === undefined ? null : kindOf(main);
   if (main !== undefined && (builder === 'auto' || builder === kind)) {
     const mainFault = (problem: string) =>
@@ -74,10 +86,11 @@ async function findProject(path: string, builder: string): Promise<Source> {
     const file = join(path, main);
     if (!kind) throw mainFault(`${main} is neither JavaScript, TypeScript nor a component`);
     if (!(await isFile(file))) throw mainFault(`there is no file ${main}`);
+    checkNoBuild(`${main}, the main of ${join(path, PROJECT)},`, { ...build, builder: 'auto' });
     return { ...common, kind, file, label: file, inputs: [file, join(path, PROJECT)] };
   }
   const folder = new SourceFolder(path);
-  const choice = await chooseBuilder(folder, builder);
+  const choice = await chooseBuilder(folder, build);
   // Of what is compiled any file may be a part; what cannot be read is for the build to tell.
   const files = choice.file === undefined ? await folder.files().catch(() => []) : [choice.file];
   return {

@@ -15,6 +15,7 @@ import type { ContentStore } from '../images/store/index.ts';
 import type { ProcessStreams } from '../runtime/driver.ts';
 import { ProcessPipes } from '../runtime/drivers/container/stdio.ts';
 import type { ImageService } from './image-service.ts';
+import type { ImageTrust } from './image-trust.ts';
 
 /** Of what the builder said last, kept for the error; in characters. */
 const KEPT = 16 * 1024;
@@ -22,6 +23,7 @@ const KEPT = 16 * 1024;
 export interface ImageBuildsParts {
   readonly images: ImageService;
   readonly blobs: ContentStore;
+  readonly trust: Pick<ImageTrust, 'admit'>;
   /** Throws NO_IMAGE_BUILDER. */
   readonly openBuilder: () => Promise<ImageBuilderHost>;
 }
@@ -46,7 +48,8 @@ export class ImageBuilds {
 
   /**
    * `streams.stdin`: a tar archive of the files that the Dockerfile may copy. Nothing gets the name when it fails. Throws
-   * DOCKERFILE_INVALID, IMAGE_BUILD_*, NO_IMAGE_BUILDER, REFERENCE_INVALID and what the import of a base image throws.
+   * DOCKERFILE_INVALID, IMAGE_BUILD_*, NO_IMAGE_BUILDER, REFERENCE_INVALID, what the import of a base image throws, and what a
+   * policy refuses it with.
    */
   async build(request: ImageBuildRequest, streams: ProcessStreams, signal: AbortSignal): Promise<BuiltImage> {
     const named = parseReference(request.reference);
@@ -129,6 +132,8 @@ export class ImageBuilds {
       (step) => say(`${base}: ${step}`),
       signal,
     );
+    // One that was brought before may stand under another policy by now.
+    await this.#parts.trust.admit(artifact.digest, base);
     if (await builder.name(base, artifact.digest)) return;
     say(`bringing ${base} to the builder`);
     const archive = await this.#archive(artifact.digest, artifact.mediaType, work);

@@ -2,6 +2,7 @@
 import type { ImageView, Pruned, RemovedImage } from '../gateway/admin/schemas.ts';
 import {
   artifactOf,
+  attachedTo,
   formatReference,
   type ImageCatalog,
   type ImageRecord,
@@ -94,7 +95,7 @@ export class ImageLibrary {
     const inventory = repositories.inventory(repository);
     // As if it had a tag, also when it is named by its digest.
     const root = { repository, tag: '', digest: found.digest, taggedMs: 0 };
-    const { all } = partsByTag({ ...inventory, tags: [root] }).get('')!;
+    const { all } = partsByTag({ ...inventory, tags: [...inventory.tags, root] }).get('')!;
     if (digest === null) await repositories.untag(repository, tag as string);
     else await repositories.remove(repository, digest);
     await repositories.collect(repository, { before: Number.POSITIVE_INFINITY, untagged: true, only: all });
@@ -167,6 +168,7 @@ function pushedViews(
       size: sum(partsOf(inventory, all)),
       usedBy: usersOf(users, all),
       frees: sum(partsOf(inventory, new Set([...alone].filter((part) => keepers.get(part) === 1)))),
+      attachedTo: attachedTo(tag),
     };
   });
 }
@@ -187,6 +189,7 @@ function recordView(
     size: sum(parts),
     usedBy: usersOf(users, [artifactOf(image).digest]),
     frees: sum(new Map([...parts].filter(([digest]) => keepers.get(digest) === 1))),
+    attachedTo: null,
   };
 }
 

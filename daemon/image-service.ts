@@ -23,7 +23,7 @@ import {
   type RegistryReference,
 } from '../images/oci/index.ts';
 import { PushedSource, type Repositories } from '../images/registry/index.ts';
-import { type Credentials, type RemoteOptions, RemoteSource } from '../images/remote/index.ts';
+import { type Credentials, openRemote, type RemoteOptions, RemoteSource } from '../images/remote/index.ts';
 import type { ContentStore } from '../images/store/index.ts';
 import { daemonErrors } from './errors.ts';
 import { ImagePush, type ImagePushParts } from './image-push.ts';
@@ -209,8 +209,10 @@ export class ImageService implements ImageTransfers {
 
   /** What a policy requires of its name is asked for before anything of it is taken. */
   #guarded(named: NamedReference, source: ImageSource, options?: RemoteOptions): ImageSource {
-    const open = async (tag: string) =>
-      new RemoteSource({ ...(named as RegistryReference), tag, digest: null }, options as RemoteOptions);
+    const open = () => {
+      const { repository, transport } = openRemote(named as RegistryReference, 'pull', options as RemoteOptions);
+      return { repository, close: () => transport.close() };
+    };
     return this.#parts.trust.guard(named, source, open);
   }
 

@@ -4,6 +4,7 @@
  */
 import { asSkerryError, SkerryError } from '../errors/skerry-error.ts';
 import {
+  attachedTo,
   type ImageCatalog,
   type ImageSource,
   type NamedReference,
@@ -14,7 +15,6 @@ import { type Repositories, registryErrors } from '../images/registry/index.ts';
 import { type ContentStore, digestOf, isDigest } from '../images/store/index.ts';
 import {
   GuardedSource,
-  isAttachmentTag,
   KeptSignatures,
   Policies,
   policyName,
@@ -22,8 +22,8 @@ import {
   remoteSignatures,
   requireSignatures,
   type Signature,
+  type SignedRepository,
   type Subject,
-  signatureTag,
   trustErrors,
 } from '../images/trust/index.ts';
 import type { StateStore } from '../runtime/state/index.ts';
@@ -36,6 +36,12 @@ export interface ImageTrustParts {
   readonly repositories: Repositories;
   /** What is named at this node's own registry, by its name here. */
   readonly own: (named: NamedReference) => NamedReference;
+}
+
+/** A repository of another registry, for as long as it is asked. */
+export interface OpenRepository {
+  readonly repository: SignedRepository;
+  close(): Promise<void>;
 }
 
 /** An image by a name that it has here. */
@@ -60,26 +66,29 @@ export class ImageTrust {
     this.kept = new KeptSignatures(parts.state);
   }
 
-  /** @param open a source of the same repository, for another tag */
-  guard(named: NamedReference, source: ImageSource, open: (tag: string) => Promise<ImageSource>): ImageSource {
+  /** @param open the repository of an image that is in another registry */
+  guard(named: NamedReference, source: ImageSource, open: () => OpenRepository): ImageSource {
     return new GuardedSource(source, async ({ bytes }, signal) => {
       const policies = this.policies.for(policyName(named));
       const digest = digestOf(bytes);
       const { repository } = named;
       if (policies.length === 0) return;
       const subject = { digest, bytes, repository };
-      if (named.kind === 'own')
-        return requireSignatures(source.label, policies, await this.signatures.find(repository, digest), subject);
-      const found = await remoteSignatures(await open(signatureTag(digest)), signal);
-      await requireSignatures(source.label, policies, found, subject);
+      if (named.kind === 'own') {
+        await requireSignatures(source.label, policies, await this.signatures.find(repository, digest), subject);
+        return;
+      }
+      const elsewhere = open();
+      const found = await remoteSignatures(elsewhere.repository, digest, signal).finally(() => elsewhere.close());
+      const counting = await requireSignatures(source.label, policies, found, subject);
       await this.#forgetOthers();
-      await this.kept.put(digest, found);
+      await this.kept.put(digest, counting);
     });
   }
 
   /**
-   * What is about to run, by the digest that it was stored under. A file of the client's has no name, and no policy; a
-   * digest alone must be allowed under one of the names that the node knows it by. Throws NOT_SIGNED, SIGNATURE_REFUSED,
+   * What is about to run, or to be built upon, by the digest that it was stored under. A file of the client's has no name, and no
+   * policy; a digest alone must be allowed under one of the names that the node knows it by. Throws NOT_SIGNED, SIGNATURE_REFUSED,
    * POLICY_UNREADABLE. @param label what the user calls it
    */
   async admit(digest: string, label: string): Promise<void> {
@@ -90,12 +99,18 @@ export class ImageTrust {
     if (asNamed.length > 0) return this.#admitUnderOne(label, asNamed);
     // A component may be the user's own build, of which somebody pushed a copy.
     const images = known.filter(({ roots }) => roots.includes(digest));
-    if (images.length > 0) await this.#admitUnderOne(label, images);
+    if (images.length > 0) return this.#admitUnderOne(label, images);
+    // Its name may lead to another image by now, and nothing to this one: it is still that name's policy that holds.
+    const record = this.#parts.catalog.get(digest);
+    if (!record || !named) return;
+    const { repository } = named;
+    const roots = [...new Set([record.root, digest])];
+    await this.#admitUnderOne(label, [{ name: policyName(named), repository, roots, pushed: named.kind === 'own' }]);
   }
 
   /** Before a tag of a repository is given to a manifest. Tags of signatures are free: they come behind the image. */
   async admitTags(repository: string, digest: string, bytes: Uint8Array, tags: readonly string[]): Promise<void> {
-    if (tags.every(isAttachmentTag)) return;
+    if (tags.every((tag) => attachedTo(tag) !== null)) return;
     const policies = this.policies.for(repository);
     if (policies.length === 0) return;
     const subject = { digest, bytes, repository };

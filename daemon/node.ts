@@ -249,7 +249,10 @@ async function assemble(
   );
   undo.add(() => images.close());
   const openBuilder = () => privileges.openImageBuilder(folder.path);
-  const imageBuilds = await ImageBuilds.open({ images, blobs, openBuilder }, join(folder.path, 'images', 'builds'));
+  const imageBuilds = await ImageBuilds.open(
+    { images, blobs, trust, openBuilder },
+    join(folder.path, 'images', 'builds'),
+  );
   const unpacked = () => sweepLayers(catalog);
   const library = new ImageLibrary({ blobs, desired, builds, images: catalog, sweepLayers: unpacked, ...registry });
   const sweep = () =>

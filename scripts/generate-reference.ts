@@ -54,7 +54,7 @@ ${settingsTable(ProjectFile.shape)}
 }
 
 function applyFile(): string {
-  const { name, source, image, revisions } = ApplyWorkload.shape;
+  const { name, source, image, build, revisions } = ApplyWorkload.shape;
   const { image: component, traffic } = ApplyRevision.shape;
   return `# The file of skerry apply
 
@@ -72,7 +72,7 @@ workloads:
 Each workload has a name, one of \`source\`, \`image\` and \`revisions\`, and the settings of
 [skerry.toml](skerry-toml.md).
 
-${settingsTable({ name, source, image, revisions })}
+${settingsTable({ name, source, image, build, revisions })}
 
 A workload that splits its traffic has \`revisions\`, each with a share. What the workload says goes for all of them;
 \`env\` is put together name by name.

@@ -1,11 +1,13 @@
 /** What a builder is: it tells from a folder's files whether it can build it, and how. */
-import type { BuilderName } from './names.ts';
+import type { BuilderName, BuildSettings } from '../../runtime/workload/build-settings.ts';
 import type { SourceFolder } from './source-folder.ts';
 
 export interface Builder {
   /** For `--builder`. */
   readonly name: BuilderName;
   readonly makes: 'component' | 'image';
+  /** Which settings mean something to it; none when it is left out. */
+  readonly takes?: readonly Exclude<keyof BuildSettings, 'builder'>[];
   /** What it goes by, for the error when nothing was found. */
   readonly looksFor: string;
   /** Null when the folder is nothing for it. Runs nothing and changes nothing. */

@@ -1,4 +1,5 @@
 /** Which builder a folder gets. */
+import type { BuildSettings } from '../../runtime/workload/build-settings.ts';
 import type { Builder, Detected } from './builder.ts';
 import { dockerfile } from './dockerfile.ts';
 import { builderErrors } from './errors.ts';
@@ -24,8 +25,9 @@ export interface Choice extends Detected {
   readonly others: readonly string[];
 }
 
-/** @param wanted the name of a builder; `auto` for the best. Throws NO_MAIN, BUILDER_LACKS, UNREADABLE and SYNTAX. */
-export async function chooseBuilder(folder: SourceFolder, wanted = 'auto'): Promise<Choice> {
+/** Throws NO_MAIN, BUILDER_LACKS, BUILD_SETTING, UNREADABLE and SYNTAX. */
+export async function chooseBuilder(folder: SourceFolder, settings: BuildSettings = {}): Promise<Choice> {
+  const { builder: wanted = 'auto' } = settings;
   const found: { builder: Builder; detected: Detected }[] = [];
   for (const builder of BUILDERS) {
     if (wanted !== 'auto' && builder.name !== wanted) continue;
@@ -37,8 +39,19 @@ export async function chooseBuilder(folder: SourceFolder, wanted = 'auto'): Prom
   if (best === undefined) {
     throw builderErrors.NO_MAIN(folder.path, BUILDERS.map(({ looksFor }) => looksFor).join('; '));
   }
+  checkTaken(best.builder, settings);
   const others = found.filter((each) => each !== best && !each.detected.weak).map(({ builder }) => builder.name);
   return { ...best.detected, builder: best.builder, others };
+}
+
+/** What would be left aside without a word is refused. */
+function checkTaken({ name, takes = [] }: Builder, { base, network = false }: BuildSettings): void {
+  const takers = (setting: 'base' | 'network') =>
+    BUILDERS.filter((builder) => builder.takes?.includes(setting)).map((builder) => builder.name);
+  if (base !== undefined && !takes.includes('base'))
+    throw builderErrors.BUILD_SETTING(name, 'base', 'begins from no image that could be said', takers('base'));
+  if (network && !takes.includes('network'))
+    throw builderErrors.BUILD_SETTING(name, 'network', 'has no steps that could use the network', takers('network'));
 }
 
 /** What is told before the build. */

@@ -7,6 +7,7 @@ export const CONTAINERFILES = ['Dockerfile', 'Containerfile'];
 export const dockerfile: Builder = {
   name: 'dockerfile',
   makes: 'image',
+  takes: ['network'],
   looksFor: CONTAINERFILES.join(' or '),
   async detect(folder) {
     const file = await folder.first(CONTAINERFILES);

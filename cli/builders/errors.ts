@@ -11,6 +11,13 @@ export const builderErrors = defineErrors({
     what: (builder: string, folder: string, wants: string) => `--builder ${builder}: ${folder} has no ${wants}`,
     fix: 'add it, or say another --builder',
   },
+  BUILD_SETTING: {
+    status: 400,
+    what: (builder: string, setting: string, why: string, _takers: readonly string[]) =>
+      `${setting}: the builder ${builder} ${why}`,
+    fix: (_builder: string, setting: string, _why: string, takers: readonly string[]) =>
+      `leave out --${setting} (\`${setting}\` in a file), which is for ${takers.join(', ')}`,
+  },
   /** `place` is a file of the project. */
   PROJECT_INVALID: {
     status: 400,

@@ -19,6 +19,7 @@ const LARGEST = 1024 ** 3;
 export const java: Builder = {
   name: 'java',
   makes: 'image',
+  takes: ['base'],
   looksFor: 'a .jar that runs, here, in target/ or in build/libs/, or pom.xml',
   async detect(folder) {
     // A jar of an earlier build may be older than the source.

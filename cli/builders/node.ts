@@ -10,6 +10,7 @@ const LOCKS = ['package-lock.json', 'npm-shrinkwrap.json'];
 export const node: Builder = {
   name: 'node',
   makes: 'image',
+  takes: ['base', 'network'],
   looksFor: 'package.json with a start script, or server.js beside it',
   async detect(folder) {
     const manifest = await folder.table('package.json');

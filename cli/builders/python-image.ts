@@ -11,6 +11,7 @@ const MODULES = ['main.py', 'app.py', 'server.py', 'wsgi.py'];
 export const pythonImage: Builder = {
   name: 'python-image',
   makes: 'image',
+  takes: ['base', 'network'],
   looksFor: `${PROJECTS.join(' or ')} with ${MODULES.join(', ')}`,
   async detect(folder) {
     const project = await folder.first(PROJECTS);

@@ -79,6 +79,12 @@ function guessFormat(text: string): Format {
   return /^\s*\[\[\s*workloads\s*\]\]/m.test(text) ? 'toml' : 'yaml';
 }
 
+/** Which key of a workload they are about. */
+const FAULTS: Readonly<Record<string, 'source' | 'build'>> = {
+  ...{ NO_SUCH_SOURCE: 'source', NOT_A_SOURCE: 'source', IMAGE_NOT_RUNNABLE: 'source' },
+  ...{ BUILDER_LACKS: 'build', BUILD_SETTING: 'build', USAGE: 'build' },
+};
+
 /** A workload says one of these. */
 const WHAT_TO_RUN = ['source', 'image', 'revisions'] as const;
 
@@ -106,10 +112,12 @@ async function findSources(document: SettingsDocument, workloads: readonly Apply
     if (what === undefined) {
       throw fault(undefined, 'value', 'has neither source nor image', 'say what to run: source = a file or folder');
     }
+    if (workload.build !== undefined && what !== 'source')
+      throw fault('build', 'key', `goes with no ${what}`, 'it is for the source of a folder: leave it out');
     const source = await sourceOf(document, workload).catch((error: unknown) => {
-      if (!(error instanceof SkerryError) || !/^(NO_SUCH_SOURCE|NOT_A_SOURCE|IMAGE_NOT_RUNNABLE)$/.test(error.code))
-        throw error;
-      throw fault('source', 'value', error.what, error.fix);
+      const key = error instanceof SkerryError ? FAULTS[error.code] : undefined;
+      if (key === undefined || !(error instanceof SkerryError)) throw error;
+      throw fault(key, 'value', error.what, error.fix);
     });
     found.push({ workload, source });
   }
@@ -117,12 +125,12 @@ async function findSources(document: SettingsDocument, workloads: readonly Apply
 }
 
 /** A source is a path from the file's own folder; from the current one when the file came on stdin. */
-async function sourceOf(document: SettingsDocument, { source }: ApplyWorkload): Promise<Source | undefined> {
+async function sourceOf(document: SettingsDocument, { source, build }: ApplyWorkload): Promise<Source | undefined> {
   if (source === undefined) return undefined;
-  if (isAbsolute(source)) return findSource(source);
+  if (isAbsolute(source)) return findSource(source, build);
   const from = document.file === '(stdin)' ? '.' : dirname(document.file);
   const path = join(from, source);
-  return findSource(relative('', path) === '' ? '.' : path);
+  return findSource(relative('', path) === '' ? '.' : path, build);
 }
 
 async function resolveWorkload(
@@ -131,7 +139,7 @@ async function resolveWorkload(
   source: Source | undefined,
   progress: Progress,
 ): Promise<Wanted> {
-  const { name, source: _path, image, revisions, ...said } = workload;
+  const { name, source: _path, build: _build, image, revisions, ...said } = workload;
   if (source) {
     const { artifact } = await makeArtifact(context, source, progress);
     const revision = { artifact, label: source.label.slice(-256), percent: 100, settings: {} };

@@ -5,7 +5,7 @@ import { Writable } from 'node:stream';
 import type { AdminClient } from '../../gateway/admin/client.ts';
 import type { BuiltImage, ImageBuildRequest } from '../../gateway/admin/schemas.ts';
 import { packFolder } from '../artifact.ts';
-import type { Product } from '../builders/builder.ts';
+import type { Product, Work } from '../builders/builder.ts';
 import { CONTAINERFILES } from '../builders/dockerfile.ts';
 import type { Context } from '../context.ts';
 import { cliErrors } from '../errors.ts';
@@ -14,6 +14,9 @@ import type { Progress } from '../progress.ts';
 import type { Source } from '../source.ts';
 import { writeJson, writeLine } from '../terminal.ts';
 import { unreadable } from '../unreadable.ts';
+
+/** Of what a build of a deploy wrote, kept for its failure; in characters. */
+const SAID = 64 * 1024;
 
 export interface BuildFlags {
   readonly tag: string;
@@ -56,7 +59,7 @@ export async function buildFolder(
   { name }: Pick<Source, 'name'>,
   product: Extract<Product, { kind: 'dockerfile' | 'image' }>,
   progress: Progress,
-  network: boolean,
+  { network, say }: Pick<Work, 'network' | 'say'>,
 ): Promise<BuiltImage['artifact']> {
   const own = product.kind === 'dockerfile';
   const file = own ? product.file : 'the generated Dockerfile';
@@ -65,17 +68,25 @@ export async function buildFolder(
   // What is generated is the same everywhere.
   const epoch = epochOf(process.env.SOURCE_DATE_EPOCH) ?? (own ? null : 0);
   const request = { reference: `deploy/${name()}`, file, dockerfile, epoch, network, ...plain };
-  // Steps are told as they begin.
+  // Steps are told as they begin; what they wrote, when one fails.
+  let said = '';
   const output = new Writable({
     write(piece: Buffer, _encoding, done) {
-      const step = piece.toString('utf8').trim().split('\n').at(-1);
+      const text = piece.toString('utf8');
+      said = (said + text).slice(-SAID);
+      const step = text.trim().split('\n').at(-1);
       if (step) progress.step(step);
       done();
     },
   });
   progress.step(`Building ${file}`);
   const streams = { stdin: packFolder(own ? dirname(file) : product.context), stdout: output, stderr: output };
-  return (await client.buildImage(request, streams)).artifact;
+  try {
+    return (await client.buildImage(request, streams)).artifact;
+  } catch (error) {
+    say(said.trimEnd());
+    throw error;
+  }
 }
 
 async function readDockerfile(file: string): Promise<string> {

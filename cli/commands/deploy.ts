@@ -1,4 +1,5 @@
 import type { WorkloadView } from '../../gateway/admin/schemas.ts';
+import type { BuildSettings } from '../../runtime/workload/build-settings.ts';
 import { overlay } from '../../runtime/workload/settings.ts';
 import { makeArtifact } from '../artifact.ts';
 import { choiceText } from '../builders/choose.ts';
@@ -12,13 +13,9 @@ import { settle } from '../settle.ts';
 import { findSource } from '../source.ts';
 import { palette, writeJson, writeLine } from '../terminal.ts';
 
-export interface DeployFlags extends Readonly<Record<string, unknown>> {
+export interface DeployFlags extends Readonly<Record<string, unknown>>, BuildSettings {
   readonly name?: string;
   readonly watch?: boolean;
-  /** For a folder. */
-  readonly builder?: string;
-  readonly base?: string;
-  readonly network?: boolean;
 }
 
 export async function deploy(context: Context, path: string, flags: DeployFlags): Promise<void> {
@@ -59,15 +56,21 @@ export async function deployOnce(
   // What is wrong with the flags is told before anything is built.
   const over = settingsFromFlags(flags);
   const given = flags.name === undefined ? undefined : checkName('--name', flags.name);
-  const source = await findSource(path, flags.builder);
+  const source = await findSource(path, buildFromFlags(flags));
   const { choice } = source;
   if (choice) onChoice?.(choiceText(choice));
   onInputs?.(source.inputs);
   const name = given ?? source.name();
   const settings = overlay(source.settings, over);
-  const { artifact } = await makeArtifact(context, source, progress, flags, onInputs);
+  const { artifact } = await makeArtifact(context, source, progress, onInputs);
   progress.step(`Deploying ${name}`);
   return settle(client, await client.deploy(name, { artifact, label: source.label.slice(-256), settings }));
+}
+
+/** Those that were given: they win over what a file says. */
+function buildFromFlags({ builder, base, network }: DeployFlags): BuildSettings {
+  const given = Object.entries({ builder, base, network }).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given);
 }
 
 /** The revision that the spec gives the most of the traffic. */

@@ -10,8 +10,13 @@ import { writeJson, writeLine } from '../terminal.ts';
 /** Hex digits of a digest that are shown. */
 const SHOWN_DIGITS = 12;
 
-export async function listImages({ client, terminal, json }: Context): Promise<void> {
-  const images = await client.images();
+export interface ListFlags {
+  /** Also what is attached to images under tags of its own. */
+  readonly all?: boolean;
+}
+
+export async function listImages({ client, terminal, json }: Context, { all = false }: ListFlags): Promise<void> {
+  const images = (await client.images()).filter(({ attachedTo }) => all || attachedTo === null);
   if (json) return writeJson(terminal.stdout, { images });
   if (images.length === 0) {
     return writeLine(terminal.stdout, 'There are no images; push one to the registry of the node, or deploy one.');

@@ -371,6 +371,12 @@ export const ImageView = z
     size: z.number().describe('Of all that it is made from, in bytes'),
     usedBy: z.array(z.string()).describe('Workloads that keep a revision of it'),
     frees: z.number().describe('What its removal would free, in bytes: what nothing else here needs'),
+    attachedTo: z
+      .string()
+      .nullable()
+      .describe(
+        'Of what is no image of its own (a signature, an attestation, an SBOM): the digest of the one it is about',
+      ),
   })
   .openapi('Image');
 export type ImageView = z.infer<typeof ImageView>;

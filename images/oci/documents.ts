@@ -16,6 +16,7 @@ const descriptorSchema = z.object({
   digest: z.string().regex(/^sha256:[a-f0-9]{64}$/, 'only digests of sha256 are supported'),
   size: z.int().min(0),
   annotations: z.record(z.string(), z.string()).optional(),
+  artifactType: z.string().max(255).optional(),
   platform: z
     .object({ os: z.string().max(100), architecture: z.string().max(100), variant: z.string().max(100).optional() })
     .optional(),

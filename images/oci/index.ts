@@ -1,3 +1,4 @@
+export { attachedTo } from './attachment-tag.ts';
 export { type ExposedPort, type Healthcheck, type ImageConfig, parseConfig } from './config.ts';
 export { MAX_DOCUMENT_BYTES } from './documents.ts';
 export { type ImportedImage, type ImportOptions, importImage } from './import.ts';

@@ -11,6 +11,9 @@ import type { Platform } from './platform.ts';
 export const WASM_PLATFORM: Platform = { os: 'wasip2', architecture: 'wasm', variant: null };
 const RUN_HERE = ['wasip2', 'wasip3'];
 
+/** `oras pull` writes no file that has no name; one for all, so that the artifact is the same whatever it is called. */
+const TITLE = { 'org.opencontainers.image.title': 'component.wasm' };
+
 /** Pushers by hand leave fields out: what is said must be right, and the component itself is checked when it is deployed. */
 const configSchema = z.object({
   architecture: z.string().max(100).optional(),
@@ -64,7 +67,7 @@ export function makeWasmArtifact(
     schemaVersion: 2,
     mediaType: OCI_MANIFEST,
     config: { mediaType: WASM_CONFIG, digest: digestOf(config), size: config.length },
-    layers: [{ mediaType: COMPONENT, digest: component.digest, size: component.size }],
+    layers: [{ mediaType: COMPONENT, digest: component.digest, size: component.size, annotations: TITLE }],
   };
   return { config, manifest: Buffer.from(JSON.stringify(manifest)) };
 }

@@ -1,4 +1,5 @@
 /** Which manifests and blobs of a repository nothing there leads to any more. */
+import { attachedTo } from '../oci/index.ts';
 import type { BlobRecord, StoredManifest, TaggedManifest } from './repositories.ts';
 
 /** What a repository has. */
@@ -22,14 +23,21 @@ export interface Garbage {
   readonly manifests: readonly StoredManifest[];
   /** Digest → what the repository has of it. */
   readonly blobs: ReadonlyMap<string, BlobRecord>;
+  /** Signatures and the like of an image that is gone. */
+  readonly tags: readonly TaggedManifest[];
 }
 
-/** The manifests named by these digests, those that they name, and those that are about one of them. */
-export function reachable(manifests: readonly StoredManifest[], roots: Iterable<string>): Set<string> {
+type Contents = Pick<Inventory, 'manifests' | 'tags'>;
+
+/** The manifests named by these digests, those that they name, and those that are about one of them, by themselves or by their tag. */
+function reachable({ manifests, tags }: Contents, roots: Iterable<string>): Set<string> {
   const byDigest = new Map(manifests.map((manifest) => [manifest.digest, manifest]));
   const about = new Map<string, string[]>();
-  for (const { subject, digest } of manifests)
+  const isAbout = (subject: string | null, digest: string) => {
     if (subject !== null) about.set(subject, [...(about.get(subject) ?? []), digest]);
+  };
+  for (const { subject, digest } of manifests) isAbout(subject, digest);
+  for (const { tag, digest } of tags) isAbout(attachedTo(tag), digest);
   const found = new Set<string>();
   const queue = [...roots];
   for (let digest = queue.pop(); digest !== undefined; digest = queue.pop()) {
@@ -48,29 +56,50 @@ function withBlobs(manifests: readonly StoredManifest[], digests: ReadonlySet<st
   return all;
 }
 
+/** Tags that are about a manifest that is here: with it they stand and fall. */
+function attachments({ manifests, tags }: Contents): Set<TaggedManifest> {
+  const here = new Set(manifests.map(({ digest }) => digest));
+  return new Set(tags.filter(({ tag }) => here.has(attachedTo(tag) ?? '')));
+}
+
 /** Digests of all that a tag leads to, by tag; and those that nothing else in the repository leads to. */
-export function partsByTag({ manifests, tags }: Inventory): Map<string, { all: Set<string>; alone: Set<string> }> {
-  const tagged = tags.map(({ tag, digest }) => ({ tag, all: withBlobs(manifests, reachable(manifests, [digest])) }));
+export function partsByTag(inventory: Contents): Map<string, { all: Set<string>; alone: Set<string> }> {
+  const { manifests, tags } = inventory;
+  const attached = attachments(inventory);
+  const tagged = tags.map((each) => {
+    const all = withBlobs(manifests, reachable(inventory, [each.digest]));
+    return { tag: each.tag, all, counts: !attached.has(each) };
+  });
   const led = new Map<string, number>();
   const count = (digests: Iterable<string>) => {
     for (const digest of digests) led.set(digest, (led.get(digest) ?? 0) + 1);
   };
-  for (const { all } of tagged) count(all);
+  for (const { all, counts } of tagged) if (counts) count(all);
   const untagged = manifests.flatMap(({ digest }) => (led.has(digest) ? [] : digest));
-  count(withBlobs(manifests, reachable(manifests, untagged)));
+  count(withBlobs(manifests, reachable(inventory, untagged)));
   return new Map(
     tagged.map(({ tag, all }) => [tag, { all, alone: new Set([...all].filter((digest) => led.get(digest) === 1)) }]),
   );
 }
 
-export function garbageOf({ manifests, tags, blobs }: Inventory, { before, untagged, only }: CollectRules): Garbage {
+export function garbageOf(inventory: Inventory, { before, untagged, only }: CollectRules): Garbage {
+  const { manifests, tags, blobs } = inventory;
   const may = (digest: string) => only === undefined || only.has(digest);
   const lasting = manifests.filter(({ pushedMs, digest }) => !untagged || pushedMs >= before || !may(digest));
+  const about = tags.filter(({ tag, taggedMs }) => {
+    const subject = attachedTo(tag);
+    return untagged && subject !== null && taggedMs < before && may(subject);
+  });
+  const roots = [...tags.filter((tag) => !about.includes(tag)), ...lasting];
   const kept = reachable(
-    manifests,
-    [...tags, ...lasting].map(({ digest }) => digest),
+    inventory,
+    roots.map(({ digest }) => digest),
   );
   const named = withBlobs(manifests, kept);
   const gone = [...blobs].filter(([digest, { linkedMs }]) => !named.has(digest) && linkedMs < before && may(digest));
-  return { manifests: manifests.filter(({ digest }) => !kept.has(digest)), blobs: new Map(gone) };
+  return {
+    manifests: manifests.filter(({ digest }) => !kept.has(digest)),
+    blobs: new Map(gone),
+    tags: about.filter(({ tag }) => !kept.has(attachedTo(tag) as string)),
+  };
 }

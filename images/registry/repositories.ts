@@ -303,6 +303,7 @@ export class Repositories {
       const keys = [
         ...garbage.manifests.map(({ digest }) => manifestKey(repository, digest)),
         ...[...garbage.blobs.keys()].map((digest) => blobKey(repository, digest)),
+        ...garbage.tags.map(({ tag }) => tagKey(repository, tag)),
       ];
       const gone = keys.flatMap((key) => this.#records.get(key) ?? []);
       if (gone.length > 0)

@@ -4,8 +4,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SkerryError } from '../../errors/skerry-error.ts';
-import { MAX_DOCUMENT_BYTES } from '../oci/documents.ts';
+import { type Descriptor, MAX_DOCUMENT_BYTES, parseDocument } from '../oci/documents.ts';
 import { ociErrors } from '../oci/errors.ts';
+import { OCI_INDEX } from '../oci/media-types.ts';
 import { digestOf, splitDigest } from '../store/index.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import { basicAuthorization, type Credentials } from './credentials.ts';
@@ -45,6 +46,9 @@ const MANIFEST_TYPES = [
   'application/vnd.docker.distribution.manifest.list.v2+json',
   'application/vnd.docker.distribution.manifest.v2+json',
 ].join(', ');
+/** Of registries that know no referrers; the specification says 404, and not all keep to it. */
+const NO_REFERRERS = [400, 401, 403, 404, 405, 406];
+const MAX_REFERRER_PAGES = 10;
 const REDIRECTS = [301, 302, 303, 307, 308];
 const MAX_REDIRECTS = 5;
 /** Of an error, or of a bearer token's document, in bytes. */
@@ -84,6 +88,43 @@ export class RemoteRepository {
     if (said !== null && digestOf(bytes, splitDigest(said).algorithm) !== said)
       throw ociErrors.IMAGE_BLOB_MISMATCH(this.#image, said, 'has other bytes than its digest says');
     return { bytes, mediaType: (headerOf(answer, 'content-type') ?? '').split(';')[0]!.trim().toLowerCase() };
+  }
+
+  /**
+   * What is said to be about a manifest, by the referrers API or by the tag that stands in for it; from the first pages. Throws as
+   * `manifest` does, and IMAGE_MALFORMED.
+   */
+  async referrers(digest: string, signal: AbortSignal): Promise<readonly Descriptor[]> {
+    const found: Descriptor[] = [];
+    let url: URL | null = await this.#url(`referrers/${digest}`, signal);
+    for (let page = 0; url !== null && page < MAX_REFERRER_PAGES; page++) {
+      const ask = { method: 'GET', headers: { accept: OCI_INDEX }, good: [200, ...NO_REFERRERS], signal };
+      const answer: Answer = await this.#ask(url, ask);
+      if (answer.statusCode !== 200) {
+        await answer.body.dump();
+        return this.#referrersByTag(digest, signal);
+      }
+      found.push(...this.#descriptors(await this.#document(answer, signal)));
+      const next = /<([^>]*)>\s*;\s*rel="?next"?/.exec(headerOf(answer, 'link') ?? '')?.[1];
+      const to: URL | null = next !== undefined && URL.canParse(next, url.href) ? new URL(next, url) : null;
+      url = to?.host === url.host ? to : null;
+    }
+    return found;
+  }
+
+  /** https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#referrers-tag-schema */
+  async #referrersByTag(digest: string, signal: AbortSignal): Promise<readonly Descriptor[]> {
+    try {
+      return this.#descriptors((await this.manifest(digest.replace(':', '-'), signal)).bytes);
+    } catch (error) {
+      if (error instanceof SkerryError && error.code === 'IMAGE_NOT_FOUND') return [];
+      throw error;
+    }
+  }
+
+  #descriptors(bytes: Buffer): readonly Descriptor[] {
+    const document = parseDocument(bytes, this.#image, 'its list of referrers', OCI_INDEX);
+    return document.kind === 'index' ? document.manifests : [];
   }
 
   /** In bytes; null when it is not there. */

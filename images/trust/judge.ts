@@ -27,19 +27,26 @@ export async function judge(signatures: readonly Signature[], policy: Policy, su
   return verdicts;
 }
 
-/** Throws NOT_SIGNED, SIGNATURE_REFUSED, unless each policy has a signature that it requires. @param image as its user calls it */
+/**
+ * Those that count, first: each that a policy has. Throws NOT_SIGNED, SIGNATURE_REFUSED, unless each policy has a signature that
+ * it requires. @param image as its user calls it
+ */
 export async function requireSignatures(
   image: string,
   policies: readonly Policy[],
   signatures: readonly Signature[],
   subject: Subject,
-): Promise<void> {
+): Promise<readonly Signature[]> {
+  const counting = new Set<Signature>();
   for (const policy of policies) {
     const said = `${policy.pattern} (${describeRequirement(policy.requires)})`;
     if (signatures.length === 0) throw trustErrors.NOT_SIGNED(image, said);
     const verdicts = await judge(signatures, policy, subject);
-    if (verdicts.some(({ by }) => by !== null)) continue;
+    const good = signatures.filter((_, i) => verdicts[i]?.by !== null);
+    for (const signature of good) counting.add(signature);
+    if (good.length > 0) continue;
     const reasons = [...new Set(verdicts.map(({ why }) => why))].slice(0, 3).join('; ');
     throw trustErrors.SIGNATURE_REFUSED(image, said, reasons);
   }
+  return [...new Set([...counting, ...signatures])];
 }

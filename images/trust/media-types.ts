@@ -13,8 +13,3 @@ export const isBundleType = (mediaType: string): boolean => bundle.test(mediaTyp
 export function signatureTag(digest: string): string {
   return `${digest.replace(':', '-')}.sig`;
 }
-
-/** Tags that tell of another image by its digest; the last form is that of registries without the referrers API. */
-export function isAttachmentTag(tag: string): boolean {
-  return /^sha256-[0-9a-f]{64}(?:\.(?:sig|att|sbom))?$/.test(tag);
-}

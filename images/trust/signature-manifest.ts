@@ -16,7 +16,8 @@ const MAX_SIGNATURES = 100;
 
 /** What is read for one image: more than that is not looked at. */
 export class ReadBudget {
-  #manifests = 100;
+  static readonly MANIFESTS = 100;
+  #manifests = ReadBudget.MANIFESTS;
   #signatures = 200;
   #bytes = 16 * 2 ** 20;
 

@@ -1,5 +1,6 @@
 /** The file of `skerry apply`, which `skerry export` writes: the wanted state of workloads, as YAML, TOML or JSON. */
 import { z } from 'zod';
+import { BuildSettings } from './build-settings.ts';
 import { LIMITS, RevisionSettings, WorkloadName, WorkloadSettings, wholeBetween } from './settings.ts';
 
 const Image = z
@@ -38,6 +39,9 @@ export const ApplyWorkload = z.strictObject({
   name: WorkloadName.describe('Of the workload, a DNS label.'),
   source: z.string().optional().describe('A path as `skerry deploy` takes it, relative to this file.'),
   image: Image.optional().describe(IMAGE),
+  build: BuildSettings.optional().describe(
+    'How a folder is built: `builder`, `base` and `network`, as the flags of `skerry deploy` (docs/builds.md).',
+  ),
   ...WorkloadSettings.shape,
   revisions: Revisions,
 });

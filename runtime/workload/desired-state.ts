@@ -181,12 +181,23 @@ export class DesiredState {
     });
   }
 
-  /** Gives all traffic to `revision`, or to the one before that which has most of it now. */
+  /** The kept revision that a rollback goes to: the one named, else the one before that which has most of the traffic. */
+  rollbackTarget(name: string, revision: string | undefined): string {
+    return rollbackTarget(this.require(name).value, revision);
+  }
+
+  /** The kept revisions that these name, by a prefix that fits one only. */
+  resolve(name: string, revisions: readonly string[]): string[] {
+    const { value } = this.require(name);
+    return revisions.map((revision) => resolveRevision(value, revision));
+  }
+
+  /** Gives all traffic to `rollbackTarget`. */
   rollback(name: string, revision: string | undefined): Promise<Workload> {
-    return this.#update(name, (value) => {
-      const target = revision === undefined ? previousRevision(value) : resolveRevision(value, revision);
-      return { ...value, traffic: [{ revision: target, percent: 100 }] };
-    });
+    return this.#update(name, (value) => ({
+      ...value,
+      traffic: [{ revision: rollbackTarget(value, revision), percent: 100 }],
+    }));
   }
 
   remove(name: string): Promise<void> {
@@ -353,6 +364,10 @@ function resolveRevision(value: WorkloadDocument, prefix: string): string {
   const found = value.revisions.filter((id) => id.startsWith(prefix));
   if (prefix === '' || found.length !== 1) throw workloadErrors.NO_REVISION(value.name, prefix);
   return found[0] as string;
+}
+
+function rollbackTarget(value: WorkloadDocument, revision: string | undefined): string {
+  return revision === undefined ? previousRevision(value) : resolveRevision(value, revision);
 }
 
 function previousRevision(value: WorkloadDocument): string {

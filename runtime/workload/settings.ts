@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { canonicalAllowEntry } from '../egress/allow-list.ts';
 import { HEALTH_CHECK_SHAPE, parseHealthCheck } from '../health/health-check.ts';
+import { ProjectBuild } from './build-settings.ts';
 import { formatBytes, formatDuration, parseBytes, parseDuration } from './units.ts';
 import { parseVolume, VOLUME_BYTES } from './volume.ts';
 
@@ -259,6 +260,9 @@ export const ProjectFile = z.strictObject({
     .describe(
       'The .ts, .js or .wasm file to deploy, relative to this file. Default: what the files of the folder say (docs/builds.md).',
     ),
+  build: ProjectBuild.optional().describe(
+    'How the folder is built: `builder` and `base`, as the flags of `skerry deploy` (docs/builds.md).',
+  ),
   ...WorkloadSettings.shape,
 });
 export type ProjectFile = z.infer<typeof ProjectFile>;

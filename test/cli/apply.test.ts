@@ -113,6 +113,35 @@ Applied: 1 created, 1 updated, 1 unchanged
   assert.is(node.of('GET /v1/workloads/same/settled').length, 0, 'what is unchanged is not waited for');
 });
 
+test('build says how a folder is built, and is refused where it means nothing', async (scene) => {
+  const node = await scene.node();
+  scene.file('site/index.html', '');
+  scene.file('site/go.mod', 'no module');
+  const apply = (text: string) => skerry(['apply', '-f', scene.file('all.yaml', text)], { data: node.data });
+  const folder = (build: string) => apply(`workloads:\n  - name: new\n    source: ./site\n    build: ${build}\n`);
+  assertFailure(
+    await folder('{ builder: go }'),
+    'SETTING',
+    1,
+    /all\.yaml:4:12: workloads\[0\]\.build: --builder go: .*no go\.mod/,
+  );
+  assertFailure(
+    await folder('{ base: alpine }'),
+    'SETTING',
+    1,
+    /:4:12: .*base: the builder static begins from no image/,
+  );
+  assertFailure(await folder('{ network: true }'), 'SETTING', 1, /:4:12: .*network: the builder static has no steps/);
+  assertFailure(await folder('{ builder: cobol }'), 'SETTING', 1, /build\.builder: must be one of/);
+  assertFailure(await folder('{ bass: x }'), 'SETTING', 1, /build\.bass/);
+  const image = await apply(`workloads:\n  - name: new\n    image: ${DIGEST}\n    build: {}\n`);
+  assertFailure(image, 'SETTING', 1, /:4:5: workloads\[0\]\.build: goes with no image/);
+  scene.file('new.wasm', '\0asm');
+  const file = await apply('workloads:\n  - name: new\n    source: ./new.wasm\n    build: { network: true }\n');
+  assertFailure(file, 'SETTING', 1, /:4:12: workloads\[0\]\.build: .*new\.wasm is no folder/);
+  assert.equal(plans(node), []);
+});
+
 test('--dry-run only says it', async (scene) => {
   const node = await scene.node();
   scene.file('new.wasm', '\0asm');

@@ -1,5 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: they are variables of Dockerfiles
 /** `skerry build` on a real node, by the real builder: what users write in Dockerfiles, and what they must not reach. */
+
+import { generateKeyPairSync } from 'node:crypto';
 import { chmodSync, copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -161,6 +163,26 @@ for (const [what, dockerfile, code, pattern] of wrong) {
     assert.not.match((await on(scene, 'images')).stdout, /wrong/);
   });
 }
+
+test('what a policy refuses is not built upon', async (scene) => {
+  const folder = files(scene, 'upon', { Dockerfile: 'FROM scratch\nCOPY --from=team/part /page /page\n' });
+  const part = files(scene, 'part', { Dockerfile: 'FROM scratch\nCOPY page /page\n', page: 'x' });
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const [key, pub] = [join(scene.place, 'part.key'), join(scene.place, 'part.pub')];
+  writeFileSync(key, privateKey.export({ type: 'pkcs8', format: 'pem' }));
+  writeFileSync(pub, publicKey.export({ type: 'spki', format: 'pem' }));
+  assert.is((await on(scene, 'build', '-t', 'team/part', part)).status, 0);
+  const build = () => on(scene, 'build', '-t', 'upon', folder);
+  assert.is((await build()).status, 0);
+  await on(scene, 'policy', 'set', 'team/*', '--key', pub);
+  await on(scene, 'image', 'rm', 'upon');
+  const refused = await build();
+  assert.match(refused.stderr, /team\/part.*no signature.*\[NOT_SIGNED\]\n$/, 'not even when the builder has it');
+  assert.not.match((await on(scene, 'images')).stdout, /^upon/m);
+  assert.is((await on(scene, 'sign', 'team/part', '--key', key)).status, 0);
+  const built = await build();
+  assert.is(built.status, 0, built.stderr);
+});
 
 test('names that are none are refused before anything is built', async (scene) => {
   const folder = files(scene, 'names', { Dockerfile: 'FROM base\n' });

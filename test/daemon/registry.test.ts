@@ -206,6 +206,16 @@ test('images says what is there and what its removal frees; rm and prune free th
     assert.is((await client.ask({ path: `/v2/other/blobs/${one.layer}` })).status, 200);
     assertFailure(await run('image', 'rm', 'team/app:v2'), 'IMAGE_NOT_HERE', 1, /team\/app:v2/);
     assertFailure(await run('image', 'rm', 'Bad'), 'REFERENCE_INVALID', 1, /Bad/);
+    // A signature is no image: shown when it is asked for, and gone with what it signs.
+    const signed = await client.pushImage('team/signed', 'v1', 'w'.repeat(3000));
+    const tag = `${signed.digest.replace(':', '-')}.sig`;
+    await client.pushImage('team/signed', tag, 'v'.repeat(2000));
+    assert.not.match((await run('images')).stdout, /sha256-/);
+    assert.match((await run('images', '-a')).stdout, new RegExp(`^team/signed:${tag} `, 'm'));
+    const freed = (await images()).find(({ name }) => name === 'team/signed:v1')!.frees as number;
+    assert.ok(freed > 5000, 'both are freed');
+    assert.is(JSON.parse((await run('image', 'rm', 'team/signed:v1', '--json')).stdout).removed[0].bytes, freed);
+    assert.not.match((await run('images', '-a')).stdout, /team\/signed/);
     // What has just been pushed may belong to an image that is still on its way.
     await client.pushBlob('team/next', Buffer.from('z'.repeat(3000)));
     const prune = (await run('image', 'prune', '--dry-run')).stdout;

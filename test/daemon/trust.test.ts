@@ -375,6 +375,18 @@ if (why !== null) {
     // The same bytes under a name without a policy are that name's business.
     await push('two', 'free/web:v1');
     assert.is((await run('deploy', 'free/web:v1', '--name', 'web')).status, 0);
+    // Nor does what is refused come back: by a rollback, or with a share of the traffic.
+    await refused('SIGNATURE_REFUSED', 'rollback', 'web');
+    const { revisions } = JSON.parse((await run('revisions', 'web', '--json')).stdout);
+    const [now, old] = revisions.map(({ id }: { id: string }) => id);
+    await refused('SIGNATURE_REFUSED', 'traffic', 'web', `${old}=10`, `${now}=90`);
+    assert.is((await run('traffic', 'web', `${now}=100`)).status, 0, 'what has its traffic keeps it');
+    await run('image', 'rm', 'team/web:v1', `team/web@${digest}`);
+    await refused('NOT_SIGNED', 'rollback', 'web');
+    assert.is(await page(), 'two');
+    await run('policy', 'rm', 'team/*');
+    assert.is((await run('rollback', 'web')).status, 0);
+    assert.is(await page(), 'one');
     await run('rm', 'web', 'own');
   });
 }

@@ -1,15 +1,18 @@
 /** Components that come as OCI artifacts: deployed by their name, from the node's registry and from a folder. */
 import { execFile } from 'node:child_process';
-import { readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { digestOf } from '../../images/store/index.ts';
 import { assertFailure, skerry } from '../support/cli.ts';
 import { guest } from '../support/guests.ts';
 import { LayoutBuilder, layerOf } from '../support/image-builder.ts';
+import { runClient, whyNoClient } from '../support/registry-clients.ts';
 import { file } from '../support/tar-writer.ts';
 import { ask, type LocalNode, startLocal, temporaryFolder } from '../support/test-node.ts';
+import { testUnless } from '../support/test-unless.ts';
 import { type ArtifactChange, addWasmArtifact } from '../support/wasm-artifacts.ts';
 
 interface Scene {
@@ -132,5 +135,60 @@ artifacts('a container image is refused by a node that runs none, before its lay
   // Where containers run, the layer is missed.
   assert.match(refused.stderr, /\[(IMAGES_NOT_RUN|IMAGE_BLOB_MISSING)\]/);
 });
+
+/** Runs a client that has logged in to the node's own registry. */
+async function client({ node, folder }: Scene, command: string, ...args: string[]): Promise<string> {
+  writeFileSync(
+    join(folder, 'config.json'),
+    JSON.stringify({ auths: { [hostOf(node)]: { auth: await authOf(node) } } }),
+  );
+  return runClient(command, args, { home: folder, cwd: folder });
+}
+const hostOf = (node: LocalNode) => new URL(node.node.registryUrl as string).host;
+const tokens = new WeakMap<LocalNode, string>();
+async function authOf(node: LocalNode): Promise<string> {
+  const token = tokens.get(node) ?? (await node.admin.token('client', 'repository:*:pull,push'));
+  tokens.set(node, token);
+  return Buffer.from(`client:${token}`).toString('base64');
+}
+
+testUnless(
+  artifacts,
+  whyNoClient('oras'),
+  'oras: what it pushes is deployed, and what is pushed it pulls',
+  async (scene) => {
+    const { node, component, folder, run } = scene;
+    const host = hostOf(node);
+    writeFileSync(join(folder, 'greet.wasm'), component);
+    const config = { architecture: 'wasm', os: 'wasip2', layerDigests: [digestOf(component)] };
+    writeFileSync(join(folder, 'wasm.json'), JSON.stringify(config));
+    const types = ['--config', 'wasm.json:application/vnd.wasm.config.v0+json', 'greet.wasm:application/wasm'];
+    await client(scene, 'oras', 'push', '--plain-http', `${host}/team/greet:v1`, ...types);
+    const deployed = await run('deploy', `${host}/team/greet:v1`);
+    assert.is(deployed.status, 0, deployed.stderr);
+    assert.match(await answer(scene, 'greet'), /\S/);
+    assert.is((await run('push', 'sent/greet:v2')).status, 0);
+    await client(scene, 'oras', 'pull', '--plain-http', '-o', 'out', `${host}/sent/greet:v2`);
+    assert.equal(readFileSync(join(folder, 'out', 'component.wasm')), component);
+  },
+);
+
+testUnless(
+  artifacts,
+  whyNoClient('wkg'),
+  'wkg: what it pushes is deployed, and what is pushed it pulls',
+  async (scene) => {
+    const { node, component, folder, run } = scene;
+    const host = hostOf(node);
+    writeFileSync(join(folder, 'greet.wasm'), component);
+    await client(scene, 'wkg', 'oci', 'push', '--insecure', host, `${host}/team/greet:v1`, 'greet.wasm');
+    const deployed = await run('deploy', 'team/greet:v1');
+    assert.is(deployed.status, 0, deployed.stderr);
+    assert.match(await answer(scene, 'greet'), /\S/);
+    assert.is((await run('push', 'sent/greet:v2')).status, 0);
+    await client(scene, 'wkg', 'oci', 'pull', '--insecure', host, `${host}/sent/greet:v2`, '-o', 'pulled.wasm');
+    assert.equal(readFileSync(join(folder, 'pulled.wasm')), component);
+  },
+);
 
 artifacts.run();

@@ -1,5 +1,5 @@
 /** The real cosign, with a home of its own; it signs offline: its certificates and timestamps come from a server here. */
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { createPublicKey } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,17 +7,14 @@ import { createServer, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { cacheFolder } from './cache.ts';
 import type { Client } from './own-registry.ts';
+import { clientPath, whyNoClient } from './registry-clients.ts';
 import type { Sigstore } from './sigstore.ts';
-
-/** Go's tools are looked for where the benchmarks and the conformance suites keep theirs, too. */
-const path = [process.env.PATH, join(cacheFolder('conformance'), 'bin'), join(cacheFolder('peers'), 'bin')].join(':');
 
 /** Why it cannot be used, or null. */
 export function whyNoCosign(): string | null {
-  const { error } = spawnSync('cosign', ['version'], { env: { ...process.env, PATH: path } });
-  return error ? 'cosign is not installed (go install github.com/sigstore/cosign/v3/cmd/cosign@latest)' : null;
+  const why = whyNoClient('cosign');
+  return why && `${why} (go install github.com/sigstore/cosign/v3/cmd/cosign@latest)`;
 }
 
 export const PASSWORD = 'a password';
@@ -34,7 +31,7 @@ export class Cosign {
   async run(...args: string[]): Promise<string> {
     const env = {
       ...process.env,
-      PATH: path,
+      PATH: clientPath,
       HOME: this.folder,
       DOCKER_CONFIG: this.folder,
       COSIGN_PASSWORD: PASSWORD,

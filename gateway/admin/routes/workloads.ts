@@ -6,6 +6,7 @@ import { WorkloadName } from '../../../runtime/workload/settings.ts';
 import { gatewayErrors } from '../../errors.ts';
 import { makeFront } from '../../listener/front.ts';
 import { Http1Exchange } from '../../listener/http1-exchange.ts';
+import { admitRevisions } from '../admit-revisions.ts';
 import type { AdminApp } from '../base-app.ts';
 import { checkedDeploys } from '../checked-deploys.ts';
 import { exportWorkload } from '../export-workload.ts';
@@ -145,13 +146,18 @@ export function workloadRoutes(app: AdminApp, services: AdminServices): void {
 
   app.openapi(routes.traffic, async (c) => {
     const { name } = c.req.valid('param');
-    await desired.traffic(name, c.req.valid('json').traffic);
+    const { traffic } = c.req.valid('json');
+    const given = traffic.filter(({ percent }) => percent > 0).map(({ revision }) => revision);
+    await admitRevisions(services, name, desired.resolve(name, given));
+    await desired.traffic(name, traffic);
     return c.json(show(name), 200);
   });
 
   app.openapi(routes.rollback, async (c) => {
     const { name } = c.req.valid('param');
-    await desired.rollback(name, c.req.valid('json').revision);
+    const target = desired.rollbackTarget(name, c.req.valid('json').revision);
+    await admitRevisions(services, name, [target]);
+    await desired.rollback(name, target);
     return c.json(show(name), 200);
   });
 

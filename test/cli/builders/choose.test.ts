@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BUILDERS, choiceText, chooseBuilder } from '../../../cli/builders/choose.ts';
-import { BUILDER_NAMES } from '../../../cli/builders/names.ts';
 import { SourceFolder } from '../../../cli/builders/source-folder.ts';
+import { BUILDER_NAMES } from '../../../runtime/workload/build-settings.ts';
 import { assertFailure, skerry } from '../../support/cli.ts';
 import { writeFiles } from '../../support/files.ts';
 
@@ -88,7 +88,7 @@ test('of two that fit the first wins, and it is said over which', async ({ place
     text,
     'Built by dockerfile as an image: Dockerfile says how; it comes before go, static (functions before images, a Dockerfile before what is guessed)',
   );
-  assert.is((await chooseBuilder(folder, 'go')).builder.name, 'go');
+  assert.is((await chooseBuilder(folder, { builder: 'go' })).builder.name, 'go');
 });
 
 test('a function wins over the Dockerfile beside it', async ({ place }) => {
@@ -119,6 +119,33 @@ test('--builder is one of those there are, and says what the folder lacks for it
   const file = await skerry(['deploy', join(place, 'a.wasm'), '--builder', 'go'], { data: place });
   assertFailure(file, 'USAGE', 2, /is no folder/);
   assert.equal(BUILDERS.map(({ name }) => name).sort(), BUILDER_NAMES.slice(1).sort());
+});
+
+test('--base and --network are refused where they would mean nothing, and skerry.toml says both but the network', async ({
+  place,
+}) => {
+  fill(place, { 'index.html': '', 'a.wasm': '' });
+  const deploy = (...args: string[]) => skerry(['deploy', ...args], { data: place });
+  const base = await deploy(place, '--base', 'alpine');
+  assertFailure(base, 'BUILD_SETTING', 1, /base: the builder static begins from no image.*node, python-image/);
+  const network = await deploy(place, '--network');
+  assertFailure(network, 'BUILD_SETTING', 1, /network: the builder static has no steps.*dockerfile.*node/);
+  for (const flag of [['--base', 'x'], ['--network']])
+    assertFailure(await deploy(join(place, 'a.wasm'), ...flag), 'USAGE', 2, /is no folder/);
+  fill(place, { 'skerry.toml': 'main = "a.wasm"\n[build]\nbase = "x"\n' });
+  assertFailure(await deploy(place), 'USAGE', 2, /a\.wasm, the main of .*skerry\.toml, is no folder/);
+  fill(place, { 'skerry.toml': '[build]\nbuilder = "go"\n' });
+  assertFailure(await deploy(place), 'BUILDER_LACKS', 1, /no go\.mod/);
+  assertFailure(await deploy(place, '--builder', 'java'), 'BUILDER_LACKS', 1, /no a \.jar|\.jar/);
+  fill(place, { 'skerry.toml': '[build]\nbuilder = "cobol"\n' });
+  assertFailure(
+    await deploy(place),
+    'SETTING',
+    1,
+    /skerry\.toml:2:\d+: build\.builder: must be one of auto, javascript/,
+  );
+  fill(place, { 'skerry.toml': '[build]\nnetwork = true\n' });
+  assertFailure(await deploy(place), 'SETTING', 1, /skerry\.toml:2:1: build\.network/);
 });
 
 test('a manifest that cannot be parsed is told with its place', async ({ place }) => {

@@ -1,15 +1,14 @@
-/** The clients that people have, as they are installed on this machine; one that is not here is skipped with the reason. */
-import { execFile, spawnSync } from 'node:child_process';
+/** The clients that people have; one that is not here, and is not quickly installed, is skipped with the reason. */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { cacheFolder } from '../../support/cache.ts';
 import { LayoutBuilder, layerOf } from '../../support/image-builder.ts';
 import { type Client, OwnRegistry } from '../../support/own-registry.ts';
+import { runClient, whyNoClient } from '../../support/registry-clients.ts';
 import { file } from '../../support/tar-writer.ts';
+import { testUnless } from '../../support/test-unless.ts';
 
 interface Scene {
   registry: OwnRegistry;
@@ -34,26 +33,16 @@ clients.before.each(async (scene) => {
   mkdirSync(join(scene.folder, 'home'));
   writeFileSync(join(scene.folder, 'home', 'config.json'), '{}');
   const home = join(scene.folder, 'home');
-  const env = { ...process.env, PATH: path, HOME: home, DOCKER_CONFIG: home };
   // The registry is in this process: it must go on while a client runs.
-  scene.run = async (command, ...args) =>
-    (await promisify(execFile)(command, args, { env, cwd: scene.folder, timeout: 120_000 })).stdout;
+  scene.run = (command, ...args) => runClient(command, args, { home, cwd: scene.folder });
 });
 clients.after.each(async ({ registry, folder }) => {
   await registry.end();
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Those that Go installs are looked for where the benchmarks and the conformance suites keep theirs, too. */
-const path = [process.env.PATH, join(cacheFolder('conformance'), 'bin'), join(cacheFolder('peers'), 'bin')].join(':');
-
 function withClient(command: string, what: string, work: (scene: Scene) => Promise<void>): void {
-  const version = command === 'oras' || command === 'crane' || command === 'regctl' ? 'version' : '--version';
-  if (spawnSync(command, [version], { env: { ...process.env, PATH: path } }).error) {
-    console.log(`skipped: ${command}: ${what}, since ${command} is not installed`);
-    return clients.skip(`${command}: ${what}`);
-  }
-  clients(`${command}: ${what}`, work);
+  testUnless(clients, whyNoClient(command), `${command}: ${what}`, work);
 }
 
 const blobsIn = (folder: string) => readdirSync(join(folder, 'blobs', 'sha256')).sort();

@@ -8,6 +8,7 @@ import * as assert from 'uvu/assert';
 import { sweepStore } from '../../../daemon/sweep-store.ts';
 import type { CollectRules } from '../../../images/registry/index.ts';
 import { digestOf } from '../../../images/store/index.ts';
+import { signatureTag } from '../../../images/trust/index.ts';
 import { types } from '../../support/image-builder.ts';
 import { type Client, codeOf, OwnRegistry } from '../../support/own-registry.ts';
 
@@ -72,6 +73,26 @@ garbage(
     assert.equal(await left(client, `manifests/${digest}`, `blobs/${layer}`), [false, false]);
   },
 );
+
+garbage('a signature under a tag of its own stays with its image, and goes with it', async ({ registry, client }) => {
+  const { digest, manifest } = await client.pushImage('app', 'v1', 'a layer');
+  const tag = signatureTag(digest);
+  const signature = await client.pushImage('app', tag, 'a signature');
+  await client.ask({ method: 'DELETE', path: '/v2/app/manifests/v1' });
+  await registry.repositories.collect('app', { ...later(), untagged: false });
+  assert.equal(await left(client, `manifests/${tag}`, `manifests/${digest}`), [true, true]);
+  await client.pushManifest('app', 'v2', manifest);
+  await registry.repositories.collect('app', later());
+  assert.equal(await left(client, `manifests/${tag}`, `blobs/${signature.layer}`), [true, true]);
+  await client.ask({ method: 'DELETE', path: '/v2/app/manifests/v2' });
+  await registry.repositories.collect('app', later());
+  assert.equal(await left(client, `manifests/${digest}`, `manifests/${tag}`, `blobs/${signature.layer}`), [
+    false,
+    false,
+    false,
+  ]);
+  assert.is((await client.ask({ path: '/v2/app/tags/list' })).status, 404);
+});
 
 garbage(
   'a sweep of the store takes what no repository has, and no blob that a push has just brought',
