@@ -384,6 +384,7 @@ class Container implements HostedContainer {
     const launcher = [
       '--mount-namespace',
       ...unmounts(groups),
+      ...['--own-devices', join(folder, 'rootfs')],
       ...['--root', join(folder, 'rootfs'), '--upper', String(writableBytes)],
       ...['--idmap', `${LAYER_IDS.base}:${base}:${count}`],
       ...layers.flatMap((layer) => ['--lower', layer]),
