@@ -20,6 +20,7 @@ import type {
   Execution,
   FoundContainer,
   HostedContainer,
+  HostLack,
   HostVolumes,
   OutboundSockets,
   StartContainer,
@@ -27,6 +28,7 @@ import type {
 } from '../../runtime/drivers/container/host.ts';
 import { CAPABILITIES, containerConfig, processConfig } from './container-config.ts';
 import { hostErrors } from './errors.ts';
+import { hostLacks } from './host-lacks.ts';
 import type { StoredLayers } from './host-layers.ts';
 import { containerIds, LAYER_IDS, MOST_CONTAINERS } from './ids.ts';
 import { writeNameFiles } from './name-files.ts';
@@ -104,6 +106,10 @@ export class Containers implements ContainerHost {
   get provider(): string {
     const { runtime, groups } = this.#options;
     return `${runtime}, cgroup ${groups.layout.mode}`;
+  }
+
+  lacks(): Promise<HostLack[]> {
+    return hostLacks();
   }
 
   get folder(): string {

@@ -9,10 +9,10 @@ import { promisify } from 'node:util';
 import type { HostVolume, VolumeMount } from '../../runtime/drivers/container/host.ts';
 import { hostErrors } from './errors.ts';
 import { LAYER_IDS } from './ids.ts';
+import { MKFS } from './packages.ts';
 
 const run = promisify(execFile);
 
-const MKFS = '/sbin/mke2fs';
 const ENDING = '.ext4';
 /** Of a new one of which nothing is said. */
 const DEFAULT_BYTES = 2 ** 30;
