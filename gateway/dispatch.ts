@@ -99,7 +99,7 @@ export class Dispatcher {
     if (!served) throw gatewayErrors.NOT_STARTABLE(name, 'the node cannot read its revision');
     const { id } = served.revision;
     const running = () => leastBusy(this.#source.current.workloads.get(name)?.revisions.get(id)?.instances ?? []);
-    if (!running()) await this.#source.wake(name, id);
+    if (!running()) await unlessAborted(this.#source.wake(name, id), signal);
     const place = running();
     if (!place || signal.aborted) throw gatewayErrors.NOT_STARTABLE(name, 'it was removed meanwhile');
     place.inFlight++;
@@ -285,6 +285,21 @@ class Flight {
 /** Another port of an instance may open a little later than the one that it is ready by; in milliseconds. */
 const PORT_OPENS_MS = 1000;
 const PORT_TRIES_EVERY_MS = 50;
+
+/** What is awaited goes on; who has gone does not wait for it. Rejects with the signal's reason. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  let leave = () => {};
+  const left = new Promise<never>((_, reject) => {
+    leave = () => reject(signal.reason);
+    signal.addEventListener('abort', leave);
+  });
+  try {
+    return await Promise.race([work, left]);
+  } finally {
+    signal.removeEventListener('abort', leave);
+  }
+}
 
 async function connectedWhenUp(instance: Instance, port: number, signal: AbortSignal): Promise<Duplex> {
   const until = performance.now() + PORT_OPENS_MS;

@@ -13,6 +13,7 @@ import type {
   Execution,
   FoundContainer,
   HostedContainer,
+  HostLack,
   HostLayers,
   HostVolume,
   HostVolumes,
@@ -261,6 +262,10 @@ class RemoteHost implements ContainerHost {
       delete: async (name) => (await calls.value('volumes.delete', { name })) === true,
     };
     this.#calls = calls;
+  }
+
+  async lacks(): Promise<HostLack[]> {
+    return (await this.#calls.value('containers.lacks', {})) as HostLack[];
   }
 
   async start(request: StartContainer): Promise<HostedContainer> {

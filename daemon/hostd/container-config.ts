@@ -102,6 +102,8 @@ function mounts({ scratch }: ContainerSpec, { binds, nameFiles }: ContainerPlace
 
 /** `process` of config.json, and of what is started in a container beside that. */
 export function processConfig({ command, env, directory, user: { uid, gid, groups } }: ContainerProcess): object {
+  // Who is not root inside has none when its program begins: there are no ambient ones.
+  const held = uid === 0 ? CAPABILITIES : [];
   return {
     terminal: false,
     user: { uid, gid, additionalGids: groups, umask: 0o022 },
@@ -109,8 +111,7 @@ export function processConfig({ command, env, directory, user: { uid, gid, group
     env,
     cwd: directory,
     noNewPrivileges: true,
-    // Ambient ones are for programs that are not root inside: those get none.
-    capabilities: { bounding: CAPABILITIES, effective: CAPABILITIES, permitted: CAPABILITIES },
+    capabilities: { bounding: CAPABILITIES, effective: held, permitted: held },
     rlimits: [
       { type: 'RLIMIT_NOFILE', soft: OPEN_FILES, hard: OPEN_FILES },
       { type: 'RLIMIT_CORE', soft: 0, hard: 0 },

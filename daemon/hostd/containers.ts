@@ -1,6 +1,6 @@
 /** Starts, watches and ends containers: by the launcher, conmon and crun; all that needs root. */
 import { type ChildProcess, execFile, type StdioOptions, spawn } from 'node:child_process';
-import { chmodSync, existsSync, readFileSync, watch } from 'node:fs';
+import { chmodSync, existsSync, watch } from 'node:fs';
 import { type FileHandle, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
@@ -20,13 +20,16 @@ import type {
   Execution,
   FoundContainer,
   HostedContainer,
+  HostLack,
   HostVolumes,
   OutboundSockets,
   StartContainer,
   Stdio,
 } from '../../runtime/drivers/container/host.ts';
 import { CAPABILITIES, containerConfig, processConfig } from './container-config.ts';
+import { endEntered, enteredProcesses } from './entered-processes.ts';
 import { hostErrors } from './errors.ts';
+import { hostLacks } from './host-lacks.ts';
 import type { StoredLayers } from './host-layers.ts';
 import { containerIds, LAYER_IDS, MOST_CONTAINERS } from './ids.ts';
 import { writeNameFiles } from './name-files.ts';
@@ -46,6 +49,8 @@ const FIRST_VOLUME_FD = 4;
 /** Exit status of a command that cannot be found, as a shell tells it. */
 const COMMAND_NOT_FOUND = 127;
 const CRUN_PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
+/** Begins the names of files of a further process. */
+const EXECUTION = 'exec-';
 /** Processes at once beside the first one of a container. */
 const MOST_EXECUTIONS = 64;
 /** What conmon keeps of a container's output until the node has read it, in bytes. */
@@ -93,17 +98,17 @@ export class Containers implements ContainerHost {
   readonly volumes: HostVolumes = {
     list: async () =>
       (await this.#options.volumes.list()).map((each) => ({ ...each, usedBy: this.#usersOf(each.name) })),
-    delete: async (name) => {
-      const users = this.#usersOf(name);
-      if (users.length > 0) throw hostErrors.VOLUME_IN_USE(name, users.join(', '));
-      return this.#options.volumes.delete(name);
-    },
+    delete: (name) => this.#options.volumes.delete(name, () => this.#usersOf(name)),
   };
 
   /** What runs them, and in which version of control groups. */
   get provider(): string {
     const { runtime, groups } = this.#options;
     return `${runtime}, cgroup ${groups.layout.mode}`;
+  }
+
+  lacks(): Promise<HostLack[]> {
+    return hostLacks();
   }
 
   get folder(): string {
@@ -238,7 +243,15 @@ class Container implements HostedContainer {
     this.#watchExit();
     if ((status !== 'running' && status !== 'paused') || runs !== pid) return false;
     this.#network = await NetworkNamespace.of(pid);
+    await this.#endExecutions(pid);
     return true;
+  }
+
+  /** Those of an earlier run of the node: nobody waits for them any more. */
+  async #endExecutions(first: number): Promise<void> {
+    for (const pid of await enteredProcesses(first, await this.#group.processes())) endEntered(pid);
+    const left = (await readdir(this.#folder)).filter((name) => name.startsWith(EXECUTION));
+    await Promise.all(left.map((name) => rm(join(this.#folder, name), { force: true })));
   }
 
   follow(output: (piece: ContainerOutput) => Promise<void> | void): void {
@@ -267,7 +280,7 @@ class Container implements HostedContainer {
     if (this.#executions >= MOST_EXECUTIONS) throw hostErrors.TOO_MANY_EXECUTIONS(this.id, MOST_EXECUTIONS);
     this.#executions++;
     const { programs, groups } = this.#options;
-    const stem = join(this.#folder, `exec-${++this.#serial}`);
+    const stem = join(this.#folder, `${EXECUTION}${++this.#serial}`);
     const pidFile = `${stem}.pid`;
     const over = async () => {
       this.#executions--;
@@ -276,7 +289,8 @@ class Container implements HostedContainer {
     try {
       await writeFile(`${stem}.json`, JSON.stringify(processConfig(process)));
       const crun = [...this.#crunOptions(), 'exec', '--process', `${stem}.json`, '--pid-file', pidFile, this.id];
-      const launcher = ['--mount-namespace', ...unmounts(groups), '--', programs.crun];
+      // One that is not in the container yet when hostd ends does not get there.
+      const launcher = ['--die-with-parent', '--mount-namespace', ...unmounts(groups), '--', programs.crun];
       const child = spawn(programs.launcher, [...launcher, ...crun], {
         stdio: [stdin, stdout, stderr],
         env: { PATH: CRUN_PATH },
@@ -384,6 +398,7 @@ class Container implements HostedContainer {
     const launcher = [
       '--mount-namespace',
       ...unmounts(groups),
+      ...['--own-devices', join(folder, 'rootfs')],
       ...['--root', join(folder, 'rootfs'), '--upper', String(writableBytes)],
       ...['--idmap', `${LAYER_IDS.base}:${base}:${count}`],
       ...layers.flatMap((layer) => ['--lower', layer]),
@@ -442,10 +457,7 @@ class Container implements HostedContainer {
     const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''));
     // In this container, and no other that has the number by now: as long as crun runs it has not reaped it.
     if (pid > 0 && crun.exitCode === null && crun.signalCode === null) {
-      const group = processGroup(pid);
-      killIfThere(pid);
-      // What it has started ends with it, as far as that has stayed in its group: crun gave it a session of its own.
-      if (group !== null && group !== processGroup(process.pid)) killIfThere(-group);
+      endEntered(pid);
     } else crun.kill('SIGKILL');
   }
 
@@ -462,27 +474,6 @@ class Container implements HostedContainer {
     await rm(this.#folder, { recursive: true, force: true, maxRetries: 5 });
     this.#tellExit({ code: null, signal: 'SIGKILL', reason: 'stopped', message: 'it was removed' });
     this.#onRemoved();
-  }
-}
-
-/** Null when there is none of this number. */
-function processGroup(pid: number): number | null {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // The name, in parentheses, may have anything in it.
-    const group = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[2]);
-    return group > 1 ? group : null;
-  } catch {
-    return null;
-  }
-}
-
-/** A negative number is a process group. */
-function killIfThere(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
 

@@ -48,6 +48,12 @@ export const hostErrors = defineErrors({
       `the volume ${name} has ${formatBytes(found)}, not ${formatBytes(wanted)}`,
     fix: 'say its size, or none, or take another volume; `skerry volume ls` lists them',
   },
+  VOLUME_NO_ROOM: {
+    status: 507,
+    what: (name: string, bytes: number, free: number, promised: number) =>
+      `there is no room for the volume ${name} of ${formatBytes(bytes)}: ${formatBytes(free)} of the disk are free, and ${formatBytes(promised)} of them are promised to other volumes`,
+    fix: 'say a smaller size, make room, or remove volumes; `skerry volume ls` lists them',
+  },
   VOLUME_NOT_MADE: {
     status: 503,
     what: (name: string, why: string) => `the volume ${name} could not be made: ${why}`,

@@ -13,6 +13,7 @@ import { Containers } from './containers.ts';
 import { StoredLayers } from './host-layers.ts';
 import { LAYER_IDS } from './ids.ts';
 import { ImageBuilder } from './image-builder.ts';
+import { BUILDAH, installCommand, missingOf, PROGRAMS, SECCOMP_PROFILE } from './packages.ts';
 import { SeccompProfile } from './seccomp.ts';
 import { LAUNCHER } from './split.ts';
 import { Volumes } from './volumes.ts';
@@ -29,10 +30,6 @@ export class NoContainers extends Error {
   }
 }
 
-const PROGRAMS = { conmon: '/usr/bin/conmon', crun: '/usr/bin/crun' } as const;
-const SECCOMP_PROFILE = '/usr/share/containers/seccomp.json';
-const PACKAGES = 'apt-get install crun conmon golang-github-containers-common';
-
 /** `dataFolder` names the node: two of them on one machine keep out of each other's way. Throws NoContainers. */
 export async function openContainers(
   dataFolder: string,
@@ -42,8 +39,8 @@ export async function openContainers(
   if (process.geteuid?.() !== 0) {
     throw new NoContainers('containers need root', ['start the node as root']);
   }
-  const needed = [...Object.values(PROGRAMS), SECCOMP_PROFILE].filter((path) => !existsSync(path));
-  if (needed.length > 0) throw new NoContainers(`${needed.join(', ')} is missing`, [PACKAGES]);
+  const needed = missingOf([...Object.values(PROGRAMS), SECCOMP_PROFILE]);
+  if (needed.length > 0) throw new NoContainers(`${needed.join(', ')} is missing`, [installCommand(needed)]);
   if (!existsSync(LAUNCHER) || !hostAvailable().available) {
     throw new NoContainers('the native parts are not built', [
       'build them with `npm run build`, then start the node again',
@@ -64,8 +61,6 @@ export async function openContainers(
     throw new NoContainers((error as Error).message, ['build the native parts with `npm run build`']);
   }
 }
-
-const BUILDAH = '/usr/bin/buildah';
 
 /** Throws NO_IMAGE_BUILDER. */
 export async function openImageBuilder(dataFolder: string): Promise<ImageBuilder> {

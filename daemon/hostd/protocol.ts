@@ -135,6 +135,8 @@ export const CALLS = {
   'containers.start': { fds: 0, args: StartRequest },
   /** Descriptors: stdin, stdout, stderr of its first process. */
   'containers.attach': { fds: 3, args: StartRequest },
+  /** What the machine does not have of what some of them need. */
+  'containers.lacks': { fds: 0, args: z.strictObject({}) },
   'containers.recover': { fds: 0, args: z.strictObject({}) },
   'container.follow': { fds: 0, args: OfContainer },
   /** TCP sockets in its network, for the node to connect. */

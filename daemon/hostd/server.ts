@@ -158,6 +158,7 @@ export class HostdServer {
         return { value: { missing: error.message, advice: error.advice } };
       }
     },
+    'containers.lacks': async () => ({ value: await (await this.#host()).lacks() }),
     'containers.start': (request) => this.#start(request),
     'containers.attach': (request, fds) => this.#start(request, stdioOf(fds)),
     'containers.recover': async () => {

@@ -1,18 +1,30 @@
 /**
  * Folders that outlive containers: each a file of its size with an ext4 file system in it, so that what is written stays
- * bounded whatever the disk below is. The file takes the room that is in use, not its size.
+ * bounded whatever the disk below is. The file takes the room that is in use, not its size; a new one has to fit all the same.
  */
 import { execFile } from 'node:child_process';
-import { chown, type FileHandle, mkdir, mkdtemp, open, readdir, rename, rm, stat, truncate } from 'node:fs/promises';
+import {
+  chown,
+  type FileHandle,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+  statfs,
+  truncate,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { HostVolume, VolumeMount } from '../../runtime/drivers/container/host.ts';
 import { hostErrors } from './errors.ts';
 import { LAYER_IDS } from './ids.ts';
+import { MKFS } from './packages.ts';
 
 const run = promisify(execFile);
 
-const MKFS = '/sbin/mke2fs';
 const ENDING = '.ext4';
 /** Of a new one of which nothing is said. */
 const DEFAULT_BYTES = 2 ** 30;
@@ -35,15 +47,15 @@ export class Volumes {
     return new Volumes(folder);
   }
 
-  /** Opens it, made when it is not there. Throws VOLUME_SIZE, VOLUME_NOT_MADE. */
-  async take({ name, bytes }: Pick<VolumeMount, 'name' | 'bytes'>): Promise<FileHandle> {
+  /** Opens it, made when it is not there. Throws VOLUME_SIZE, VOLUME_NO_ROOM, VOLUME_NOT_MADE. */
+  take({ name, bytes }: Pick<VolumeMount, 'name' | 'bytes'>): Promise<FileHandle> {
     const path = this.#path(name);
-    await this.#inTurn(async () => {
+    return this.#inTurn(async () => {
       const found = await stat(path).catch(() => null);
-      if (!found) return this.#make(path, name, bytes ?? DEFAULT_BYTES);
-      if (bytes !== null && found.size !== bytes) throw hostErrors.VOLUME_SIZE(name, found.size, bytes);
+      if (!found) await this.#make(path, name, bytes ?? DEFAULT_BYTES);
+      else if (bytes !== null && found.size !== bytes) throw hostErrors.VOLUME_SIZE(name, found.size, bytes);
+      return open(path, 'r+');
     });
-    return open(path, 'r+');
   }
 
   async list(): Promise<Omit<HostVolume, 'usedBy'>[]> {
@@ -56,12 +68,16 @@ export class Volumes {
     );
   }
 
-  /** False when it was not there. The caller knows that nothing uses it. */
-  async delete(name: string): Promise<boolean> {
+  /** False when it was not there. `users`: asked when nobody can take it any more. Throws VOLUME_IN_USE. */
+  delete(name: string, users: () => readonly string[]): Promise<boolean> {
     const path = this.#path(name);
-    const found = await stat(path).catch(() => null);
-    await rm(path, { force: true });
-    return found !== null;
+    return this.#inTurn(async () => {
+      const found = users();
+      if (found.length > 0) throw hostErrors.VOLUME_IN_USE(name, found.join(', '));
+      const there = await stat(path).catch(() => null);
+      await rm(path, { force: true });
+      return there !== null;
+    });
   }
 
   #path(name: string): string {
@@ -70,6 +86,7 @@ export class Volumes {
 
   /** Its root belongs to root of the containers, as layers do, and is empty: what a new file system has stands beside it. */
   async #make(path: string, name: string, bytes: number): Promise<void> {
+    await this.#checkRoom(name, bytes);
     const workshop = await mkdtemp(join(this.#folder, 'new-'));
     const image = join(workshop, 'image');
     const { base } = LAYER_IDS;
@@ -92,8 +109,17 @@ export class Volumes {
     }
   }
 
-  /** Two that want a new one get the same. */
-  #inTurn(work: () => Promise<void>): Promise<void> {
+  /** A volume takes of the disk what is in it: what all of them may come to must fit, or a full one would fail for another. */
+  async #checkRoom(name: string, bytes: number): Promise<void> {
+    const volumes = await this.list();
+    const promised = volumes.reduce((sum, each) => sum + Math.max(0, each.bytes - each.usedBytes), 0);
+    const { bavail, bsize } = await statfs(this.#folder);
+    const free = bavail * bsize;
+    if (promised + bytes > free) throw hostErrors.VOLUME_NO_ROOM(name, bytes, free, promised);
+  }
+
+  /** Two that want a new one get the same, and nobody takes one that is about to go. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#turn.then(work);
     this.#turn = done.catch(() => {});
     return done;

@@ -132,6 +132,8 @@ struct Volume {
 struct Options {
   bool mount_namespace = false;
   std::vector<std::string> unmounts;
+  /// Where they are made; empty: those of the host.
+  std::string own_devices;
   std::vector<std::string> lowers;
   std::string root;
   std::optional<Range> idmap;
@@ -157,6 +159,7 @@ struct Options {
       "usage: skerry-launcher [OPTION]... -- COMMAND [ARGUMENT]...\n"
       "  --mount-namespace         mounts from here on are this process's and its children's\n"
       "  --unmount PATH            takes a mount away\n"
+      "  --own-devices DIR         null, zero, full, random, urandom and tty are others than those of the host, made below DIR\n"
       "  --root DIR                puts an overlay there of\n"
       "    --lower DIR             layers, the topmost first\n"
       "    --upper BYTES           and a writable one in memory of at most this size (else: read-only)\n"
@@ -206,6 +209,7 @@ Options parse(int argc, char** argv) {
     const std::string value = argv[++i];
     if (value.empty()) fail("%s: its value is empty", option);
     if (name == "--unmount") options.unmounts.push_back(value);
+    else if (name == "--own-devices") options.own_devices = value;
     else if (name == "--lower") options.lowers.push_back(value);
     else if (name == "--root") options.root = value;
     else if (name == "--upper") options.upper_bytes = number(value, option, UINT64_MAX / 2);
@@ -409,6 +413,30 @@ void mount_root(const Options& options, const std::optional<Fd>& user_namespace)
   check(chdir("/") == 0, "cannot change to", "/");
 }
 
+/// A runtime gives /dev/null, where that is the input of a container, to the container's root, and binds it into it: of the
+/// host's, it could take everybody's rights away. They are made below a folder and stay when it is uncovered.
+void own_devices(const std::string& at) {
+  struct Device {
+    const char* name;
+    unsigned major, minor;
+  };
+  constexpr Device DEVICES[] = {{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
+  const Fd context = file_system("tmpfs");
+  configure(context, "size", "4096");
+  configure(context, "mode", "0755");
+  check(attach(mounted(context, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC), at), "cannot attach memory at", at);
+  for (const auto& [name, major, minor] : DEVICES) {
+    const std::string made = at + "/" + name;
+    check(mknod(made.c_str(), S_IFCHR | 0666, makedev(major, minor)) == 0, "cannot make the device", made);
+    // Whatever the umask is.
+    check(chmod(made.c_str(), 0666) == 0, "cannot open to all", made);
+    const Fd node = open_tree_clone(made);
+    check(node.ok(), "cannot open", made);
+    check(attach(node, std::string("/dev/") + name), "cannot attach the device", name);
+  }
+  check(umount2(at.c_str(), MNT_DETACH) == 0, "cannot unmount", at);
+}
+
 Fd open_bind(const Bind& bind, const std::optional<Fd>& user_namespace) {
   Fd tree = open_tree_clone(bind.source);
   check(tree.ok(), "cannot open", bind.source);
@@ -518,7 +546,7 @@ void attach_bind(const Bind& bind, const Fd& tree) {
 
 void mounts(const Options& options) {
   if (!options.mount_namespace && options.root.empty() && options.binds.empty() && options.hidden.empty() &&
-      options.scratch.empty() && options.volumes.empty() && options.unmounts.empty()) {
+      options.scratch.empty() && options.volumes.empty() && options.unmounts.empty() && options.own_devices.empty()) {
     return;
   }
   check(unshare(CLONE_NEWNS) == 0, "cannot make a mount namespace");
@@ -526,6 +554,7 @@ void mounts(const Options& options) {
   for (const std::string& path : options.unmounts) check(umount2(path.c_str(), MNT_DETACH) == 0, "cannot unmount", path);
   std::optional<Fd> user_namespace;
   if (options.idmap) user_namespace.emplace(user_namespace_of(*options.idmap));
+  if (!options.own_devices.empty()) own_devices(options.own_devices);
   if (!options.root.empty()) mount_root(options, user_namespace);
   for (const Volume& volume : options.volumes) mount_volume(volume, user_namespace);
   std::vector<Fd> trees;

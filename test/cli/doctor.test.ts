@@ -1,13 +1,17 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { projectRoot } from '../../errors/project-root.ts';
 import { assertFailure, type CliOptions, collect, type Result, skerry } from '../support/cli.ts';
+import { whyNoContainers } from '../support/container-node.ts';
 import { nodeView } from '../support/fake-node.ts';
 import { fakeNodeSuite } from '../support/fake-node-suite.ts';
+import { testUnless } from '../support/test-unless.ts';
 
+const why = await whyNoContainers();
 const test = fakeNodeSuite('doctor');
 
 /** Where no node runs. */
@@ -119,6 +123,55 @@ test('where a node could not run, doctor fails and says why', async () => {
   assert.match(result.stdout, /^data folder: not available, .*\n.*\n {2}→ run this as the user of the node/m);
 });
 
+/** What stands between a machine and its containers, on this one with parts of it taken away, for one process and its children. */
+async function doctorWithout(...missing: string[]): Promise<string> {
+  const place = mkdtempSync(join(tmpdir(), 'skerry-doctor-test-'));
+  const over = [...new Set(missing.map(dirname))].map((folder, at) =>
+    // Devices are no layer of an overlay.
+    folder === '/dev'
+      ? `mkdir ${place}/dev && for each in null zero urandom random tty; do touch ${place}/dev/$each; mount --bind /dev/$each ${place}/dev/$each; done && mount --rbind ${place}/dev /dev`
+      : `mkdir ${place}/upper${at} ${place}/work${at} && mount -t overlay overlay -o lowerdir=${folder},upperdir=${place}/upper${at},workdir=${place}/work${at} ${folder}`,
+  );
+  const script = ['set -e', `mount -t tmpfs tmpfs ${place}`, ...over, `rm -f ${missing.join(' ')}`, 'exec "$@"'].join(
+    '\n',
+  );
+  const command = [process.execPath, join(projectRoot, 'bin/skerry.js'), 'doctor', '--data', join(place, 'none')];
+  const env = { ...process.env, NODE_OPTIONS: '' };
+  try {
+    return (await collect(spawn('unshare', ['--mount', 'sh', '-c', script, 'sh', ...command], { env }))).stdout;
+  } finally {
+    rmSync(place, { recursive: true });
+  }
+}
+
+const whole = suite('doctor of what containers need');
+const ofContainers = (what: string, work: () => Promise<void>) => testUnless(whole, why, what, work);
+
+ofContainers('what some containers need and the machine lacks is told, with the command that brings it', async () => {
+  assert.match(
+    await doctorWithout(),
+    /^container: available, crun \S+, cgroup \S+\n {2}[^\n]*nobody outside\n(?! {2}→)/m,
+  );
+  const out = await doctorWithout('/dev/loop-control', '/usr/sbin/mke2fs', '/usr/bin/buildah');
+  assert.match(out, /^container: available, crun/m);
+  assert.match(out, /; without volumes: \/dev\/loop-control cannot be opened \(ENOENT\)/);
+  assert.match(
+    out,
+    /; without volumes: \/sbin\/mke2fs is missing; without builds of Dockerfiles: \/usr\/bin\/buildah is missing/,
+  );
+  for (const advice of ['modprobe loop', 'apt-get install e2fsprogs', 'apt-get install buildah']) {
+    assert.match(out, new RegExp(`^ {2}→ .*${advice}$`, 'm'));
+  }
+});
+
+ofContainers('where there can be no containers the packages that are missing are told, and no other', async () => {
+  const out = await doctorWithout('/usr/bin/crun', '/usr/bin/conmon');
+  assert.match(
+    out,
+    /^container: not available, none\n {2}\/usr\/bin\/conmon, \/usr\/bin\/crun is missing\n {2}→ apt-get install conmon crun$/m,
+  );
+});
+
 test('of a node elsewhere that does not answer nothing is told', async () => {
   const result = await skerry(['doctor', '--node', 'http://127.0.0.1:1']);
   assertFailure(result, 'NODE_NOT_RUNNING', 1, /127\.0\.0\.1:1/);
@@ -126,3 +179,4 @@ test('of a node elsewhere that does not answer nothing is told', async () => {
 });
 
 test.run();
+whole.run();

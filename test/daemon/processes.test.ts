@@ -330,6 +330,23 @@ test('after kill -9 of the node: one that ran is taken over, one that ended mean
   await on(scene, 'rm', 'stays', 'ends');
 });
 
+test('after kill -9 of the node: what exec had started is ended, and what the container itself has started goes on', async (scene) => {
+  await on(scene, 'run', '-d', '--name', 'host', scene.image, 'sh', '-c', 'sleep 911 & exec sleep 912');
+  const script = 'sleep 913 & echo here; exec sleep 914';
+  const running = typed(scene, ['exec', 'host', 'sh', '-c', script]);
+  await until('it runs', () => running.said().includes('here'));
+  const { data } = scene.node;
+  scene.node.child.kill('SIGKILL');
+  await scene.node.ended;
+  scene.node = await startProcess({ data });
+  const { stdout } = await sh(scene, 'host', 'cat /proc/[0-9]*/cmdline');
+  const sleeping = stdout.toString().replaceAll('\0', ' ');
+  for (const seconds of [911, 912]) assert.match(sleeping, new RegExp(`sleep ${seconds}`));
+  for (const seconds of [913, 914]) assert.not.match(sleeping, new RegExp(`sleep ${seconds}`));
+  assert.is((await view(scene, 'host')).state, 'running');
+  await on(scene, 'rm', 'host');
+});
+
 test('what a node that is stopped has run is ended, and is not run again', async (scene) => {
   await on(scene, 'run', '-d', '--name', 'once', scene.image);
   const { data } = scene.node;

@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert';
 import { pickRevision } from '../../gateway/dispatch.ts';
 import type { ServedRevision } from '../../runtime/snapshot.ts';
 import { type ControlPlane, withPlane } from '../support/control-plane.ts';
+import { failure } from '../support/failure.ts';
 import { type Guest, gate } from '../support/fake-driver.ts';
 import { exchangeRaw } from '../support/raw-http.ts';
 
@@ -140,6 +141,21 @@ test('many requests for a cold workload start it once', () =>
     starting.open();
     for (const { text } of await Promise.all(answers)) assert.is(text, 'v1');
     assert.is(plane.driver.times('start'), 2);
+  }));
+
+test('who leaves while a workload is started for its connection does not wait for that; the start goes on', () =>
+  withPlane(async (plane) => {
+    const starting = gate();
+    plane.driver.onStart = () => starting.opened;
+    await plane.deploy('hello', 'v1');
+    await plane.driver.happened('start');
+    const leaving = new AbortController();
+    const connecting = failure(plane.dispatcher.connectTo('hello', 9000, leaving.signal));
+    leaving.abort(new Error('it has left'));
+    assert.is((await connecting).message, 'it has left');
+    starting.open();
+    await plane.settled('hello');
+    assert.is((await plane.get('/hello')).text, 'v1');
   }));
 
 test('a request whose deadline passes while its workload starts is answered 504; the start goes on', () =>

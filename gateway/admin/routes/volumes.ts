@@ -37,9 +37,12 @@ export function volumeRoutes(app: AdminApp, { volumes, desired, processes }: Adm
 
   app.openapi(routes.remove, async (c) => {
     const { name } = c.req.valid('param');
-    const who = wantedBy(name);
-    if (who !== null) throw gatewayErrors.VOLUME_WANTED(name, who);
-    if (!(await volumes?.delete(name))) throw gatewayErrors.NO_VOLUME(name);
+    // What is deployed or run meanwhile finds it gone, and has a new one.
+    await desired.exclusively(async () => {
+      const who = wantedBy(name);
+      if (who !== null) throw gatewayErrors.VOLUME_WANTED(name, who);
+      if (!(await volumes?.delete(name))) throw gatewayErrors.NO_VOLUME(name);
+    });
     return c.body(null, 204);
   });
 }

@@ -154,6 +154,11 @@ export class Cgroup {
     for (const mount of new Set(this.#layout.mounts)) await removeTree(join(mount, this.path));
   }
 
+  /** Numbers of the processes in the group and below it, as they are at this moment; none when it is not there. */
+  async processes(): Promise<number[]> {
+    return pidsOf(this.#freezer().folder);
+  }
+
   /** @throws HostError ENOENT (the group is gone) */
   async usage(): Promise<CgroupUsage> {
     await this.#mustExist();

@@ -89,12 +89,15 @@ export class ContainerDriver implements Driver {
   }
 
   async probe(): Promise<Probe> {
+    const { host } = this.#options;
+    const lacks = await host.lacks();
+    const without = lacks.map(({ what, why }) => `; without ${what}: ${why}`).join('');
     return {
       isolation: 'container',
       available: true,
-      provider: this.#options.host.provider,
-      quality: 'namespaces, control groups, a filter on system calls, root inside is nobody outside',
-      advice: [],
+      provider: host.provider,
+      quality: `namespaces, control groups, a filter on system calls, root inside is nobody outside${without}`,
+      advice: lacks.map(({ advice }) => advice),
     };
   }
 

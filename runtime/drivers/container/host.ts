@@ -163,9 +163,20 @@ export interface FoundContainer {
   readonly running: boolean;
 }
 
+/** What some containers need and this machine does not have. */
+export interface HostLack {
+  /** What they cannot have for it. */
+  readonly what: string;
+  readonly why: string;
+  /** What would mend it. */
+  readonly advice: string;
+}
+
 export interface ContainerHost {
   /** What runs them, as `skerry doctor` tells it. */
   readonly provider: string;
+  /** As the machine is now. */
+  lacks(): Promise<readonly HostLack[]>;
   readonly layers: HostLayers;
   readonly volumes: HostVolumes;
   /** Resolves when its process runs. Throws the errors of the host. */

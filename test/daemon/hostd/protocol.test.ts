@@ -137,6 +137,7 @@ const GOOD: Record<CallName, unknown> = {
   'containers.open': {},
   'containers.start': start,
   'containers.attach': start,
+  'containers.lacks': {},
   'containers.recover': {},
   'container.follow': { id: 'w-1' },
   'container.sockets': { id: 'w-1', count: 16 },

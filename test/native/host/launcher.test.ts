@@ -2,6 +2,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  chmodSync,
   chownSync,
   copyFileSync,
   existsSync,
@@ -10,6 +11,7 @@ import {
   openSync,
   readdirSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -151,6 +153,20 @@ test('what the kernel has is told as JSON', async () => {
   const found = JSON.parse((await launch('--probe')).out);
   assert.is(found.userNamespaces, true);
   assert.type(found.idmappedLayers, 'boolean');
+});
+
+test('the devices that everybody needs are made anew for a command: it cannot touch those of the host', async (folder) => {
+  const at = join(folder, 'devices');
+  mkdirSync(at);
+  const mode = () => statSync('/dev/null').mode & 0o777;
+  const before = mode();
+  try {
+    const script = `${BUSYBOX} chmod 0 /dev/null; ${BUSYBOX} stat -c %a /dev/null; ${BUSYBOX} head -c 3 /dev/zero | ${BUSYBOX} wc -c; ${BUSYBOX} ls ${at}`;
+    assert.is((await launch('--own-devices', at, ...shell(script))).out, '0\n3\n');
+    assert.is(mode(), before);
+  } finally {
+    chmodSync('/dev/null', before);
+  }
 });
 
 launching.run();

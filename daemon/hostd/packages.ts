@@ -1,0 +1,23 @@
+/** What containers stand on beside the kernel: programs and files, with the packages of Debian that bring them. */
+import { existsSync } from 'node:fs';
+
+export const PROGRAMS = { conmon: '/usr/bin/conmon', crun: '/usr/bin/crun' } as const;
+export const SECCOMP_PROFILE = '/usr/share/containers/seccomp.json';
+export const MKFS = '/sbin/mke2fs';
+export const BUILDAH = '/usr/bin/buildah';
+
+const PACKAGES: Readonly<Record<string, string>> = {
+  [PROGRAMS.crun]: 'crun',
+  [PROGRAMS.conmon]: 'conmon',
+  [SECCOMP_PROFILE]: 'golang-github-containers-common',
+  [MKFS]: 'e2fsprogs',
+  [BUILDAH]: 'buildah',
+};
+
+export const missingOf = (paths: readonly string[]): string[] => paths.filter((path) => !existsSync(path));
+
+/** What to type to have these. */
+export function installCommand(paths: readonly string[]): string {
+  const packages = paths.map((path) => PACKAGES[path]).join(' ');
+  return existsSync('/usr/bin/apt-get') ? `apt-get install ${packages}` : `install ${packages} (Debian's names)`;
+}
