@@ -214,7 +214,6 @@ class Container implements HostedContainer {
 
   /** @param layers their folders, the topmost first */
   async start(request: StartContainer, layers: readonly string[]): Promise<void> {
-    const { programs } = this.#options;
     await this.#makeFolder(request);
     this.#network = await NetworkNamespace.make();
     if (request.outbound) {
@@ -223,9 +222,8 @@ class Container implements HostedContainer {
       await this.#network.openOutbound();
     }
     await this.#writeConfig(request, `/proc/${process.pid}/fd/${this.#network.fd}`);
-    await this.#create(request, layers);
+    await this.#run(request, layers);
     this.#watchExit();
-    await run(programs.crun, [...this.#crunOptions(), 'start', this.id]);
   }
 
   /** Takes over a container that an earlier run of the node started; false when it does not run. */
@@ -363,11 +361,13 @@ class Container implements HostedContainer {
   }
 
   /** conmon stays with the container, in a mount namespace that ends with the two of them. */
-  async #create(request: StartContainer, layers: readonly string[]): Promise<void> {
+  async #run(request: StartContainer, layers: readonly string[]): Promise<void> {
     const images: FileHandle[] = [];
     try {
       for (const volume of request.volumes) images.push(await this.#options.volumes.take(volume));
-      await this.#launch(request, layers, images);
+      const launched = this.#launch(request, layers, images);
+      void this.#options.groups.expectMove(launched);
+      await launched;
     } finally {
       for (const image of images) await image.close();
     }
@@ -391,8 +391,8 @@ class Container implements HostedContainer {
       ...['--keep', '3'],
     ];
     const conmon = [
-      ...['--cid', this.id, '--cuuid', this.id, '--runtime', programs.crun],
-      ...this.#crunOptions().flatMap((option) => ['--runtime-arg', option]),
+      ...['--sync', '--cid', this.id, '--cuuid', this.id, '--runtime', programs.launcher],
+      ...['--as-runtime', '--', programs.crun, ...this.#crunOptions()].flatMap((word) => ['--runtime-arg', word]),
       ...['--bundle', folder, '--container-pidfile', join(folder, 'pid')],
       ...(stdio
         ? ['--log-path', 'passthrough']
@@ -408,6 +408,8 @@ class Container implements HostedContainer {
       cwd: folder,
       detached: true,
     });
+    // It is conmon from now on, and stays when the node ends.
+    child.unref();
     const [said, told] = await Promise.all([
       textOf(child.stdio[3] as Readable, CREATE_MS, () => child.kill('SIGKILL')),
       child.stderr ? textOf(child.stderr, CREATE_MS) : '',

@@ -9,6 +9,7 @@ import { ContainerNode, type RunConfig, whyNoContainers } from '../../../support
 import { makeExchange } from '../../../support/exchange.ts';
 import { failure } from '../../../support/failure.ts';
 import { busyboxLayer, layerOf } from '../../../support/image-builder.ts';
+import { inside, shellConfig, shellLayers } from '../../../support/shell-container.ts';
 import { file, folder } from '../../../support/tar-writer.ts';
 import { testUnless } from '../../../support/test-unless.ts';
 
@@ -174,6 +175,15 @@ test('the kernel has the limits that its settings say', async (node) => {
     assert.is(says(v1.get('cpu'), 'cpu.cfs_quota_us'), '10000');
     assert.is(says(v1.get('cpu'), 'cpu.shares'), '1024');
     assert.is(says(v1.get('pids'), 'pids.max'), '512');
+  }
+});
+
+test("the host's devices stay the host's, whatever the root of a container asks for", async (node) => {
+  const instance = await node.start(await node.revision(shellLayers(), shellConfig()));
+  // Harmless, and refused all the same to who does not own it.
+  const ask = (name: string) => inside(instance, `chmod 666 /dev/${name}; busybox stat -c %u /dev/${name}`);
+  for (const name of ['null', 'zero', 'full', 'random', 'urandom', 'tty']) {
+    assert.match(await ask(name), /not permitted\n65534\n$/);
   }
 });
 
