@@ -60,7 +60,7 @@ export class BareCrun {
         nameFiles: place,
       },
     );
-    await writeNameFiles(place, id);
+    writeNameFiles(place, id);
     writeFileSync(join(place, 'config.json'), JSON.stringify(bundle));
     const launcher = join(projectRoot, 'native', 'host', 'skerry-launcher');
     const options = [

@@ -1,7 +1,7 @@
 /** Starts, watches and ends containers: by the launcher, conmon and crun; all that needs root. */
 import { type ChildProcess, execFile, type StdioOptions, spawn } from 'node:child_process';
-import { chmodSync, existsSync, readFileSync, watch } from 'node:fs';
-import { type FileHandle, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmodSync, existsSync, mkdirSync, readFileSync, watch, writeFileSync } from 'node:fs';
+import { type FileHandle, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -25,14 +25,14 @@ import type {
   StartContainer,
   Stdio,
 } from '../../runtime/drivers/container/host.ts';
-import { CAPABILITIES, containerConfig, processConfig } from './container-config.ts';
+import { containerConfig, processConfig } from './container-config.ts';
 import { hostErrors } from './errors.ts';
 import type { StoredLayers } from './host-layers.ts';
 import { containerIds, LAYER_IDS, MOST_CONTAINERS } from './ids.ts';
 import { writeNameFiles } from './name-files.ts';
 import { NetworkNamespace } from './network-namespaces.ts';
 import { OutputFollower } from './output-follower.ts';
-import { type SeccompProfile, seccompFilter } from './seccomp.ts';
+import type { SeccompFilter } from './seccomp.ts';
 import { unmounts } from './unmounts.ts';
 import type { Volumes } from './volumes.ts';
 
@@ -59,7 +59,7 @@ export interface ContainersOptions {
   readonly programs: { readonly launcher: string; readonly conmon: string; readonly crun: string };
   /** Name and version of the runtime. */
   readonly runtime: string;
-  readonly seccomp: SeccompProfile;
+  readonly seccomp: SeccompFilter;
   readonly groups: Cgroups;
   readonly layers: StoredLayers;
   readonly volumes: Volumes;
@@ -214,15 +214,17 @@ class Container implements HostedContainer {
 
   /** @param layers their folders, the topmost first */
   async start(request: StartContainer, layers: readonly string[]): Promise<void> {
-    await this.#makeFolder(request);
+    this.#makeFolder(request);
     this.#network = await NetworkNamespace.make();
     if (request.outbound) {
       await this.#network.addAddresses(request.outbound);
       // Before its process runs: what that asks for first waits, and is not lost.
       await this.#network.openOutbound();
     }
-    await this.#writeConfig(request, `/proc/${process.pid}/fd/${this.#network.fd}`);
-    await this.#run(request, layers);
+    this.#writeConfig(request, `/proc/${process.pid}/fd/${this.#network.fd}`);
+    const running = this.#run(request, layers);
+    this.#network.prepareSockets();
+    await running;
     this.#watchExit();
   }
 
@@ -327,22 +329,23 @@ class Container implements HostedContainer {
     return join(this.#folder, 'volumes', String(at));
   }
 
-  async #makeFolder({ labels, volumes }: StartContainer): Promise<void> {
-    await mkdir(this.#options.folder, { recursive: true });
+  /** In memory, where it is done sooner than another thread is asked. */
+  #makeFolder({ labels, volumes }: StartContainer): void {
+    mkdirSync(this.#options.folder, { recursive: true });
     chmodSync(this.#options.folder, 0o711);
-    await mkdir(this.#folder, { mode: 0o711 });
-    for (const name of ['rootfs', 'exits', 'sockets', 'volumes']) await mkdir(join(this.#folder, name));
-    for (const at of volumes.keys()) await mkdir(this.#volumeAt(at));
-    await writeFile(
+    mkdirSync(this.#folder, { mode: 0o711 });
+    for (const name of ['rootfs', 'exits', 'sockets', 'volumes']) mkdirSync(join(this.#folder, name));
+    for (const at of volumes.keys()) mkdirSync(this.#volumeAt(at));
+    writeFileSync(
       join(this.#folder, 'state.json'),
       JSON.stringify({ slot: this.slot, labels, volumes: [...this.volumes] } satisfies State),
     );
     // Watched before conmon makes it.
-    await writeFile(join(this.#folder, 'log'), '');
+    writeFileSync(join(this.#folder, 'log'), '');
   }
 
-  async #writeConfig({ spec, volumes }: StartContainer, networkNamespace: string): Promise<void> {
-    await writeNameFiles(this.#folder, spec.hostname);
+  #writeConfig({ spec, volumes }: StartContainer, networkNamespace: string): void {
+    writeNameFiles(this.#folder, spec.hostname);
     const { base: first, count } = containerIds(this.slot);
     const config = containerConfig(spec, {
       root: join(this.#folder, 'rootfs'),
@@ -351,9 +354,9 @@ class Container implements HostedContainer {
       networkNamespace,
       nameFiles: this.#folder,
       binds: volumes.map(({ path }, at) => ({ source: this.#volumeAt(at), path, writable: true })),
-      seccomp: seccompFilter(this.#options.seccomp, CAPABILITIES),
+      seccomp: this.#options.seccomp,
     });
-    await writeFile(join(this.#folder, 'config.json'), JSON.stringify(config));
+    writeFileSync(join(this.#folder, 'config.json'), JSON.stringify(config));
   }
 
   #crunOptions(): string[] {
