@@ -1,34 +1,38 @@
 import { spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
-import { Socket } from 'node:net';
 import { join } from 'node:path';
 import { CAPABILITIES, containerConfig } from '../../daemon/hostd/container-config.ts';
 import { containerIds, LAYER_IDS } from '../../daemon/hostd/ids.ts';
 import { writeNameFiles } from '../../daemon/hostd/name-files.ts';
 import { NetworkNamespace } from '../../daemon/hostd/network-namespaces.ts';
-import { SeccompProfile, seccompFilter } from '../../daemon/hostd/seccomp.ts';
-import { projectRoot } from '../../errors/project-root.ts';
+import { type SeccompFilter, SeccompProfile, seccompFilter } from '../../daemon/hostd/seccomp.ts';
+import { LAUNCHER } from '../../daemon/hostd/split.ts';
+import { unmounts } from '../../daemon/hostd/unmounts.ts';
 import { openLayerStore } from '../../images/layers/index.ts';
-import { cgroupLayout, connectInside } from '../../native/host/index.ts';
+import { Cgroups } from '../../native/host/index.ts';
+import { firstAnswer } from './first-answer.ts';
 import { config, PORT, pages } from './httpd-image.ts';
 
 /** The same image by crun alone, over the same layers. */
 export class BareCrun {
   readonly #layers: readonly string[];
-  readonly #seccomp: SeccompProfile;
+  readonly #seccomp: SeccompFilter;
+  readonly #groups: Cgroups;
   #serial = 0;
 
-  private constructor(layers: readonly string[], seccomp: SeccompProfile) {
+  private constructor(layers: readonly string[], seccomp: SeccompFilter, groups: Cgroups) {
     this.#layers = layers;
     this.#seccomp = seccomp;
+    this.#groups = groups;
   }
 
   static async prepare(nodeFolder: string): Promise<BareCrun> {
     const store = await openLayerStore(join(nodeFolder, 'layers'), { range: LAYER_IDS });
     const folders = await Promise.all(pages.map(async ({ diffId }) => (await store.find(diffId))!.path));
     const text = await readFile('/usr/share/containers/seccomp.json', 'utf8');
-    return new BareCrun(folders.reverse(), SeccompProfile.parse(JSON.parse(text)));
+    const seccomp = seccompFilter(SeccompProfile.parse(JSON.parse(text)), CAPABILITIES);
+    return new BareCrun(folders.reverse(), seccomp, await Cgroups.open());
   }
 
   /** Resolves when it has answered, with what ends it. */
@@ -53,52 +57,26 @@ export class BareCrun {
       {
         root: join(place, 'rootfs'),
         ids: { first, count },
-        cgroup: { path: `/skerry-bench/${id}`, isV2: (await cgroupLayout()).mode === 'v2' },
+        cgroup: { path: `/skerry-bench/${id}`, isV2: this.#groups.layout.mode === 'v2' },
         networkNamespace: `/proc/${process.pid}/fd/${network.fd}`,
         binds: [],
-        seccomp: seccompFilter(this.#seccomp, CAPABILITIES),
+        seccomp: this.#seccomp,
         nameFiles: place,
       },
     );
     writeNameFiles(place, id);
     writeFileSync(join(place, 'config.json'), JSON.stringify(bundle));
-    const launcher = join(projectRoot, 'native', 'host', 'skerry-launcher');
     const options = [
-      '--root',
-      join(place, 'rootfs'),
-      '--upper',
-      '65536',
-      '--idmap',
-      `${LAYER_IDS.base}:${first}:${count}`,
+      ...['--mount-namespace', ...unmounts(this.#groups), '--root', join(place, 'rootfs'), '--upper', '65536'],
+      ...['--idmap', `${LAYER_IDS.base}:${first}:${count}`],
     ];
     const lowers = this.#layers.flatMap((layer) => ['--lower', layer]);
     const crun = ['--', '/usr/bin/crun', '--cgroup-manager=cgroupfs', 'run', '--bundle', place, id];
-    const unmounts = await readFile('/proc/self/mountinfo', 'utf8').then((text) =>
-      text.includes('/sys/fs/cgroup/unified') ? ['--unmount', '/sys/fs/cgroup/unified'] : [],
-    );
-    const child = spawn(launcher, ['--mount-namespace', ...unmounts, ...options, ...lowers, ...crun], {
-      stdio: ['pipe', 'ignore', 'ignore'],
-    });
-    let over = false;
-    const ended = new Promise<void>((resolve) => {
-      child.once('exit', () => {
-        over = true;
-        resolve();
-      });
-    });
-    for (;;) {
-      if (over) throw new Error('crun ended before it answered; BENCH_DEBUG shows why');
-      try {
-        const socket = new Socket({ fd: await connectInside(network.fd, '127.0.0.1', PORT, 1000) });
-        await new Promise((resolve) => {
-          socket.end('GET / HTTP/1.0\r\n\r\n');
-          socket.resume().once('close', resolve);
-        });
-        break;
-      } catch {
-        await new Promise((resolve) => setTimeout(resolve, 1));
-      }
-    }
+    // No device: crun would give it to the root of the container.
+    const child = spawn(LAUNCHER, [...options, ...lowers, ...crun], { stdio: 'pipe' });
+    for (const output of [child.stdout, child.stderr]) output.resume();
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    await firstAnswer(network, PORT, () => child.exitCode !== null);
     return async () => {
       spawn('crun', ['kill', id, 'KILL'], { stdio: 'ignore' });
       await ended;
