@@ -1,34 +1,30 @@
-import { spawn } from 'node:child_process';
-import { chmodSync, createReadStream, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { createReadStream, mkdtempSync, rmSync } from 'node:fs';
 import { get } from 'node:http';
-import { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CAPABILITIES, containerConfig } from '../../daemon/hostd/container-config.ts';
-import { containerIds, LAYER_IDS } from '../../daemon/hostd/ids.ts';
-import { writeNameFiles } from '../../daemon/hostd/name-files.ts';
-import { NetworkNamespace } from '../../daemon/hostd/network-namespaces.ts';
-import { SeccompProfile, seccompFilter } from '../../daemon/hostd/seccomp.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { projectRoot } from '../../errors/project-root.ts';
-import { openLayerStore } from '../../images/layers/index.ts';
-import { cgroupLayout, connectInside } from '../../native/host/index.ts';
+import type { Instance } from '../../runtime/driver.ts';
+import type { RevisionDocument } from '../../runtime/workload/documents.ts';
 import { ContainerNode, whyNoContainers } from '../../test/support/container-node.ts';
 import { makeExchange } from '../../test/support/exchange.ts';
-import { busyboxLayer, LayoutBuilder, layerOf } from '../../test/support/image-builder.ts';
-import { file, folder } from '../../test/support/tar-writer.ts';
+import { LayoutBuilder } from '../../test/support/image-builder.ts';
+import { type Holdings, holdings } from '../measure/holdings.ts';
 import { ratioOf, sideBySide } from '../measure/side-by-side.ts';
 import { median } from '../measure/statistics.ts';
 import { atLeast, atMost, type Context, type Group, type Row, untargeted } from '../row.ts';
+import { BareCrun } from '../servers/bare-crun.ts';
+import { config, PORT, pages } from '../servers/httpd-image.ts';
+import { Podman } from '../servers/podman.ts';
 import { freePort, serve } from '../servers/process.ts';
 import { SkerryNode } from '../servers/skerry.ts';
 
 const STARTS = 15;
+/** The kernel clears away what the last one left: networks, mounts; in milliseconds. */
+const SETTLE_MS = 150;
 const PAUSES = 15;
-const STOPS = 100;
-const PORT = 8080;
-const pages = [busyboxLayer(), layerOf([folder('www/'), file('www/index.html', 'hello\n')])];
-const config = { Cmd: ['httpd', '-f', '-p', String(PORT), '-h', '/www'], ExposedPorts: { [`${PORT}/tcp`]: {} } };
+/** Started and stopped, so many at once, as long as there is time. */
+const STOPS = { count: 1000, lanes: 4, mostMs: 240_000 };
 
 export const containers: Group = {
   name: 'containers',
@@ -39,159 +35,126 @@ export const containers: Group = {
       context.print(`  left out: ${why}`);
       return [];
     }
-    return [...(await starts()), ...(await proxied(context))];
+    return [...(await driven(context)), ...(await proxied(context))];
   },
 };
 
-/** From a start to the end of its first answer: by the driver and by bare crun in turn; and what pausing costs. */
-async function starts(): Promise<Row[]> {
+/** What the driver does, in this process. */
+async function driven(context: Context): Promise<Row[]> {
   const node = await ContainerNode.open();
   try {
     const revision = await node.revision(pages, config, { cpus: 2 });
     await node.driver.prepare(revision);
-    const bare = await BareCrun.prepare(node.folder);
-    const answer = async (instance: Awaited<ReturnType<typeof node.start>>) => {
-      const { exchange } = makeExchange({});
-      await instance.handle(exchange);
-    };
-    const [ours, theirs, above]: number[][] = [[], [], []];
-    for (let i = 0; i < STARTS; i++) {
-      let began = performance.now();
-      const instance = await node.start(revision);
-      await answer(instance);
-      ours!.push(performance.now() - began);
-      await instance.stop(0);
-      began = performance.now();
-      const stop = await bare.run();
-      theirs!.push(performance.now() - began);
-      await stop();
-    }
-    const instance = await node.start(revision);
-    for (let i = 0; i < PAUSES; i++) {
-      await answer(instance);
-      let began = performance.now();
-      await answer(instance);
-      const warm = performance.now() - began;
-      await instance.pause();
-      began = performance.now();
-      await answer(instance);
-      above!.push(performance.now() - began - warm);
-    }
-    await instance.stop(0);
-    const before = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n').length;
-    for (let i = 0; i < STOPS; i++) await (await node.start(revision)).stop(0);
-    const mounts = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n').length - before;
-    const [one, other] = [median(ours!), median(theirs!)];
-    const spread = `${one.toFixed(0)} : ${other.toFixed(0)} ms, ${(one / other).toFixed(2)}x`;
     return [
-      atMost('cold start to the first answer: to bare crun run', one / other, 1.5, 'x', spread),
-      atMost(
-        'a paused one to its answer, above a warm one',
-        median(above!),
-        5,
-        'ms',
-        `${median(above!).toFixed(2)} ms`,
-      ),
-      untargeted(`left of ${STOPS} started and stopped: folders, mounts`, `${node.left().length}, ${mounts}`),
+      ...(await starts(node, revision, context)),
+      await pauses(node, revision),
+      await stops(node, revision, context),
     ];
   } finally {
     await node.close();
   }
 }
 
-/** The same image by crun alone, over the same layers. */
-class BareCrun {
-  readonly #layers: readonly string[];
-  readonly #seccomp: SeccompProfile;
-  #serial = 0;
+async function answer(instance: Instance): Promise<void> {
+  const { exchange } = makeExchange({});
+  await instance.handle(exchange);
+}
 
-  private constructor(layers: readonly string[], seccomp: SeccompProfile) {
-    this.#layers = layers;
-    this.#seccomp = seccomp;
-  }
-
-  static async prepare(nodeFolder: string): Promise<BareCrun> {
-    const store = await openLayerStore(join(nodeFolder, 'layers'), { range: LAYER_IDS });
-    const folders = await Promise.all(pages.map(async ({ diffId }) => (await store.find(diffId))!.path));
-    const text = await readFile('/usr/share/containers/seccomp.json', 'utf8');
-    return new BareCrun(folders.reverse(), SeccompProfile.parse(JSON.parse(text)));
-  }
-
-  /** Resolves when it has answered, with what ends it. */
-  async run(): Promise<() => Promise<void>> {
-    const id = `bench-${process.pid}-${++this.#serial}`;
-    const place = mkdtempSync(join('/run', 'skerry-bench-'));
-    // The root of the container passes through.
-    chmodSync(place, 0o711);
-    await mkdir(join(place, 'rootfs'));
-    const network = await NetworkNamespace.make();
-    const { base: first, count } = containerIds(3999);
-    const spec = { hostname: id, command: config.Cmd, env: ['PATH=/bin'], directory: '/', cpuWeight: 100, pids: 512 };
-    const bundle = containerConfig(
-      {
-        ...spec,
-        user: { uid: 0, gid: 0, groups: [] },
-        memoryBytes: 128 * 2 ** 20,
-        cpuMillicores: 2000,
-        scratch: [],
-        writableRoot: false,
+/** From a start to the end of its first answer: by the driver, by bare crun and by podman in turn. */
+async function starts(node: ContainerNode, revision: RevisionDocument, context: Context): Promise<Row[]> {
+  const bare = await BareCrun.prepare(node.folder);
+  const podman = await Podman.prepare();
+  const ways: { name: string; took: number[]; run: () => Promise<() => Promise<void>> }[] = [
+    {
+      name: 'Skerry',
+      took: [],
+      run: async () => {
+        const instance = await node.start(revision);
+        await answer(instance);
+        return () => instance.stop(0);
       },
-      {
-        root: join(place, 'rootfs'),
-        ids: { first, count },
-        cgroup: { path: `/skerry-bench/${id}`, isV2: (await cgroupLayout()).mode === 'v2' },
-        networkNamespace: `/proc/${process.pid}/fd/${network.fd}`,
-        binds: [],
-        seccomp: seccompFilter(this.#seccomp, CAPABILITIES),
-        nameFiles: place,
-      },
-    );
-    await writeNameFiles(place, id);
-    writeFileSync(join(place, 'config.json'), JSON.stringify(bundle));
-    const launcher = join(projectRoot, 'native', 'host', 'skerry-launcher');
-    const options = [
-      '--root',
-      join(place, 'rootfs'),
-      '--upper',
-      '65536',
-      '--idmap',
-      `${LAYER_IDS.base}:${first}:${count}`,
-    ];
-    const lowers = this.#layers.flatMap((layer) => ['--lower', layer]);
-    const crun = ['--', '/usr/bin/crun', '--cgroup-manager=cgroupfs', 'run', '--bundle', place, id];
-    const unmounts = await readFile('/proc/self/mountinfo', 'utf8').then((text) =>
-      text.includes('/sys/fs/cgroup/unified') ? ['--unmount', '/sys/fs/cgroup/unified'] : [],
-    );
-    const child = spawn(launcher, ['--mount-namespace', ...unmounts, ...options, ...lowers, ...crun], {
-      stdio: 'ignore',
-    });
-    let over = false;
-    const ended = new Promise<void>((resolve) => {
-      child.once('exit', () => {
-        over = true;
-        resolve();
-      });
-    });
-    for (;;) {
-      if (over) throw new Error('crun ended before it answered; BENCH_DEBUG shows why');
-      try {
-        const socket = new Socket({ fd: await connectInside(network.fd, '127.0.0.1', PORT, 1000) });
-        await new Promise((resolve) => {
-          socket.end('GET / HTTP/1.0\r\n\r\n');
-          socket.resume().once('close', resolve);
-        });
-        break;
-      } catch {
-        await new Promise((resolve) => setTimeout(resolve, 1));
+    },
+    { name: 'crun run', took: [], run: () => bare.run() },
+    ...(podman ? [{ name: 'podman run', took: [], run: () => podman.run() }] : []),
+  ];
+  try {
+    // The first of each is its warm-up.
+    for (let i = 0; i <= STARTS; i++) {
+      for (const { took, run } of ways) {
+        await sleep(SETTLE_MS);
+        const began = performance.now();
+        const stop = await run();
+        if (i > 0) took.push(performance.now() - began);
+        await stop();
       }
     }
-    return async () => {
-      spawn('crun', ['kill', id, 'KILL'], { stdio: 'ignore' });
-      await ended;
-      await network.close();
-      rmSync(place, { recursive: true, force: true });
-    };
+  } finally {
+    await podman?.close();
   }
+  for (const { name, took } of ways) {
+    const sorted = [...took].sort((a, b) => a - b);
+    context.print(
+      `  start to first answer: ${median(took).toFixed(1).padStart(6)} ms (${sorted[0]!.toFixed(1)}-${sorted.at(-1)!.toFixed(1)}, ${STARTS} rounds)  ${name}`,
+    );
+  }
+  const [ours, theirs, podmans] = ways.map(({ took }) => median(took)) as [number, number, number | undefined];
+  const what = 'cold start to the first answer';
+  const text = (other: number, ratio: number) => `${ours.toFixed(0)} : ${other.toFixed(0)} ms, ${ratio.toFixed(2)}x`;
+  return [
+    atMost(`${what}: to bare crun run`, ours / theirs, 1.5, 'x', text(theirs, ours / theirs)),
+    podmans === undefined
+      ? untargeted(`${what}: podman run to it`, 'podman is not installed')
+      : atLeast(`${what}: podman run to it`, podmans / ours, 5, text(podmans, podmans / ours)),
+  ];
+}
+
+async function pauses(node: ContainerNode, revision: RevisionDocument): Promise<Row> {
+  const instance = await node.start(revision);
+  const above: number[] = [];
+  for (let i = 0; i < PAUSES; i++) {
+    await answer(instance);
+    let began = performance.now();
+    await answer(instance);
+    const warm = performance.now() - began;
+    await instance.pause();
+    began = performance.now();
+    await answer(instance);
+    above.push(performance.now() - began - warm);
+  }
+  await instance.stop(0);
+  const ms = median(above);
+  return atMost('a paused one to its answer, above a warm one', ms, 5, 'ms', `${ms.toFixed(2)} ms`);
+}
+
+/** What is left of many that were started and stopped. */
+async function stops(node: ContainerNode, revision: RevisionDocument, context: Context): Promise<Row> {
+  const look = () => holdings(node.host.folder, `${revision.workload}-${revision.id}-`);
+  // One goes first, so that what is loaded and opened once is there.
+  await (await node.start(revision)).stop(0);
+  const before = await look();
+  const until = performance.now() + STOPS.mostMs;
+  let done = 0;
+  const lane = async () => {
+    while (done < STOPS.count && performance.now() < until) {
+      done++;
+      const instance = await node.driver.start(revision, revision.limits);
+      await instance.stop(0);
+    }
+  };
+  await Promise.all(Array.from({ length: STOPS.lanes }, lane));
+  const after = await look();
+  const names = Object.keys(before) as (keyof Holdings)[];
+  const counts = names.map((name) => `${name} ${before[name]}, ${after[name]}`).join('; ');
+  context.print(`  before and after ${done} started and stopped: ${counts}; folders left: ${node.left().length}`);
+  const left = node.left().length + names.reduce((sum, name) => sum + Math.max(0, after[name] - before[name]), 0);
+  const what = 'left of processes, mounts, namespaces, groups, descriptors, folders';
+  return atMost(
+    `${what} by ${STOPS.count} started and stopped`,
+    done < STOPS.count ? Number.NaN : left,
+    0,
+    '',
+    `${left} of ${done}`,
+  );
 }
 
 /** Requests through the node, and through a plain node:http proxy, to the same container. */

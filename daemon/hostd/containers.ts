@@ -1,7 +1,7 @@
 /** Starts, watches and ends containers: by the launcher, conmon and crun; all that needs root. */
 import { type ChildProcess, execFile, type StdioOptions, spawn } from 'node:child_process';
-import { chmodSync, existsSync, watch } from 'node:fs';
-import { type FileHandle, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmodSync, existsSync, mkdirSync, watch, writeFileSync } from 'node:fs';
+import { type FileHandle, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -26,7 +26,7 @@ import type {
   StartContainer,
   Stdio,
 } from '../../runtime/drivers/container/host.ts';
-import { CAPABILITIES, containerConfig, processConfig } from './container-config.ts';
+import { containerConfig, processConfig } from './container-config.ts';
 import { endEntered, enteredProcesses } from './entered-processes.ts';
 import { hostErrors } from './errors.ts';
 import { hostLacks } from './host-lacks.ts';
@@ -35,7 +35,7 @@ import { containerIds, LAYER_IDS, MOST_CONTAINERS } from './ids.ts';
 import { writeNameFiles } from './name-files.ts';
 import { NetworkNamespace } from './network-namespaces.ts';
 import { OutputFollower } from './output-follower.ts';
-import { type SeccompProfile, seccompFilter } from './seccomp.ts';
+import type { SeccompFilter } from './seccomp.ts';
 import { unmounts } from './unmounts.ts';
 import type { Volumes } from './volumes.ts';
 
@@ -64,7 +64,7 @@ export interface ContainersOptions {
   readonly programs: { readonly launcher: string; readonly conmon: string; readonly crun: string };
   /** Name and version of the runtime. */
   readonly runtime: string;
-  readonly seccomp: SeccompProfile;
+  readonly seccomp: SeccompFilter;
   readonly groups: Cgroups;
   readonly layers: StoredLayers;
   readonly volumes: Volumes;
@@ -219,18 +219,18 @@ class Container implements HostedContainer {
 
   /** @param layers their folders, the topmost first */
   async start(request: StartContainer, layers: readonly string[]): Promise<void> {
-    const { programs } = this.#options;
-    await this.#makeFolder(request);
+    this.#makeFolder(request);
     this.#network = await NetworkNamespace.make();
     if (request.outbound) {
       await this.#network.addAddresses(request.outbound);
       // Before its process runs: what that asks for first waits, and is not lost.
       await this.#network.openOutbound();
     }
-    await this.#writeConfig(request, `/proc/${process.pid}/fd/${this.#network.fd}`);
-    await this.#create(request, layers);
+    this.#writeConfig(request, `/proc/${process.pid}/fd/${this.#network.fd}`);
+    const running = this.#run(request, layers);
+    this.#network.prepareSockets();
+    await running;
     this.#watchExit();
-    await run(programs.crun, [...this.#crunOptions(), 'start', this.id]);
   }
 
   /** Takes over a container that an earlier run of the node started; false when it does not run. */
@@ -343,22 +343,23 @@ class Container implements HostedContainer {
     return join(this.#folder, 'volumes', String(at));
   }
 
-  async #makeFolder({ labels, volumes }: StartContainer): Promise<void> {
-    await mkdir(this.#options.folder, { recursive: true });
+  /** In memory, where it is done sooner than another thread is asked. */
+  #makeFolder({ labels, volumes }: StartContainer): void {
+    mkdirSync(this.#options.folder, { recursive: true });
     chmodSync(this.#options.folder, 0o711);
-    await mkdir(this.#folder, { mode: 0o711 });
-    for (const name of ['rootfs', 'exits', 'sockets', 'volumes']) await mkdir(join(this.#folder, name));
-    for (const at of volumes.keys()) await mkdir(this.#volumeAt(at));
-    await writeFile(
+    mkdirSync(this.#folder, { mode: 0o711 });
+    for (const name of ['rootfs', 'exits', 'sockets', 'volumes']) mkdirSync(join(this.#folder, name));
+    for (const at of volumes.keys()) mkdirSync(this.#volumeAt(at));
+    writeFileSync(
       join(this.#folder, 'state.json'),
       JSON.stringify({ slot: this.slot, labels, volumes: [...this.volumes] } satisfies State),
     );
     // Watched before conmon makes it.
-    await writeFile(join(this.#folder, 'log'), '');
+    writeFileSync(join(this.#folder, 'log'), '');
   }
 
-  async #writeConfig({ spec, volumes }: StartContainer, networkNamespace: string): Promise<void> {
-    await writeNameFiles(this.#folder, spec.hostname);
+  #writeConfig({ spec, volumes }: StartContainer, networkNamespace: string): void {
+    writeNameFiles(this.#folder, spec.hostname);
     const { base: first, count } = containerIds(this.slot);
     const config = containerConfig(spec, {
       root: join(this.#folder, 'rootfs'),
@@ -367,9 +368,9 @@ class Container implements HostedContainer {
       networkNamespace,
       nameFiles: this.#folder,
       binds: volumes.map(({ path }, at) => ({ source: this.#volumeAt(at), path, writable: true })),
-      seccomp: seccompFilter(this.#options.seccomp, CAPABILITIES),
+      seccomp: this.#options.seccomp,
     });
-    await writeFile(join(this.#folder, 'config.json'), JSON.stringify(config));
+    writeFileSync(join(this.#folder, 'config.json'), JSON.stringify(config));
   }
 
   #crunOptions(): string[] {
@@ -377,11 +378,13 @@ class Container implements HostedContainer {
   }
 
   /** conmon stays with the container, in a mount namespace that ends with the two of them. */
-  async #create(request: StartContainer, layers: readonly string[]): Promise<void> {
+  async #run(request: StartContainer, layers: readonly string[]): Promise<void> {
     const images: FileHandle[] = [];
     try {
       for (const volume of request.volumes) images.push(await this.#options.volumes.take(volume));
-      await this.#launch(request, layers, images);
+      const launched = this.#launch(request, layers, images);
+      void this.#options.groups.expectMove(launched);
+      await launched;
     } finally {
       for (const image of images) await image.close();
     }
@@ -406,8 +409,8 @@ class Container implements HostedContainer {
       ...['--keep', '3'],
     ];
     const conmon = [
-      ...['--cid', this.id, '--cuuid', this.id, '--runtime', programs.crun],
-      ...this.#crunOptions().flatMap((option) => ['--runtime-arg', option]),
+      ...['--sync', '--cid', this.id, '--cuuid', this.id, '--runtime', programs.launcher],
+      ...['--as-runtime', '--', programs.crun, ...this.#crunOptions()].flatMap((word) => ['--runtime-arg', word]),
       ...['--bundle', folder, '--container-pidfile', join(folder, 'pid')],
       ...(stdio
         ? ['--log-path', 'passthrough']
@@ -423,6 +426,8 @@ class Container implements HostedContainer {
       cwd: folder,
       detached: true,
     });
+    // It is conmon from now on, and stays when the node ends.
+    child.unref();
     const [said, told] = await Promise.all([
       textOf(child.stdio[3] as Readable, CREATE_MS, () => child.kill('SIGKILL')),
       child.stderr ? textOf(child.stderr, CREATE_MS) : '',

@@ -9,7 +9,7 @@ import {
   socketsInside,
   steerStreams,
 } from '../../native/host/index.ts';
-import type { OutboundSockets } from '../../runtime/drivers/container/host.ts';
+import { FIRST_SOCKETS, type OutboundSockets } from '../../runtime/drivers/container/host.ts';
 import { RESOLVER_ADDRESS, RESOLVER_PORT } from '../../runtime/network/addresses.ts';
 import { hostErrors } from './errors.ts';
 
@@ -24,6 +24,8 @@ export class NetworkNamespace {
   #waiting: OutboundSockets | null = null;
   /** While it is open streams are steered. */
   #steering: number | null = null;
+  /** Sockets that nobody has asked for yet. */
+  #prepared: Promise<number[]> | null = null;
 
   private constructor(fd: number) {
     this.fd = fd;
@@ -38,10 +40,21 @@ export class NetworkNamespace {
     return new NetworkNamespace(await openNetworkNamespace(`/proc/${pid}/ns/net`));
   }
 
+  /** Makes those that are asked for first, while there is something else to wait for. */
+  prepareSockets(): void {
+    if (this.#closed) return;
+    this.#prepared ??= socketsInside(this.fd, FIRST_SOCKETS);
+    // Told to who asks for them.
+    this.#prepared.catch(() => {});
+  }
+
   /** Descriptors of sockets in it that are not connected yet. */
   async sockets(count: number): Promise<number[]> {
     if (this.#closed) throw Object.assign(new Error('the network is gone'), { code: 'ENETUNREACH' });
-    return socketsInside(this.fd, count);
+    const prepared = this.#prepared;
+    if (prepared === null || count !== FIRST_SOCKETS) return socketsInside(this.fd, count);
+    this.#prepared = null;
+    return prepared;
   }
 
   /** Addresses beside its loopback that are in it too, so that there is a way to them. */
@@ -90,6 +103,7 @@ export class NetworkNamespace {
     this.#closed = true;
     const { streams, queries } = this.#waiting ?? {};
     const open = [streams, queries, this.#steering ?? undefined, this.fd];
-    await Promise.all(open.flatMap((fd) => (fd === undefined ? [] : [closeFd(fd)])));
+    const prepared = (await this.#prepared?.catch(() => [])) ?? [];
+    await Promise.all([...open, ...prepared].flatMap((fd) => (fd === undefined ? [] : [closeFd(fd)])));
   }
 }

@@ -9,12 +9,13 @@ import { promisify } from 'node:util';
 import { buildErrors } from '../../images/build/errors.ts';
 import { openLayerStore } from '../../images/layers/index.ts';
 import { Cgroups, hostAvailable } from '../../native/host/index.ts';
+import { CAPABILITIES } from './container-config.ts';
 import { Containers } from './containers.ts';
 import { StoredLayers } from './host-layers.ts';
 import { LAYER_IDS } from './ids.ts';
 import { ImageBuilder } from './image-builder.ts';
 import { BUILDAH, installCommand, missingOf, PROGRAMS, SECCOMP_PROFILE } from './packages.ts';
-import { SeccompProfile } from './seccomp.ts';
+import { SeccompProfile, seccompFilter } from './seccomp.ts';
 import { LAUNCHER } from './split.ts';
 import { Volumes } from './volumes.ts';
 
@@ -49,7 +50,8 @@ export async function openContainers(
   const name = createHash('sha256').update(dataFolder).digest('hex').slice(0, 12);
   try {
     const groups = await Cgroups.open();
-    const seccomp = SeccompProfile.parse(JSON.parse(await readFile(SECCOMP_PROFILE, 'utf8')));
+    const profile = SeccompProfile.parse(JSON.parse(await readFile(SECCOMP_PROFILE, 'utf8')));
+    const seccomp = seccompFilter(profile, CAPABILITIES);
     const runtime =
       (await run(PROGRAMS.crun, ['--version'])).stdout.split('\n')[0]?.replace(' version ', ' ') ?? 'crun';
     const folder = join('/run/skerry', name);

@@ -150,6 +150,7 @@ struct Options {
   std::vector<int> kept;
   std::optional<int> nice;
   bool dies_with_parent = false;
+  bool as_runtime = false;
   bool probe = false;
   char** command = nullptr;
 };
@@ -179,6 +180,8 @@ struct Options {
       "  --die-with-parent         is killed when the process that started it ends\n"
       "  --keep FD                 leaves a descriptor beside 0, 1 and 2 open\n"
       "  --nice N                  lowers the priority\n"
+      "  --as-runtime              is what conmon takes for a container runtime: the command is one, whose `create` starts\n"
+      "                            the container too, and whose stdin is no device\n"
       "  --probe                   prints what the kernel has of it as JSON");
   _exit(0);
 }
@@ -202,6 +205,10 @@ Options parse(int argc, char** argv) {
     }
     if (name == "--die-with-parent") {
       options.dies_with_parent = true;
+      continue;
+    }
+    if (name == "--as-runtime") {
+      options.as_runtime = true;
       continue;
     }
     if (i + 1 >= argc) fail("%s: unknown, or its value is missing", argv[i]);
@@ -598,6 +605,33 @@ void close_others(const std::vector<int>& kept) {
   for (const int fd : kept) check(fcntl(fd, F_SETFD, 0) == 0, "cannot keep descriptor", std::to_string(fd));
 }
 
+/// The command with `run --detach` for its `create`: one start of the runtime, and not a second one with `start`.
+std::vector<char*> run_at_once(char** command) {
+  static char run[] = "run", detach[] = "--detach";
+  std::vector<char*> result;
+  bool found = false;
+  for (char** word = command; *word; word++) {
+    if (found || std::string_view(*word) != "create") {
+      result.push_back(*word);
+      continue;
+    }
+    found = true;
+    result.insert(result.end(), {run, detach});
+  }
+  if (!found) fail("--as-runtime: the command has no `create`");
+  result.push_back(nullptr);
+  return result;
+}
+
+/// A runtime gives stdin to root of the container, who could then change the mode of the host's /dev/null: an end of its own.
+void leave_device_stdin() {
+  struct stat found;
+  if (fstat(STDIN_FILENO, &found) != 0 || !S_ISCHR(found.st_mode)) return;
+  int ends[2];
+  check(pipe2(ends, O_CLOEXEC) == 0, "cannot make a pipe");
+  check(dup2(ends[0], STDIN_FILENO) == STDIN_FILENO, "cannot change stdin");
+}
+
 /// What the kernel has of it, each tried in a child so that nothing stays.
 int probe() {
   const auto works = [](auto&& attempt) {
@@ -664,6 +698,9 @@ int main(int argc, char** argv) {
   if (options.user) drop_privileges(*options.user, *options.group);
   // Another identity takes back what was asked for before.
   if (options.dies_with_parent) die_with(parent);
-  execv(options.command[0], options.command);
+  if (options.as_runtime) {
+    leave_device_stdin();
+    execv(options.command[0], run_at_once(options.command).data());
+  } else execv(options.command[0], options.command);
   fail_errno("cannot run", options.command[0]);
 }

@@ -6,11 +6,15 @@
  */
 import { mkdir, readdir, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { asHostError, HostError } from '../host-error.ts';
 import { codeOf, isGone, readText, write } from './files.ts';
 import { Cgroup, useful } from './group.ts';
 import { type CgroupLayout, layout } from './layout.ts';
 import type { CgroupLimits, Unapplied } from './limits.ts';
+
+/** What the kernel has done for a move lasts for longer, in milliseconds. */
+const EXPECTED_EVERY_MS = 5;
 
 /** The groups of a node, all below one. */
 export class Cgroups {
@@ -78,6 +82,29 @@ export class Cgroups {
       }
     }
     return [...names].sort();
+  }
+
+  /**
+   * For a process that is about to be moved into a group: the first move makes the kernel wait for all processors (an RCU grace
+   * period, some 10 ms), those that come soon after find that done. It is done here meanwhile, by moving this process to where
+   * it is. Never rejects.
+   * @param moved settles when there is nothing to wait for any more
+   */
+  async expectMove(moved: Promise<unknown>): Promise<void> {
+    const { own } = this.layout;
+    if (own === null) return;
+    let over = false;
+    const end = () => {
+      over = true;
+    };
+    moved.then(end, end);
+    // Where that is not allowed, the move takes its time.
+    const moveNowhere = () =>
+      write(join(own, 'cgroup.procs'), '0').then(
+        () => true,
+        () => false,
+      );
+    while (!over && (await moveNowhere())) await sleep(EXPECTED_EVERY_MS);
   }
 
   /** In version 2 a group has the controllers that each group above it passes on. */

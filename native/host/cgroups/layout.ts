@@ -1,6 +1,6 @@
 /** Which cgroup hierarchies there are on this machine, found by looking. */
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { asHostError } from '../host-error.ts';
 
 /** The controllers that this folder has a use for. `cpuacct`, `blkio` and `freezer` are of version 1 only. */
@@ -19,6 +19,8 @@ export interface CgroupLayout {
     /** The group that this process is in, below the mount point: "/system.slice/skerry.service". */
     readonly own: string;
   } | null;
+  /** Folder of the group that this process is in, in one of the hierarchies; null where it is in none of use. */
+  readonly own: string | null;
   /** Mount points of all hierarchies, those of other controllers too. */
   readonly mounts: readonly string[];
 }
@@ -58,6 +60,7 @@ async function read({ mountinfo, membership, controllers }: LayoutSources): Prom
   const v1 = new Map<Controller, string>();
   const mounts: string[] = [];
   let unified: { mount: string; root: string } | undefined;
+  let own: string | null = null;
   for (const line of mountinfo.split('\n')) {
     const [left, right] = line.split(' - ');
     if (left === undefined || right === undefined) continue;
@@ -66,21 +69,40 @@ async function read({ mountinfo, membership, controllers }: LayoutSources): Prom
     if (type !== 'cgroup' && type !== 'cgroup2') continue;
     mounts.push(mount);
     if (type === 'cgroup2') unified ??= { mount, root };
-    else for (const name of options.split(',')) if (isController(name) && !v1.has(name)) v1.set(name, mount);
+    else {
+      for (const name of options.split(',')) {
+        if (!isController(name) || v1.has(name)) continue;
+        v1.set(name, mount);
+        own ??= resolve(mount, `.${below(root, groupOf(membership, name))}`);
+      }
+    }
   }
   let v2: CgroupLayout['v2'] = null;
   if (unified !== undefined) {
     const there = (await controllers(unified.mount)).trim().split(/\s+/);
-    const own = /^0::(.*)$/m.exec(membership)?.[1] ?? '/';
-    // Where a part of the hierarchy is mounted, what this process is in is below that part.
-    const { root } = unified;
-    const below = root !== '/' && (own === root || own.startsWith(`${root}/`)) ? own.slice(root.length) : own;
+    const { mount, root } = unified;
     v2 = {
-      mount: unified.mount,
+      mount,
       controllers: there.filter(isController).filter((name) => !v1.has(name)),
-      own: below === '' ? '/' : below,
+      own: below(root, groupOf(membership, '')),
     };
+    own ??= resolve(mount, `.${v2.own}`);
   }
   const mode = v1.size > 0 ? (v2 === null ? 'v1' : 'hybrid') : v2 === null ? 'none' : 'v2';
-  return { mode, v1, v2, mounts };
+  return { mode, v1, v2, own, mounts };
+}
+
+/** By /proc/self/cgroup: the group in the hierarchy of a controller of version 1, or of version 2 (none). */
+function groupOf(membership: string, controller: string): string {
+  for (const line of membership.split('\n')) {
+    const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? [];
+    if (path !== undefined && controllers?.split(',').includes(controller)) return path;
+  }
+  return '/';
+}
+
+/** Where a part of the hierarchy is mounted, what this process is in is below that part. */
+function below(root: string, group: string): string {
+  const inside = root !== '/' && (group === root || group.startsWith(`${root}/`)) ? group.slice(root.length) : group;
+  return inside === '' ? '/' : inside;
 }

@@ -1,7 +1,7 @@
 /** Connections to the loopback of a container. */
 import { Socket } from 'node:net';
 import { closeFd, connectSocket } from '../../../native/host/index.ts';
-import type { HostedContainer } from './host.ts';
+import { FIRST_SOCKETS, type HostedContainer } from './host.ts';
 
 const ADDRESS = '127.0.0.1';
 /** As many as a container gives at once. */
@@ -14,7 +14,7 @@ const MOST = 16;
 export class Loopback {
   readonly #container: Pick<HostedContainer, 'sockets' | 'exited'>;
   #spare: number[] = [];
-  #count = 1;
+  #count = FIRST_SOCKETS;
   #asking: Promise<void> | null = null;
   #closed = false;
 

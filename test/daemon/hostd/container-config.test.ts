@@ -87,7 +87,7 @@ async function inside(script: string, over: Partial<ContainerSpec> = {}): Promis
   ]) {
     symlinkSync('busybox', join(root, 'bin', name));
   }
-  await writeNameFiles(folder, spec.hostname);
+  writeNameFiles(folder, spec.hostname);
   const profile = SeccompProfile.parse(JSON.parse(readFileSync(PROFILE, 'utf8')));
   const config = containerConfig(
     { ...spec, command: ['/bin/sh', '-c', script], ...over },

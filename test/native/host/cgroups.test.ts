@@ -16,7 +16,7 @@ const MIB = 2 ** 20;
 
 /** Only version 2, where it is mounted at all: beside version 1 it freezes and kills, but has no controllers. */
 const onlyV2: CgroupLayout | null =
-  found.v2 === null ? null : { mode: 'v2', v1: new Map(), v2: found.v2, mounts: [found.v2.mount] };
+  found.v2 === null ? null : { ...found, mode: 'v2', v1: new Map(), mounts: [found.v2.mount] };
 const versions = [
   { name: found.mode, layout: found },
   ...(onlyV2 === null || found.mode === 'v2' ? [] : [{ name: 'v2 without controllers', layout: onlyV2 }]),
@@ -207,6 +207,32 @@ limited('names that are taken, or no names, are refused; groups are listed', asy
     if (existsSync(join(mount, parent))) rmSync(join(mount, parent), { recursive: true });
 });
 
+test(
+  'a move that is expected leaves this process where it is, and others can be moved meanwhile',
+  ['root'],
+  async () => {
+    const groups = await Cgroups.open(parent);
+    const before = readFileSync('/proc/self/cgroup', 'utf8');
+    await withGroup(groups.layout, {}, async (group) => {
+      let tell = () => {};
+      const moved = new Promise<void>((resolve) => {
+        tell = resolve;
+      });
+      const expecting = groups.expectMove(moved);
+      const child = await start(group, 'exec sleep 60');
+      for (const folder of group.folders) {
+        assert.is(readFileSync(join(folder, 'cgroup.procs'), 'utf8').trim(), String(child.pid));
+      }
+      tell();
+      await expecting;
+    });
+    assert.is(readFileSync('/proc/self/cgroup', 'utf8'), before);
+    // Where it cannot be done, and where the move fails, there is nothing to tell.
+    await (await Cgroups.open(parent, { ...found, own: '/nowhere' })).expectMove(new Promise(() => {}));
+    await groups.expectMove(Promise.reject(new Error('it did not start')));
+  },
+);
+
 test('version 2: what is written for each limit, and how its files are read', [], async () => {
   const mount = mkdtempSync(join(tmpdir(), 'skerry-cgroup-'));
   const folder = join(mount, 'skerry/web');
@@ -224,7 +250,7 @@ test('version 2: what is written for each limit, and how its files are read', []
   );
   put('cpu.pressure', 'some avg10=0.00 avg60=0.00 avg300=0.00 total=1\n');
   const v2 = { mount, controllers: ['memory', 'cpu', 'pids', 'io'] as const, own: '/' };
-  const groups = await Cgroups.open('skerry', { mode: 'v2', v1: new Map(), v2, mounts: [mount] });
+  const groups = await Cgroups.open('skerry', { mode: 'v2', v1: new Map(), v2, own: null, mounts: [mount] });
   const group = groups.get('web');
   const limits = { memoryBytes: 64 * MIB, cpuMillicores: 1500, cpuWeight: 300, pids: 32, ioWeight: 50 };
   assert.equal(await group.setLimits(limits), []);
@@ -274,6 +300,8 @@ test('the layout is found by looking: version 1, version 2, and both', [], async
     ],
   );
   assert.is(one.mounts.length, 3);
+  assert.is(one.own, '/sys/fs/cgroup/cpu,cpuacct');
+  assert.is((await look(v1, '3:memory:/b\n2:cpu,cpuacct:/a\n0::/c')).own, '/sys/fs/cgroup/cpu,cpuacct/a');
   const two = await look(v2, '0::/system.slice/skerry.service');
   assert.is(two.mode, 'v2');
   assert.equal(two.v2, {
@@ -281,6 +309,7 @@ test('the layout is found by looking: version 1, version 2, and both', [], async
     controllers: ['cpu', 'io', 'memory', 'pids'],
     own: '/system.slice/skerry.service',
   });
+  assert.is(two.own, '/sys/fs/cgroup/system.slice/skerry.service');
   const both = await look(`${v1}\n${beside}`, '4:memory:/\n0::/', 'pids memory');
   assert.is(both.mode, 'hybrid');
   assert.equal(both.v2?.controllers, ['pids']);

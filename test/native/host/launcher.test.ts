@@ -74,6 +74,7 @@ const refusals: [string, string[], RegExp][] = [
   ],
   ['a folder that is not there', ['--chroot', '/nowhere', ...shell('true')], /cannot open \/nowhere: No such file/],
   ['a program that is not there', ['--', '/nowhere'], /cannot run \/nowhere: No such file/],
+  ['a runtime that is asked for something else', ['--as-runtime', '--', '/bin/echo', 'state'], /has no `create`/],
   ['a descriptor that is not open', ['--keep', '77', ...shell('true')], /cannot keep descriptor 77/],
 ];
 for (const [what, args, message] of refusals) {
@@ -100,6 +101,18 @@ test('a user has no groups, no capabilities, none to gain, and cannot come back'
   assert.is(value('NoNewPrivs'), '1');
   assert.match(out, /Operation not permitted/);
   assert.match(out, /Permission denied/);
+});
+
+test('in place of a runtime: what is made is started at once, and its stdin ends and is no device of the host', async () => {
+  const { out } = await launch('--as-runtime', '--', '/bin/echo', '--root', '/r', 'create', '--bundle', 'create');
+  assert.is(out, '--root /r run --detach --bundle create\n');
+  const script = 'readlink /proc/self/fd/0; cat; echo "$@"';
+  const child = spawn(launcher, ['--as-runtime', '--', '/bin/sh', '-c', script, 'sh', 'create'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [said] = await once(child.stdout!, 'data');
+  assert.match(String(said), /^pipe:/);
+  await once(child, 'exit');
 });
 
 test('descriptors are closed but for those that are named', async (folder) => {

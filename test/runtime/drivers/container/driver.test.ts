@@ -1,5 +1,5 @@
 /** Images as containers on the machine's own kernel, by crun and conmon: asked over HTTP, paused, ended, out of memory. */
-import { readFileSync } from 'node:fs';
+import { chownSync, readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { cgroupLayout } from '../../../../native/host/index.ts';
@@ -9,6 +9,7 @@ import { ContainerNode, type RunConfig, whyNoContainers } from '../../../support
 import { makeExchange } from '../../../support/exchange.ts';
 import { failure } from '../../../support/failure.ts';
 import { busyboxLayer, layerOf } from '../../../support/image-builder.ts';
+import { inside, shellConfig, shellLayers } from '../../../support/shell-container.ts';
 import { file, folder } from '../../../support/tar-writer.ts';
 import { testUnless } from '../../../support/test-unless.ts';
 
@@ -174,6 +175,17 @@ test('the kernel has the limits that its settings say', async (node) => {
     assert.is(says(v1.get('cpu'), 'cpu.cfs_quota_us'), '10000');
     assert.is(says(v1.get('cpu'), 'cpu.shares'), '1024');
     assert.is(says(v1.get('pids'), 'pids.max'), '512');
+  }
+});
+
+test("the host's devices stay the host's, whatever the root of a container asks for", async (node) => {
+  // Others on this machine may have given it away.
+  chownSync('/dev/null', 0, 0);
+  const instance = await node.start(await node.revision(shellLayers(), shellConfig()));
+  // Harmless, and refused all the same to who does not own it.
+  const ask = (name: string) => inside(instance, `chmod 666 /dev/${name}; busybox stat -c %u /dev/${name}`);
+  for (const name of ['null', 'zero', 'full', 'random', 'urandom', 'tty']) {
+    assert.match(await ask(name), /not permitted\n65534\n$/);
   }
 });
 
