@@ -26,6 +26,7 @@ import { sampleUsage } from '../runtime/monitor/usage-sample.ts';
 import type { Neighbours } from '../runtime/network/neighbours.ts';
 import { Processes } from '../runtime/processes/processes.ts';
 import { Reconciler } from '../runtime/reconciler/reconciler.ts';
+import { Admission } from '../runtime/scheduler/admission/admission.ts';
 import { SecretStore } from '../runtime/secrets/secret-store.ts';
 import { openStateStore, type StateStore } from '../runtime/state/index.ts';
 import { DesiredState } from '../runtime/workload/desired-state.ts';
@@ -258,9 +259,15 @@ async function assemble(
       .catch((error) => log.warn({ err: error }, 'a sweep failed'));
   const sweeping = setInterval(sweep, SWEEP_EVERY_MS).unref();
   undo.add(() => clearInterval(sweeping));
+  const admission = new Admission({
+    discipline: settings.discipline,
+    concurrency: settings['node-concurrency'],
+    queue: settings['node-queue'],
+  });
   const reconciler = new Reconciler({
     desired,
     drivers,
+    admission,
     log: (message, error) => log.warn({ err: error }, message),
     onStarted: (instance) => monitor.started(instance),
     onRemoved: (name) => {

@@ -2,6 +2,8 @@
 import type { Duplex } from 'node:stream';
 import { asSkerryError, type SkerryError } from '../errors/skerry-error.ts';
 import type { Instance } from '../runtime/driver.ts';
+import { routeKey } from '../runtime/monitor/learned/service-times.ts';
+import type { Waiter } from '../runtime/scheduler/admission/waiter.ts';
 import { leastBusy } from '../runtime/scheduler/replicas.ts';
 import type {
   RouteEntry,
@@ -84,7 +86,7 @@ export class Dispatcher {
 
   /** The same for a call of another workload: requests that are in flight while the node stops need what they call. */
   dispatchCall(name: string, exchange: GatewayExchange): void {
-    this.#serve(exchange, this.#source.current.workloads.get(name), null, '');
+    this.#serve(exchange, this.#source.current.workloads.get(name), null, '', true);
   }
 
   /**
@@ -128,7 +130,13 @@ export class Dispatcher {
     return this.#table.match(exchange.host, exchange.path);
   }
 
-  #serve(exchange: GatewayExchange, workload: ServedWorkload | undefined, pinned: string | null, prefix: string): void {
+  #serve(
+    exchange: GatewayExchange,
+    workload: ServedWorkload | undefined,
+    pinned: string | null,
+    prefix: string,
+    nested = false,
+  ): void {
     if (!workload) return sendProblem(exchange, gatewayErrors.NO_ROUTE());
     if (workload.parked) return sendProblem(exchange, gatewayErrors.PARKED(workload.name));
     const served = pinned === null ? pickRevision(workload, Math.random()) : workload.revisions.get(pinned);
@@ -138,21 +146,39 @@ export class Dispatcher {
     }
     const started = performance.now();
     const { limits } = served.revision;
-    exchange.route(targetOf(exchange, prefix), prefix, started + limits.timeoutMs, limits);
-    const flight = new Flight(exchange, served, this.#source, started, this.#observe);
+    const route = routeKey(exchange.path);
+    const expectedMs = served.usage.service.expect(route);
+    exchange.route(targetOf(exchange, prefix), prefix, started + limits.timeoutMs, served.revision, expectedMs);
+    const flight = new Flight(exchange, served, this.#source, { started, route, expectedMs, nested }, this.#observe);
     const length = exchange.body?.length ?? 0;
     if (length <= limits.maxRequestBytes) flight.enter();
     else flight.refuse(gatewayErrors.REQUEST_TOO_LARGE(formatBytes(limits.maxRequestBytes)));
   }
 }
 
+/** What is known of a request when it comes. */
+interface Arrival {
+  /** On the clock of `performance.now()`. */
+  readonly started: number;
+  /** What its time is learned under. */
+  readonly route: number;
+  readonly expectedMs: number;
+  /** Another workload waits for it. */
+  readonly nested: boolean;
+}
+
 /** One request from admission to its end. */
-class Flight {
+class Flight implements Waiter {
+  readonly nested: boolean;
+  readonly expectedMs: number;
   readonly #exchange: GatewayExchange;
   readonly #served: ServedRevision;
   readonly #source: SnapshotSource;
   readonly #started: number;
   readonly #observe: (outcome: Outcome) => void;
+  readonly #route: number;
+  /** When a sandbox got it, on the clock of `performance.now()`; 0: none has. */
+  #begun = 0;
   /** The instance that has it. */
   #place: ServedInstance | null = null;
 
@@ -160,18 +186,21 @@ class Flight {
     exchange: GatewayExchange,
     served: ServedRevision,
     source: SnapshotSource,
-    started: number,
+    { started, route, expectedMs, nested }: Arrival,
     observe: (outcome: Outcome) => void,
   ) {
     this.#exchange = exchange;
     this.#served = served;
     this.#source = source;
     this.#started = started;
+    this.nested = nested;
     this.#observe = observe;
+    this.#route = route;
+    this.expectedMs = expectedMs;
   }
 
   enter(): void {
-    this.#served.admission.enter(this);
+    this.#served.admission.enter(this, this.#started);
   }
 
   // The waiter's side of admission.
@@ -184,33 +213,37 @@ class Flight {
     return this.#exchange.aborted;
   }
 
-  run(): void {
+  run(now: number): void {
     this.#served.usage.requests++;
+    this.#begun = now;
     this.#handled().then(
       () => {
-        this.#leave();
-        this.#over(null);
+        const ended = performance.now();
+        this.#leave(ended);
+        this.#over(null, ended);
       },
       (reason: unknown) => {
-        this.#leave();
-        this.refuse(asSkerryError(reason));
+        const ended = performance.now();
+        this.#leave(ended);
+        this.refuse(asSkerryError(reason), ended);
       },
     );
   }
 
-  #leave(): void {
+  #leave(now: number): void {
     const place = this.#place;
-    if (place) {
-      place.inFlight--;
-      place.idleSince = performance.now();
-    }
-    this.#served.admission.leave();
+    if (!place) return this.#served.admission.leave();
+    place.inFlight--;
+    place.idleSince = now;
+    const servedMs = now - this.#begun;
+    this.#served.usage.service.observe(this.#route, servedMs);
+    this.#served.admission.leave(servedMs);
   }
 
-  refuse(error: SkerryError): void {
-    if (this.#exchange.aborted) return this.#over(null);
+  refuse(error: SkerryError, now = performance.now()): void {
+    if (this.#exchange.aborted) return this.#over(null, now);
     sendProblem(this.#exchange, error);
-    this.#over(error);
+    this.#over(error, now);
   }
 
   /** Not an async function: those cost a promise more. */
@@ -251,6 +284,8 @@ class Flight {
     }
     const place = leastBusy(this.#source.current.workloads.get(workload)?.revisions.get(id)?.instances ?? []);
     if (!place) throw gatewayErrors.NOT_STARTABLE(workload, 'it was removed while the request waited');
+    // What the start took says nothing of other requests.
+    this.#begun = performance.now();
     if (!this.#exchange.aborted) await this.#handleIn(place);
   }
 
@@ -265,8 +300,7 @@ class Flight {
     return { passed, clear: () => clearTimeout(timer) };
   }
 
-  #over(error: SkerryError | null): void {
-    const now = performance.now();
+  #over(error: SkerryError | null, now: number): void {
     const { usage, revision } = this.#served;
     usage.lastUsed = now;
     usage.latency.observe(now - this.#started);

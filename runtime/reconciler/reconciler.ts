@@ -1,6 +1,7 @@
 /** The node's one reconciler: a controller a workload, the snapshot that the data plane sees, and waking the cold. */
 import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
 import type { Driver, Instance } from '../driver.ts';
+import type { Admission } from '../scheduler/admission/admission.ts';
 import { EMPTY_SNAPSHOT, type RouteEntry, type Snapshot, type SnapshotSource } from '../snapshot.ts';
 import type { DesiredState } from '../workload/desired-state.ts';
 import type { Isolation, Revision } from '../workload/revision.ts';
@@ -16,6 +17,7 @@ const STARTS_AT_ONCE = 2;
 export interface ReconcilerOptions {
   readonly desired: DesiredState;
   readonly drivers: ReadonlyMap<Isolation, Driver>;
+  readonly admission: Admission;
   readonly log: (message: string, error?: unknown) => void;
   /** An instance is up, and will serve. */
   readonly onStarted: (instance: Instance) => void;
@@ -131,6 +133,7 @@ export class Reconciler implements SnapshotSource {
     return {
       desired: this.#options.desired,
       drivers: this.#options.drivers,
+      admission: this.#options.admission,
       publish: (changed) => this.#publish(changed),
       started: this.#options.onStarted,
       startSlot: (start) => this.#startSlot(start),

@@ -3,7 +3,8 @@ import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
 import type { Driver, Exit, Instance } from '../driver.ts';
 import { InstanceLedger } from '../monitor/instance-ledger.ts';
 import { LatencyHistogram } from '../monitor/latency-histogram.ts';
-import { AdmissionQueue } from '../scheduler/admission.ts';
+import { ServiceTimes } from '../monitor/learned/service-times.ts';
+import type { Lane, LaneOptions } from '../scheduler/admission/lane.ts';
 import { replicasWanted } from '../scheduler/replicas.ts';
 import type { ServedInstance, ServedRevision, Usage } from '../snapshot.ts';
 import type { RevisionDocument, Scale } from '../workload/documents.ts';
@@ -39,6 +40,8 @@ export interface RunnerListener {
   publish(): void;
   /** An instance is up, and will serve. */
   started(instance: Instance): void;
+  /** Where its requests get their places from. */
+  lane(options: LaneOptions): Lane;
   /** Runs a start when it is its turn: few go on at once. */
   startSlot<T>(start: () => Promise<T>): Promise<T>;
   log(message: string, error: unknown): void;
@@ -62,10 +65,16 @@ class Replica implements ServedInstance {
 
 export class RevisionRunner {
   readonly revision: RevisionDocument;
-  readonly usage: Usage = { requests: 0, failures: 0, latency: new LatencyHistogram(), lastUsed: performance.now() };
+  readonly usage: Usage = {
+    requests: 0,
+    failures: 0,
+    latency: new LatencyHistogram(),
+    service: new ServiceTimes(),
+    lastUsed: performance.now(),
+  };
   /** Of all its instances, those that have ended too. */
   readonly ledger = new InstanceLedger();
-  readonly admission: AdmissionQueue;
+  readonly admission: Lane;
   error: SkerryError | null = null;
   /** Since the node started; null: none has ended. */
   ends: Ends | null = null;
@@ -90,8 +99,10 @@ export class RevisionRunner {
     this.scale = scale;
     this.#driver = driver;
     this.#listener = listener;
-    const { workload, limits } = revision;
-    this.admission = new AdmissionQueue(workload, limits.concurrency, queueLimit, () => this.#grow());
+    const { workload: name, priority, limits } = revision;
+    const { concurrency, timeoutMs } = limits;
+    const onWaiting = () => this.#grow();
+    this.admission = listener.lane({ name, concurrency, limit: queueLimit, priority, timeoutMs, onWaiting });
   }
 
   get phase(): RevisionPhase {

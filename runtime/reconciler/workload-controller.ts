@@ -1,6 +1,7 @@
 /** Brings one workload to what its document wants. */
 import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
 import type { Driver, Instance } from '../driver.ts';
+import type { Admission } from '../scheduler/admission/admission.ts';
 import type { ServedWorkload } from '../snapshot.ts';
 import type { DesiredState } from '../workload/desired-state.ts';
 import type { Scale, TrafficShare, WorkloadDocument } from '../workload/documents.ts';
@@ -20,6 +21,7 @@ export interface WorkloadStatus {
 export interface ControllerContext {
   readonly desired: DesiredState;
   readonly drivers: ReadonlyMap<Isolation, Driver>;
+  readonly admission: Admission;
   /** The part of the snapshot that is `name`'s has changed: puts it in, at once. */
   publish(name: string): void;
   /** An instance is up, and will serve. */
@@ -164,6 +166,7 @@ export class WorkloadController {
           new RevisionRunner(revision, driver, document.queue, scaleOf(document, id), {
             publish: () => this.#context.publish(this.name),
             started: (instance) => this.#context.started(instance),
+            lane: (options) => this.#context.admission.lane(options),
             startSlot: (start) => this.#context.startSlot(start),
             log: (message, error) => this.#context.log(`${this.name}: ${message}`, error),
           }),

@@ -9,6 +9,7 @@ import { type Listener, type ListenOptions, listen } from '../../gateway/listene
 import { answerOwn } from '../../gateway/own-paths.ts';
 import { Monitor } from '../../runtime/monitor/monitor.ts';
 import { Reconciler } from '../../runtime/reconciler/reconciler.ts';
+import { Admission } from '../../runtime/scheduler/admission/admission.ts';
 import { openStateStore, type StateStore } from '../../runtime/state/index.ts';
 import { type Change, DesiredState } from '../../runtime/workload/desired-state.ts';
 import { revisionOf } from '../../runtime/workload/revision-of.ts';
@@ -28,9 +29,11 @@ export class ControlPlane {
   readonly monitor: Monitor;
   readonly dispatcher: Dispatcher;
   readonly folder: string;
+  readonly admission: Admission;
   #listener: Listener | null = null;
 
-  private constructor(store: StateStore, folder: string, desired: DesiredState) {
+  private constructor(store: StateStore, folder: string, desired: DesiredState, admission: Admission) {
+    this.admission = admission;
     this.store = store;
     this.folder = folder;
     this.desired = desired;
@@ -41,6 +44,7 @@ export class ControlPlane {
     this.reconciler = new Reconciler({
       desired,
       drivers: new Map([['wasm', this.driver]]),
+      admission: this.admission,
       log: () => {},
       onStarted: (instance) => this.monitor.started(instance),
       onRemoved: (name) => {
@@ -57,11 +61,14 @@ export class ControlPlane {
   }
 
   /** `folder`: of a control plane that was stopped with `stop`. */
-  static async start(folder = mkdtempSync(join(tmpdir(), 'skerry-plane-'))): Promise<ControlPlane> {
+  static async start(
+    folder = mkdtempSync(join(tmpdir(), 'skerry-plane-')),
+    admission = new Admission(),
+  ): Promise<ControlPlane> {
     const corrupt: string[] = [];
     const onCorrupt = (key: string, _error: SkerryError) => void corrupt.push(key);
     const store = await openStateStore(folder, { onCorrupt });
-    const plane = new ControlPlane(store, folder, new DesiredState(store, onCorrupt));
+    const plane = new ControlPlane(store, folder, new DesiredState(store, onCorrupt), admission);
     plane.corrupt.push(...corrupt);
     return plane;
   }
