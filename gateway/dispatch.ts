@@ -4,7 +4,7 @@ import { asSkerryError, type SkerryError } from '../errors/skerry-error.ts';
 import type { Instance } from '../runtime/driver.ts';
 import { routeKey } from '../runtime/monitor/learned/service-times.ts';
 import type { Waiter } from '../runtime/scheduler/admission/waiter.ts';
-import { leastBusy } from '../runtime/scheduler/replicas.ts';
+import { chooseInstance } from '../runtime/scheduler/balancing/choose-instance.ts';
 import type {
   RouteEntry,
   ServedInstance,
@@ -42,6 +42,17 @@ export function pickRevision(workload: Pick<ServedWorkload, 'traffic'>, draw: nu
     if (left < 0) return share.revision;
   }
   return traffic[traffic.length - 1]?.revision;
+}
+
+/** Of failures that are an instance's: it broke off or spoke bad HTTP, or it is ending. */
+const BLAMED_STATUS: ReadonlySet<number> = new Set([502, 503]);
+
+/** `now`: on the clock of `performance.now()`. */
+function instanceFor({ instances, admission, revision }: ServedRevision, now: number): ServedInstance | undefined {
+  // One pool, as for Wasm: nothing to choose from.
+  if (instances.length <= 1) return instances[0];
+  const { concurrency } = revision.limits;
+  return chooseInstance(instances, { running: admission.running, concurrency, now, random: Math.random });
 }
 
 /** `/NAME/x` → `/x`, `/NAME` → `/`. */
@@ -100,7 +111,10 @@ export class Dispatcher {
     const served = pickRevision(workload, Math.random());
     if (!served) throw gatewayErrors.NOT_STARTABLE(name, 'the node cannot read its revision');
     const { id } = served.revision;
-    const running = () => leastBusy(this.#source.current.workloads.get(name)?.revisions.get(id)?.instances ?? []);
+    const running = () => {
+      const now = this.#source.current.workloads.get(name)?.revisions.get(id);
+      return now && instanceFor(now, performance.now());
+    };
     if (!running()) await this.#source.wake(name, id);
     const place = running();
     if (!place || signal.aborted) throw gatewayErrors.NOT_STARTABLE(name, 'it was removed meanwhile');
@@ -219,13 +233,16 @@ class Flight implements Waiter {
     this.#handled().then(
       () => {
         const ended = performance.now();
+        this.#place?.record.succeeded(ended - this.#begun, ended);
         this.#leave(ended);
         this.#over(null, ended);
       },
       (reason: unknown) => {
         const ended = performance.now();
+        const error = asSkerryError(reason);
+        if (BLAMED_STATUS.has(error.status)) this.#place?.record.failed(ended);
         this.#leave(ended);
-        this.refuse(asSkerryError(reason), ended);
+        this.refuse(error, ended);
       },
     );
   }
@@ -260,7 +277,7 @@ class Flight implements Waiter {
     // Not the revision that the request was routed by but that of now: while it waited its instance may have gone.
     const { workload, id } = this.#served.revision;
     const now = this.#source.current.workloads.get(workload)?.revisions.get(id) ?? this.#served;
-    const place = leastBusy(now.instances);
+    const place = instanceFor(now, this.#begun);
     return place ? this.#handleIn(place) : this.#wake(workload, id);
   }
 
@@ -282,10 +299,11 @@ class Flight implements Waiter {
     } finally {
       cancel.clear();
     }
-    const place = leastBusy(this.#source.current.workloads.get(workload)?.revisions.get(id)?.instances ?? []);
-    if (!place) throw gatewayErrors.NOT_STARTABLE(workload, 'it was removed while the request waited');
     // What the start took says nothing of other requests.
     this.#begun = performance.now();
+    const woken = this.#source.current.workloads.get(workload)?.revisions.get(id);
+    const place = woken && instanceFor(woken, this.#begun);
+    if (!place) throw gatewayErrors.NOT_STARTABLE(workload, 'it was removed while the request waited');
     if (!this.#exchange.aborted) await this.#handleIn(place);
   }
 

@@ -6,6 +6,7 @@ import type { Instance } from './driver.ts';
 import type { LatencyHistogram } from './monitor/latency-histogram.ts';
 import type { ServiceTimes } from './monitor/learned/service-times.ts';
 import type { Lane } from './scheduler/admission/lane.ts';
+import type { ServiceRecord } from './scheduler/balancing/service-record.ts';
 import type { Revision } from './workload/revision.ts';
 
 /** One instance that serves, and what it has in hand: written by the dispatcher. */
@@ -17,6 +18,7 @@ export interface ServedInstance {
   idleSince: number;
   /** It was told to rest; the next request resumes it. */
   paused: boolean;
+  readonly record: ServiceRecord;
 }
 
 export interface ServedRevision {

@@ -5,7 +5,8 @@ import { InstanceLedger } from '../monitor/instance-ledger.ts';
 import { LatencyHistogram } from '../monitor/latency-histogram.ts';
 import { ServiceTimes } from '../monitor/learned/service-times.ts';
 import type { Lane, LaneOptions } from '../scheduler/admission/lane.ts';
-import { replicasWanted } from '../scheduler/replicas.ts';
+import { ServiceRecord } from '../scheduler/balancing/service-record.ts';
+import { replicasWanted } from '../scheduler/scaling/replicas.ts';
 import type { ServedInstance, ServedRevision, Usage } from '../snapshot.ts';
 import type { RevisionDocument, Scale } from '../workload/documents.ts';
 import { reconcilerErrors } from './errors.ts';
@@ -49,6 +50,7 @@ export interface RunnerListener {
 
 class Replica implements ServedInstance {
   readonly instance: Instance;
+  readonly record = new ServiceRecord();
   inFlight = 0;
   readonly startedAt = performance.now();
   idleSince = this.startedAt;
