@@ -1,5 +1,6 @@
 /** What a node can be told, by flag, environment, or file; the reference in docs/ is generated from this. */
 import { z } from 'zod';
+import { MONITORS, type MonitorKind } from '../runtime/monitor/load-sample.ts';
 import { DISCIPLINES } from '../runtime/scheduler/admission/discipline.ts';
 import { parseDuration } from '../runtime/workload/units.ts';
 
@@ -40,6 +41,12 @@ export function parseUpstreams(text: string): UpstreamSetting[] | null {
     found.push({ prefix, url });
   }
   return found;
+}
+
+/** Null when it is something else. */
+export function parseMonitors(text: string): ReadonlySet<MonitorKind> | null {
+  const names = text === 'none' ? [] : text.split(',').map((name) => name.trim());
+  return names.every((name) => (MONITORS as readonly string[]).includes(name)) ? new Set(names as MonitorKind[]) : null;
 }
 
 /** A whole number, also as text: flags and the environment have no others. */
@@ -117,6 +124,14 @@ export const NodeConfig = z.strictObject({
     'Requests that the node serves at once, of all workloads; more wait, and the workloads take turns.',
   ),
   'node-queue': countBetween(0, 1_000_000).describe('Requests of all workloads that may wait; more are answered 503.'),
+  monitors: z
+    .string()
+    .refine((text) => parseMonitors(text) !== null, {
+      error: `must be none, or of ${MONITORS.join(', ')} some with commas between`,
+    })
+    .describe(
+      'Who watches the load and has instances started ahead of it, with commas between: statistical (what is out of the ordinary), model (a queueing model), learned (forecasts); or none.',
+    ),
   'stop-timeout': z
     .string()
     .regex(/^\d{1,6}(ms|s|m)$/, { error: 'must be a time such as "30s"' })
@@ -167,6 +182,7 @@ export const CONFIG_FLAGS: readonly ConfigFlag[] = [
   { key: 'discipline', argument: 'fcfs|slice|sjf', env: 'SKERRY_DISCIPLINE', fallback: 'fcfs' },
   { key: 'node-concurrency', argument: 'n', env: 'SKERRY_NODE_CONCURRENCY', fallback: '1024' },
   { key: 'node-queue', argument: 'n', env: 'SKERRY_NODE_QUEUE', fallback: '8192' },
+  { key: 'monitors', argument: 'kind,...|none', env: 'SKERRY_MONITORS', fallback: MONITORS.join(',') },
   { key: 'stop-timeout', argument: 'time', env: 'SKERRY_STOP_TIMEOUT', fallback: '30s' },
   { key: 'log-level', argument: 'level', env: 'SKERRY_LOG_LEVEL', fallback: 'info' },
 ];

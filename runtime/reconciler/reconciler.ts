@@ -7,6 +7,7 @@ import type { DesiredState } from '../workload/desired-state.ts';
 import type { Isolation, Revision } from '../workload/revision.ts';
 import { routesOf } from '../workload/routes.ts';
 import { reconcilerErrors } from './errors.ts';
+import type { RevisionRunner } from './revision-runner.ts';
 import { type ControllerContext, WorkloadController } from './workload-controller.ts';
 
 /** How often instances are looked after: those that are idle, missing or too many; in milliseconds. */
@@ -71,6 +72,11 @@ export class Reconciler implements SnapshotSource {
   gone(name: string): boolean {
     if (this.#options.desired.get(name) || this.#controllers.has(name)) return false;
     return ![...this.#leaving.values()].includes(name);
+  }
+
+  /** Every revision that the node has. */
+  *runners(): Generator<RevisionRunner> {
+    for (const controller of this.#controllers.values()) yield* controller.runners(() => true);
   }
 
   async wake(name: string, id: string): Promise<void> {

@@ -6,6 +6,7 @@ import { LatencyHistogram } from '../monitor/latency-histogram.ts';
 import { ServiceTimes } from '../monitor/learned/service-times.ts';
 import type { Lane, LaneOptions } from '../scheduler/admission/lane.ts';
 import { ServiceRecord } from '../scheduler/balancing/service-record.ts';
+import type { Scaled } from '../scheduler/scaling/autoscaler.ts';
 import { replicasWanted } from '../scheduler/scaling/replicas.ts';
 import type { ServedInstance, ServedRevision, Usage } from '../snapshot.ts';
 import type { RevisionDocument, Scale } from '../workload/documents.ts';
@@ -41,6 +42,8 @@ export interface RunnerListener {
   publish(): void;
   /** An instance is up, and will serve. */
   started(instance: Instance): void;
+  /** It is cold, and requests for it are expected. */
+  wanted(): void;
   /** Where its requests get their places from. */
   lane(options: LaneOptions): Lane;
   /** Runs a start when it is its turn: few go on at once. */
@@ -65,7 +68,10 @@ class Replica implements ServedInstance {
   }
 }
 
-export class RevisionRunner {
+/** The wait for a place that is still good, as part of what a request may take, within bounds; in milliseconds. */
+const OBJECTIVE = { part: 0.05, least: 10, most: 500 };
+
+export class RevisionRunner implements Scaled {
   readonly revision: RevisionDocument;
   readonly usage: Usage = {
     requests: 0,
@@ -87,6 +93,8 @@ export class RevisionRunner {
   #starting: Promise<void> | null = null;
   /** Starts of further instances under way. */
   #growing = 0;
+  /** Instances that the scaler wants at least. */
+  #advised = 0;
   /** The instances were started with what has changed since; those that are wanted again are replaced. */
   #stale = false;
   /** Instances that have left and end what they have. */
@@ -122,6 +130,43 @@ export class RevisionRunner {
 
   get busy(): boolean {
     return this.admission.running > 0 || this.admission.queued > 0;
+  }
+
+  // What the scaler asks.
+
+  get workload(): string {
+    return this.revision.workload;
+  }
+
+  get load(): Lane {
+    return this.admission;
+  }
+
+  get instanceCount(): number {
+    return this.#replicas.length;
+  }
+
+  get concurrency(): number {
+    return this.revision.limits.concurrency;
+  }
+
+  get most(): number {
+    return this.#driver.replicated ? Math.max(1, this.scale.max) : 1;
+  }
+
+  get objectiveMs(): number {
+    const { part, least, most } = OBJECTIVE;
+    return Math.min(most, Math.max(least, this.revision.limits.timeoutMs * part));
+  }
+
+  advise(instances: number): void {
+    this.#advised = instances;
+    if (this.#phase === 'cold' && instances > 0) this.#listener.wanted();
+    else this.#grow();
+  }
+
+  get advised(): number {
+    return this.#advised;
   }
 
   served(): ServedRevision {
@@ -265,7 +310,8 @@ export class RevisionRunner {
 
   #wanted(): number {
     const { running, queued } = this.admission;
-    return replicasWanted(running + queued, this.revision.limits.concurrency, this.scale);
+    const counted = replicasWanted(running + queued, this.revision.limits.concurrency, this.scale);
+    return Math.min(this.most, Math.max(counted, this.#advised));
   }
 
   #grow(): void {

@@ -134,7 +134,8 @@ export class WorkloadController {
       const missing = runner.phase === 'failed' && (kept.has(id) || runner.busy);
       if (missing && now >= runner.retryAt) this.#startAgain(runner);
       if (runner.phase !== 'ready') continue;
-      const idle = !kept.has(id) && !runner.busy && now - runner.usage.lastUsed >= document.scale.idleMs;
+      const unused = !kept.has(id) && !runner.busy && runner.advised === 0;
+      const idle = unused && now - runner.usage.lastUsed >= document.scale.idleMs;
       if (idle) this.#stop(runner);
       else runner.tend(now);
     }
@@ -161,16 +162,15 @@ export class WorkloadController {
         if (!revision) throw reconcilerErrors.REVISION_MISSING(this.name, id);
         const driver = this.#context.drivers.get(revision.isolation);
         if (!driver) throw reconcilerErrors.DRIVER_MISSING(this.name, revision.isolation);
-        this.#runners.set(
-          id,
-          new RevisionRunner(revision, driver, document.queue, scaleOf(document, id), {
-            publish: () => this.#context.publish(this.name),
-            started: (instance) => this.#context.started(instance),
-            lane: (options) => this.#context.admission.lane(options),
-            startSlot: (start) => this.#context.startSlot(start),
-            log: (message, error) => this.#context.log(`${this.name}: ${message}`, error),
-          }),
-        );
+        const runner: RevisionRunner = new RevisionRunner(revision, driver, document.queue, scaleOf(document, id), {
+          publish: () => this.#context.publish(this.name),
+          started: (instance) => this.#context.started(instance),
+          wanted: () => this.#warm(runner),
+          lane: (options) => this.#context.admission.lane(options),
+          startSlot: (start) => this.#context.startSlot(start),
+          log: (message, error) => this.#context.log(`${this.name}: ${message}`, error),
+        });
+        this.#runners.set(id, runner);
       } catch (reason) {
         // An old revision that cannot be read is of no matter until somebody wants it.
         if (document.traffic.some((share) => share.revision === id)) problems.push(asSkerryError(reason));
@@ -211,6 +211,12 @@ export class WorkloadController {
       if (gone) this.#runners.delete(id);
       if (gone || !serving.has(id)) this.#stop(runner, gone);
     }
+  }
+
+  /** Starts what is cold before a request comes, where one may come. */
+  #warm(runner: RevisionRunner): void {
+    const serves = this.#traffic.some((share) => share.revision === runner.revision.id);
+    if (serves && this.#document && this.#document.scale.max > 0) this.#startAgain(runner);
   }
 
   #startAgain(runner: RevisionRunner): void {

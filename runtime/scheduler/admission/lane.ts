@@ -48,8 +48,13 @@ export class Lane implements Contender {
   readonly #waiting = new WaitQueue();
   #concurrency: number;
   #running = 0;
+  #arrived = 0;
+  #begun = 0;
+  #waitedMs = 0;
   #seen = 0;
   #meanMs = 0;
+  /** Mean of the squares, in square milliseconds. */
+  #squares = 0;
   #alarm: Alarm | null = null;
   #alarmAt = Number.POSITIVE_INFINITY;
   /** Who waits for the last request to end. */
@@ -88,10 +93,22 @@ export class Lane implements Contender {
     return this.#seen < SEEN_ENOUGH ? 0 : this.#meanMs;
   }
 
-  /** How long the oldest has waited, in milliseconds. */
-  oldestWaitMs(now: number): number {
-    const oldest = this.#waiting.oldest();
-    return oldest ? Math.max(0, now - oldest.arrivedAt) : 0;
+  /** Squared coefficient of variation of the same. */
+  get scv(): number {
+    return this.meanMs === 0 ? 0 : Math.max(0, this.#squares / this.#meanMs ** 2 - 1);
+  }
+
+  /** Requests that came, those that got a place, and the time that those had waited, in milliseconds. */
+  get arrived(): number {
+    return this.#arrived;
+  }
+
+  get begun(): number {
+    return this.#begun;
+  }
+
+  get waitedMs(): number {
+    return this.#waitedMs;
   }
 
   // What the turns ask.
@@ -110,6 +127,7 @@ export class Lane implements Contender {
 
   /** `now`: on the scheduler's clock. */
   enter(waiter: Waiter, now: number): void {
+    this.#arrived++;
     if (this.#running < this.#concurrency && (waiter.nested || (this.#waiting.size === 0 && this.#admission.free))) {
       this.#start();
       waiter.run(now);
@@ -132,7 +150,9 @@ export class Lane implements Contender {
     this.#running--;
     this.#admission.running--;
     if (servedMs !== undefined && servedMs >= 0) {
-      this.#meanMs += (servedMs - this.#meanMs) * (this.#seen === 0 ? 1 : MEAN_GAIN);
+      const gain = this.#seen === 0 ? 1 : MEAN_GAIN;
+      this.#meanMs += (servedMs - this.#meanMs) * gain;
+      this.#squares += (servedMs * servedMs - this.#squares) * gain;
       this.#seen++;
     }
     if (this.#admission.waiting > 0) this.#serve();
@@ -173,6 +193,7 @@ export class Lane implements Contender {
   }
 
   #start(): void {
+    this.#begun++;
     this.#running++;
     this.#admission.running++;
   }
@@ -184,6 +205,7 @@ export class Lane implements Contender {
     const { waiter } = next;
     if (waiter.aborted) return;
     if (waiter.deadline <= now) return waiter.refuse(schedulerErrors.QUEUE_DEADLINE(this.#name));
+    this.#waitedMs += Math.max(0, now - next.arrivedAt);
     this.#start();
     waiter.run(now);
   }
