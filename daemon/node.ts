@@ -277,6 +277,7 @@ async function assemble(
     desired,
     drivers,
     admission,
+    decisions,
     log: (message, error) => log.warn({ err: error }, message),
     onStarted: (instance) => monitor.started(instance),
     onRemoved: (name) => {
@@ -318,6 +319,7 @@ async function assemble(
     secrets,
     tokens: registry.tokens,
     drivers,
+    decisions,
     processes,
     dispatcher,
     gatewayUrl,

@@ -2,6 +2,7 @@
 import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
 import type { Driver, Instance } from '../driver.ts';
 import type { Admission } from '../scheduler/admission/admission.ts';
+import type { DecisionLog } from '../scheduler/decisions.ts';
 import { EMPTY_SNAPSHOT, type RouteEntry, type Snapshot, type SnapshotSource } from '../snapshot.ts';
 import type { DesiredState } from '../workload/desired-state.ts';
 import type { Isolation, Revision } from '../workload/revision.ts';
@@ -19,6 +20,7 @@ export interface ReconcilerOptions {
   readonly desired: DesiredState;
   readonly drivers: ReadonlyMap<Isolation, Driver>;
   readonly admission: Admission;
+  readonly decisions: DecisionLog;
   readonly log: (message: string, error?: unknown) => void;
   /** An instance is up, and will serve. */
   readonly onStarted: (instance: Instance) => void;
@@ -140,6 +142,7 @@ export class Reconciler implements SnapshotSource {
       desired: this.#options.desired,
       drivers: this.#options.drivers,
       admission: this.#options.admission,
+      decisions: this.#options.decisions,
       publish: (changed) => this.#publish(changed),
       started: this.#options.onStarted,
       startSlot: (start) => this.#startSlot(start),

@@ -28,6 +28,9 @@ const START_SLACK_MS = 1000;
 /** An instance that may be stopped when it is idle is paused after this part of the idle time, or this many milliseconds. */
 const PAUSE = { part: 0.5, mostMs: 5000 };
 
+/** Starts in a row that fail before the next heavier sandbox is tried, where the node chose the sandbox itself. */
+const FALL_BACK_AFTER = 3;
+
 /** Of the instances of a revision that ended by themselves, or were ended since they were not well. */
 export interface Ends {
   readonly count: number;
@@ -44,6 +47,8 @@ export interface RunnerListener {
   started(instance: Instance): void;
   /** It is cold, and requests for it are expected. */
   wanted(): void;
+  /** A heavier sandbox in place of one that keeps failing; null: there is none, or none may be taken. */
+  fallBack(from: Driver, why: SkerryError): Driver | null;
   /** Where its requests get their places from. */
   lane(options: LaneOptions): Lane;
   /** Runs a start when it is its turn: few go on at once. */
@@ -101,7 +106,7 @@ export class RevisionRunner implements Scaled {
   readonly #leaving = new Set<Promise<void>>();
   #failures = 0;
   #retryAt = 0;
-  readonly #driver: Driver;
+  #driver: Driver;
   readonly #listener: RunnerListener;
 
   constructor(revision: RevisionDocument, driver: Driver, queueLimit: number, scale: Scale, listener: RunnerListener) {
@@ -371,6 +376,18 @@ export class RevisionRunner implements Scaled {
     this.error = error;
     this.#retryAt = performance.now() + Math.min(BACKOFF.most, BACKOFF.first * 2 ** this.#failures);
     this.#failures++;
+    if (this.#phase === 'failed' && this.#replicas.length === 0 && this.#failures >= FALL_BACK_AFTER)
+      this.#fallBack(error);
+  }
+
+  #fallBack(why: SkerryError): void {
+    const heavier = this.#listener.fallBack(this.#driver, why);
+    if (!heavier) return;
+    const failed = this.#driver;
+    this.#driver = heavier;
+    this.#failures = 0;
+    this.#retryAt = 0;
+    failed.release(this.revision).catch((error: unknown) => this.#listener.log('releasing it failed', error));
   }
 
   /** Throws START_TIMEOUT; what comes up after that is ended. */

@@ -2,9 +2,11 @@
 import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
 import type { Driver, Instance } from '../driver.ts';
 import type { Admission } from '../scheduler/admission/admission.ts';
+import type { DecisionLog } from '../scheduler/decisions.ts';
+import { heavierThan } from '../scheduler/placement.ts';
 import type { ServedWorkload } from '../snapshot.ts';
 import type { DesiredState } from '../workload/desired-state.ts';
-import type { Scale, TrafficShare, WorkloadDocument } from '../workload/documents.ts';
+import type { RevisionDocument, Scale, TrafficShare, WorkloadDocument } from '../workload/documents.ts';
 import type { Isolation, Revision } from '../workload/revision.ts';
 import { reconcilerErrors } from './errors.ts';
 import { RevisionRunner } from './revision-runner.ts';
@@ -22,6 +24,7 @@ export interface ControllerContext {
   readonly desired: DesiredState;
   readonly drivers: ReadonlyMap<Isolation, Driver>;
   readonly admission: Admission;
+  readonly decisions: DecisionLog;
   /** The part of the snapshot that is `name`'s has changed: puts it in, at once. */
   publish(name: string): void;
   /** An instance is up, and will serve. */
@@ -166,6 +169,7 @@ export class WorkloadController {
           publish: () => this.#context.publish(this.name),
           started: (instance) => this.#context.started(instance),
           wanted: () => this.#warm(runner),
+          fallBack: (from, why) => this.#fallBack(revision, from, why),
           lane: (options) => this.#context.admission.lane(options),
           startSlot: (start) => this.#context.startSlot(start),
           log: (message, error) => this.#context.log(`${this.name}: ${message}`, error),
@@ -217,6 +221,15 @@ export class WorkloadController {
   #warm(runner: RevisionRunner): void {
     const serves = this.#traffic.some((share) => share.revision === runner.revision.id);
     if (serves && this.#document && this.#document.scale.max > 0) this.#startAgain(runner);
+  }
+
+  #fallBack(revision: RevisionDocument, from: Driver, why: SkerryError): Driver | null {
+    const { drivers, decisions } = this.#context;
+    const next = heavierThan(from.isolation, revision, new Set(drivers.keys()));
+    const driver = (next && drivers.get(next)) || null;
+    const inputs = { revision: revision.id, failed: from.isolation, why: why.what };
+    if (driver) decisions.add(this.name, 'placement', `${driver.isolation} in place of ${from.isolation}`, inputs);
+    return driver;
   }
 
   #startAgain(runner: RevisionRunner): void {

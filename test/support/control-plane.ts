@@ -10,8 +10,10 @@ import { answerOwn } from '../../gateway/own-paths.ts';
 import { Monitor } from '../../runtime/monitor/monitor.ts';
 import { Reconciler } from '../../runtime/reconciler/reconciler.ts';
 import { Admission } from '../../runtime/scheduler/admission/admission.ts';
+import { DecisionLog } from '../../runtime/scheduler/decisions.ts';
 import { openStateStore, type StateStore } from '../../runtime/state/index.ts';
 import { type Change, DesiredState } from '../../runtime/workload/desired-state.ts';
+import type { Isolation } from '../../runtime/workload/revision.ts';
 import { revisionOf } from '../../runtime/workload/revision-of.ts';
 import type { WorkloadSettings } from '../../runtime/workload/settings.ts';
 import { FakeDriver, type Guest, says } from './fake-driver.ts';
@@ -20,6 +22,8 @@ const OFFERED = new Set(['wasm'] as const);
 
 export class ControlPlane {
   readonly driver = new FakeDriver();
+  readonly drivers = new Map<Isolation, FakeDriver>([['wasm', this.driver]]);
+  readonly decisions = new DecisionLog();
   readonly outcomes: Outcome[] = [];
   readonly removed: string[] = [];
   readonly corrupt: string[] = [];
@@ -43,8 +47,9 @@ export class ControlPlane {
     );
     this.reconciler = new Reconciler({
       desired,
-      drivers: new Map([['wasm', this.driver]]),
+      drivers: this.drivers,
       admission: this.admission,
+      decisions: this.decisions,
       log: () => {},
       onStarted: (instance) => this.monitor.started(instance),
       onRemoved: (name) => {
