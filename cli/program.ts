@@ -262,6 +262,13 @@ function defineLooking(program: Command, bind: Bind): void {
   examples(json(revisions), ['skerry revisions hello']);
   bind(revisions, async (context, _flags, name) => (await import('./commands/revisions.ts')).revisions(context, name));
 
+  const decisions = program
+    .command('decisions')
+    .description('Tell what the scheduler decided of a workload, and from what.')
+    .argument('<name>', 'A workload.');
+  examples(json(decisions), ['skerry decisions hello']);
+  bind(decisions, async (context, _flags, name) => (await import('./commands/decisions.ts')).decisions(context, name));
+
   const logs = program
     .command('logs')
     .description('Print what a workload or a process wrote to stdout and stderr.')

@@ -1,5 +1,7 @@
 /** What a node can be told, by flag, environment, or file; the reference in docs/ is generated from this. */
 import { z } from 'zod';
+import { MONITORS, type MonitorKind } from '../runtime/monitor/load-sample.ts';
+import { DISCIPLINES } from '../runtime/scheduler/admission/discipline.ts';
 import { parseDuration } from '../runtime/workload/units.ts';
 
 /** Longest time for requests in flight when the node stops, in milliseconds. */
@@ -39,6 +41,18 @@ export function parseUpstreams(text: string): UpstreamSetting[] | null {
     found.push({ prefix, url });
   }
   return found;
+}
+
+/** Null when it is something else. */
+export function parseMonitors(text: string): ReadonlySet<MonitorKind> | null {
+  const names = text === 'none' ? [] : text.split(',').map((name) => name.trim());
+  return names.every((name) => (MONITORS as readonly string[]).includes(name)) ? new Set(names as MonitorKind[]) : null;
+}
+
+/** A whole number, also as text: flags and the environment have no others. */
+function countBetween(min: number, max: number) {
+  const error = `must be a whole number from ${min} to ${max}`;
+  return z.coerce.number({ error }).int({ error }).min(min, { error }).max(max, { error });
 }
 
 export const NodeConfig = z.strictObject({
@@ -101,6 +115,23 @@ export const NodeConfig = z.strictObject({
   engine: z
     .enum(['auto', 'wasmtime', 'jco'], { error: 'must be auto, wasmtime or jco' })
     .describe('The Wasm engine; auto takes wasmtime where it is built, else jco.'),
+  discipline: z
+    .enum(DISCIPLINES, { error: 'must be fcfs, slice or sjf' })
+    .describe(
+      'The order in which requests that wait get their places: fcfs as they came; slice as they came, and functions that run take turns; sjf those first that are expected to be short, with ageing.',
+    ),
+  'node-concurrency': countBetween(1, 100_000).describe(
+    'Requests that the node serves at once, of all workloads; more wait, and the workloads take turns.',
+  ),
+  'node-queue': countBetween(0, 1_000_000).describe('Requests of all workloads that may wait; more are answered 503.'),
+  monitors: z
+    .string()
+    .refine((text) => parseMonitors(text) !== null, {
+      error: `must be none, or of ${MONITORS.join(', ')} some with commas between`,
+    })
+    .describe(
+      'Who watches the load and has instances started ahead of it, with commas between: statistical (what is out of the ordinary), model (a queueing model), learned (forecasts); or none.',
+    ),
   'stop-timeout': z
     .string()
     .regex(/^\d{1,6}(ms|s|m)$/, { error: 'must be a time such as "30s"' })
@@ -148,6 +179,10 @@ export const CONFIG_FLAGS: readonly ConfigFlag[] = [
   { key: 'registry-upstream-auth', argument: 'file', env: 'SKERRY_REGISTRY_UPSTREAM_AUTH', fallback: undefined },
   { key: 'admin', argument: 'host:port', env: 'SKERRY_ADMIN', fallback: undefined },
   { key: 'engine', argument: 'auto|wasmtime|jco', env: 'SKERRY_ENGINE', fallback: 'auto' },
+  { key: 'discipline', argument: 'fcfs|slice|sjf', env: 'SKERRY_DISCIPLINE', fallback: 'fcfs' },
+  { key: 'node-concurrency', argument: 'n', env: 'SKERRY_NODE_CONCURRENCY', fallback: '1024' },
+  { key: 'node-queue', argument: 'n', env: 'SKERRY_NODE_QUEUE', fallback: '8192' },
+  { key: 'monitors', argument: 'kind,...|none', env: 'SKERRY_MONITORS', fallback: MONITORS.join(',') },
   { key: 'stop-timeout', argument: 'time', env: 'SKERRY_STOP_TIMEOUT', fallback: '30s' },
   { key: 'log-level', argument: 'level', env: 'SKERRY_LOG_LEVEL', fallback: 'info' },
 ];

@@ -26,6 +26,9 @@ import { sampleUsage } from '../runtime/monitor/usage-sample.ts';
 import type { Neighbours } from '../runtime/network/neighbours.ts';
 import { Processes } from '../runtime/processes/processes.ts';
 import { Reconciler } from '../runtime/reconciler/reconciler.ts';
+import { Admission } from '../runtime/scheduler/admission/admission.ts';
+import { DecisionLog } from '../runtime/scheduler/decisions.ts';
+import { Autoscaler, MONITOR_MAKERS } from '../runtime/scheduler/scaling/autoscaler.ts';
 import { SecretStore } from '../runtime/secrets/secret-store.ts';
 import { openStateStore, type StateStore } from '../runtime/state/index.ts';
 import { DesiredState } from '../runtime/workload/desired-state.ts';
@@ -35,6 +38,7 @@ import { isLoopback, orListenError, parseAddress } from './address.ts';
 import { BuildService } from './build-service.ts';
 import { certificateOf, followCertificate } from './certificate.ts';
 import type { Settings } from './config.ts';
+import { parseMonitors } from './config-schema.ts';
 import { type DataFolder, openDataFolder } from './data-folder.ts';
 import { examine, type Missing } from './doctor.ts';
 import { daemonErrors } from './errors.ts';
@@ -60,6 +64,9 @@ const MIN_TOKEN_LENGTH = 16;
 
 /** The listener opens this long after the start at the latest for what is still being loaded, in milliseconds. */
 const LOADING_MS = 300;
+
+/** How often the monitors look at the load, in milliseconds. */
+const SCALE_EVERY_MS = 1000;
 
 /** How often what nothing needs is looked for, in milliseconds; beside that, whenever a workload is removed. */
 const SWEEP_EVERY_MS = 3_600_000;
@@ -261,13 +268,24 @@ async function assemble(
       .catch((error) => log.warn({ err: error }, 'a sweep failed'));
   const sweeping = setInterval(sweep, SWEEP_EVERY_MS).unref();
   undo.add(() => clearInterval(sweeping));
+  const admission = new Admission({
+    discipline: settings.discipline,
+    concurrency: settings['node-concurrency'],
+    queue: settings['node-queue'],
+  });
+  const decisions = new DecisionLog((decision) => log.info({ event: 'decision', ...decision }, decision.decision));
+  const monitors = new Map([...parseMonitors(settings.monitors)!].map((kind) => [kind, MONITOR_MAKERS[kind]]));
+  const autoscaler = new Autoscaler({ monitors, decisions });
   const reconciler = new Reconciler({
     desired,
     drivers,
+    admission,
+    decisions,
     log: (message, error) => log.warn({ err: error }, message),
     onStarted: (instance) => monitor.started(instance),
     onRemoved: (name) => {
       monitor.forget(name);
+      decisions.forget(name);
       void logs.remove(name);
       keyvalue.remove(name).catch((error) => log.warn({ err: error }, `what ${name} stored could not be removed`));
       sweep();
@@ -279,6 +297,8 @@ async function assemble(
   });
   neighbours.attach(dispatcher);
   undo.add(() => reconciler.close(graceMs));
+  const scaling = setInterval(() => autoscaler.tick(performance.now(), reconciler.runners()), SCALE_EVERY_MS).unref();
+  undo.add(() => clearInterval(scaling));
 
   let gateway: Listener | null = null;
   const gatewayUrl = () => gateway?.url ?? '';
@@ -302,6 +322,7 @@ async function assemble(
     secrets,
     tokens: registry.tokens,
     drivers,
+    decisions,
     processes,
     dispatcher,
     gatewayUrl,

@@ -2,7 +2,9 @@
 import type { Duplex } from 'node:stream';
 import { asSkerryError, type SkerryError } from '../errors/skerry-error.ts';
 import type { Instance } from '../runtime/driver.ts';
-import { leastBusy } from '../runtime/scheduler/replicas.ts';
+import { routeKey } from '../runtime/monitor/learned/service-times.ts';
+import type { Waiter } from '../runtime/scheduler/admission/waiter.ts';
+import { chooseInstance } from '../runtime/scheduler/balancing/choose-instance.ts';
 import type {
   RouteEntry,
   ServedInstance,
@@ -40,6 +42,17 @@ export function pickRevision(workload: Pick<ServedWorkload, 'traffic'>, draw: nu
     if (left < 0) return share.revision;
   }
   return traffic[traffic.length - 1]?.revision;
+}
+
+/** Of failures that are an instance's: it broke off or spoke bad HTTP, or it is ending. */
+const BLAMED_STATUS: ReadonlySet<number> = new Set([502, 503]);
+
+/** `now`: on the clock of `performance.now()`. */
+function instanceFor({ instances, admission, revision }: ServedRevision, now: number): ServedInstance | undefined {
+  // One pool, as for Wasm: nothing to choose from.
+  if (instances.length <= 1) return instances[0];
+  const { concurrency } = revision.limits;
+  return chooseInstance(instances, { running: admission.running, concurrency, now, random: Math.random });
 }
 
 /** `/NAME/x` → `/x`, `/NAME` → `/`. */
@@ -84,7 +97,7 @@ export class Dispatcher {
 
   /** The same for a call of another workload: requests that are in flight while the node stops need what they call. */
   dispatchCall(name: string, exchange: GatewayExchange): void {
-    this.#serve(exchange, this.#source.current.workloads.get(name), null, '');
+    this.#serve(exchange, this.#source.current.workloads.get(name), null, '', true);
   }
 
   /**
@@ -98,7 +111,10 @@ export class Dispatcher {
     const served = pickRevision(workload, Math.random());
     if (!served) throw gatewayErrors.NOT_STARTABLE(name, 'the node cannot read its revision');
     const { id } = served.revision;
-    const running = () => leastBusy(this.#source.current.workloads.get(name)?.revisions.get(id)?.instances ?? []);
+    const running = () => {
+      const now = this.#source.current.workloads.get(name)?.revisions.get(id);
+      return now && instanceFor(now, performance.now());
+    };
     if (!running()) await unlessAborted(this.#source.wake(name, id), signal);
     const place = running();
     if (!place || signal.aborted) throw gatewayErrors.NOT_STARTABLE(name, 'it was removed meanwhile');
@@ -128,7 +144,13 @@ export class Dispatcher {
     return this.#table.match(exchange.host, exchange.path);
   }
 
-  #serve(exchange: GatewayExchange, workload: ServedWorkload | undefined, pinned: string | null, prefix: string): void {
+  #serve(
+    exchange: GatewayExchange,
+    workload: ServedWorkload | undefined,
+    pinned: string | null,
+    prefix: string,
+    nested = false,
+  ): void {
     if (!workload) return sendProblem(exchange, gatewayErrors.NO_ROUTE());
     if (workload.parked) return sendProblem(exchange, gatewayErrors.PARKED(workload.name));
     const served = pinned === null ? pickRevision(workload, Math.random()) : workload.revisions.get(pinned);
@@ -138,21 +160,39 @@ export class Dispatcher {
     }
     const started = performance.now();
     const { limits } = served.revision;
-    exchange.route(targetOf(exchange, prefix), prefix, started + limits.timeoutMs, limits);
-    const flight = new Flight(exchange, served, this.#source, started, this.#observe);
+    const route = routeKey(exchange.path);
+    const expectedMs = served.usage.service.expect(route);
+    exchange.route(targetOf(exchange, prefix), prefix, started + limits.timeoutMs, served.revision, expectedMs);
+    const flight = new Flight(exchange, served, this.#source, { started, route, expectedMs, nested }, this.#observe);
     const length = exchange.body?.length ?? 0;
     if (length <= limits.maxRequestBytes) flight.enter();
     else flight.refuse(gatewayErrors.REQUEST_TOO_LARGE(formatBytes(limits.maxRequestBytes)));
   }
 }
 
+/** What is known of a request when it comes. */
+interface Arrival {
+  /** On the clock of `performance.now()`. */
+  readonly started: number;
+  /** What its time is learned under. */
+  readonly route: number;
+  readonly expectedMs: number;
+  /** Another workload waits for it. */
+  readonly nested: boolean;
+}
+
 /** One request from admission to its end. */
-class Flight {
+class Flight implements Waiter {
+  readonly nested: boolean;
+  readonly expectedMs: number;
   readonly #exchange: GatewayExchange;
   readonly #served: ServedRevision;
   readonly #source: SnapshotSource;
   readonly #started: number;
   readonly #observe: (outcome: Outcome) => void;
+  readonly #route: number;
+  /** When a sandbox got it, on the clock of `performance.now()`; 0: none has. */
+  #begun = 0;
   /** The instance that has it. */
   #place: ServedInstance | null = null;
 
@@ -160,18 +200,21 @@ class Flight {
     exchange: GatewayExchange,
     served: ServedRevision,
     source: SnapshotSource,
-    started: number,
+    { started, route, expectedMs, nested }: Arrival,
     observe: (outcome: Outcome) => void,
   ) {
     this.#exchange = exchange;
     this.#served = served;
     this.#source = source;
     this.#started = started;
+    this.nested = nested;
     this.#observe = observe;
+    this.#route = route;
+    this.expectedMs = expectedMs;
   }
 
   enter(): void {
-    this.#served.admission.enter(this);
+    this.#served.admission.enter(this, this.#started);
   }
 
   // The waiter's side of admission.
@@ -184,33 +227,40 @@ class Flight {
     return this.#exchange.aborted;
   }
 
-  run(): void {
+  run(now: number): void {
     this.#served.usage.requests++;
+    this.#begun = now;
     this.#handled().then(
       () => {
-        this.#leave();
-        this.#over(null);
+        const ended = performance.now();
+        this.#place?.record.succeeded(ended - this.#begun, ended);
+        this.#leave(ended);
+        this.#over(null, ended);
       },
       (reason: unknown) => {
-        this.#leave();
-        this.refuse(asSkerryError(reason));
+        const ended = performance.now();
+        const error = asSkerryError(reason);
+        if (BLAMED_STATUS.has(error.status)) this.#place?.record.failed(ended);
+        this.#leave(ended);
+        this.refuse(error, ended);
       },
     );
   }
 
-  #leave(): void {
+  #leave(now: number): void {
     const place = this.#place;
-    if (place) {
-      place.inFlight--;
-      place.idleSince = performance.now();
-    }
-    this.#served.admission.leave();
+    if (!place) return this.#served.admission.leave();
+    place.inFlight--;
+    place.idleSince = now;
+    const servedMs = now - this.#begun;
+    this.#served.usage.service.observe(this.#route, servedMs);
+    this.#served.admission.leave(servedMs);
   }
 
-  refuse(error: SkerryError): void {
-    if (this.#exchange.aborted) return this.#over(null);
+  refuse(error: SkerryError, now = performance.now()): void {
+    if (this.#exchange.aborted) return this.#over(null, now);
     sendProblem(this.#exchange, error);
-    this.#over(error);
+    this.#over(error, now);
   }
 
   /** Not an async function: those cost a promise more. */
@@ -227,7 +277,7 @@ class Flight {
     // Not the revision that the request was routed by but that of now: while it waited its instance may have gone.
     const { workload, id } = this.#served.revision;
     const now = this.#source.current.workloads.get(workload)?.revisions.get(id) ?? this.#served;
-    const place = leastBusy(now.instances);
+    const place = instanceFor(now, this.#begun);
     return place ? this.#handleIn(place) : this.#wake(workload, id);
   }
 
@@ -249,7 +299,10 @@ class Flight {
     } finally {
       cancel.clear();
     }
-    const place = leastBusy(this.#source.current.workloads.get(workload)?.revisions.get(id)?.instances ?? []);
+    // What the start took says nothing of other requests.
+    this.#begun = performance.now();
+    const woken = this.#source.current.workloads.get(workload)?.revisions.get(id);
+    const place = woken && instanceFor(woken, this.#begun);
     if (!place) throw gatewayErrors.NOT_STARTABLE(workload, 'it was removed while the request waited');
     if (!this.#exchange.aborted) await this.#handleIn(place);
   }
@@ -265,8 +318,7 @@ class Flight {
     return { passed, clear: () => clearTimeout(timer) };
   }
 
-  #over(error: SkerryError | null): void {
-    const now = performance.now();
+  #over(error: SkerryError | null, now: number): void {
     const { usage, revision } = this.#served;
     usage.lastUsed = now;
     usage.latency.observe(now - this.#started);

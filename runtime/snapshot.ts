@@ -4,7 +4,9 @@
  */
 import type { Instance } from './driver.ts';
 import type { LatencyHistogram } from './monitor/latency-histogram.ts';
-import type { AdmissionQueue } from './scheduler/admission.ts';
+import type { ServiceTimes } from './monitor/learned/service-times.ts';
+import type { Lane } from './scheduler/admission/lane.ts';
+import type { ServiceRecord } from './scheduler/balancing/service-record.ts';
 import type { Revision } from './workload/revision.ts';
 
 /** One instance that serves, and what it has in hand: written by the dispatcher. */
@@ -16,11 +18,12 @@ export interface ServedInstance {
   idleSince: number;
   /** It was told to rest; the next request resumes it. */
   paused: boolean;
+  readonly record: ServiceRecord;
 }
 
 export interface ServedRevision {
   readonly revision: Revision;
-  readonly admission: AdmissionQueue;
+  readonly admission: Lane;
   /** Empty while the revision is cold: a request then has it woken. */
   readonly instances: readonly ServedInstance[];
   /** Counts and last use, shared by all snapshots that hold this revision. */
@@ -33,6 +36,8 @@ export interface Usage {
   failures: number;
   /** From arrival to the end of the answer. */
   readonly latency: LatencyHistogram;
+  /** What its requests take once they run, by route. */
+  readonly service: ServiceTimes;
   /** On the clock of `performance.now()`. */
   lastUsed: number;
 }

@@ -4,6 +4,7 @@ import { asSkerryError } from '../../errors/skerry-error.ts';
 import { gatewayErrors } from '../errors.ts';
 import { type AdminApp, newAdminApp, noSuchPath, problemResponse } from './base-app.ts';
 import { artifactRoutes } from './routes/artifacts.ts';
+import { decisionRoutes } from './routes/decisions.ts';
 import { imageRoutes } from './routes/images.ts';
 import { logRoutes } from './routes/logs.ts';
 import { nodeRoutes } from './routes/node.ts';
@@ -32,6 +33,7 @@ export function makeAdminApp(services: AdminServices, log: (message: string, err
   artifactRoutes(app, services);
   imageRoutes(app, services);
   workloadRoutes(app, services);
+  decisionRoutes(app, services);
   processRoutes(app, services);
   volumeRoutes(app, services);
   logRoutes(app, services);

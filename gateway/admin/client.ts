@@ -349,6 +349,10 @@ export class AdminClient {
     (await this.#send({ method: 'DELETE', path: `${processPath(name)}?graceMs=${graceMs}`, doing })).resume();
   }
 
+  decisions(name: string): Promise<z.infer<typeof schemas.DecisionList>> {
+    return this.#json('GET', `${workloadPath(name)}/decisions`, schemas.DecisionList);
+  }
+
   volumes(): Promise<z.infer<typeof schemas.VolumeList>> {
     return this.#json('GET', '/v1/volumes', schemas.VolumeList);
   }

@@ -234,6 +234,16 @@ export const VolumeView = z
   })
   .openapi('Volume');
 export type VolumeView = z.infer<typeof VolumeView>;
+export const DecisionView = z
+  .object({
+    at: z.string(),
+    kind: z.enum(['placement', 'scaling', 'memory', 'monitor']),
+    decision: z.string(),
+    inputs: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+  })
+  .openapi('Decision');
+export const DecisionList = z.object({ decisions: z.array(DecisionView) }).openapi('DecisionList');
+
 export const VolumeList = z.object({ volumes: z.array(VolumeView) }).openapi('VolumeList');
 
 export const ProcessView = z

@@ -1,7 +1,7 @@
 /** What the Exchanges of every protocol have in common. */
 import type { SkerryError } from '../../errors/skerry-error.ts';
 import type { FlatHeaders, UpgradeOffer } from '../../runtime/exchange.ts';
-import type { GatewayExchange, TransferLimits } from '../exchange.ts';
+import type { GatewayExchange, Routed } from '../exchange.ts';
 import { sendProblem } from '../problem.ts';
 import { nextRequestId } from '../request-id.ts';
 import { tellCaller } from './caller.ts';
@@ -28,6 +28,8 @@ export abstract class ListenerExchange implements GatewayExchange {
   readonly upgrade: UpgradeOffer | null = null;
   target = '';
   deadline = NO_DEADLINE;
+  priority = 0;
+  expectedUs = 0;
   maxRequestBytes = Number.POSITIVE_INFINITY;
   maxResponseBytes = Number.POSITIVE_INFINITY;
   aborted = false;
@@ -66,11 +68,13 @@ export abstract class ListenerExchange implements GatewayExchange {
     this.headers = headers;
   }
 
-  route(target: string, prefix: string, deadline: number, limits: TransferLimits): void {
+  route(target: string, prefix: string, deadline: number, revision: Routed, expectedMs: number): void {
     this.target = target;
     this.deadline = deadline;
-    this.maxRequestBytes = limits.maxRequestBytes;
-    this.maxResponseBytes = limits.maxResponseBytes;
+    this.maxRequestBytes = revision.limits.maxRequestBytes;
+    this.maxResponseBytes = revision.limits.maxResponseBytes;
+    this.priority = revision.priority;
+    this.expectedUs = Math.round(expectedMs * 1000);
     if (prefix !== '') this.headers.push('x-forwarded-prefix', prefix);
   }
 

@@ -1,11 +1,14 @@
 /** The node's one reconciler: a controller a workload, the snapshot that the data plane sees, and waking the cold. */
 import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
 import type { Driver, Instance } from '../driver.ts';
+import type { Admission } from '../scheduler/admission/admission.ts';
+import type { DecisionLog } from '../scheduler/decisions.ts';
 import { EMPTY_SNAPSHOT, type RouteEntry, type Snapshot, type SnapshotSource } from '../snapshot.ts';
 import type { DesiredState } from '../workload/desired-state.ts';
 import type { Isolation, Revision } from '../workload/revision.ts';
 import { routesOf } from '../workload/routes.ts';
 import { reconcilerErrors } from './errors.ts';
+import type { RevisionRunner } from './revision-runner.ts';
 import { type ControllerContext, WorkloadController } from './workload-controller.ts';
 
 /** How often instances are looked after: those that are idle, missing or too many; in milliseconds. */
@@ -16,6 +19,8 @@ const STARTS_AT_ONCE = 2;
 export interface ReconcilerOptions {
   readonly desired: DesiredState;
   readonly drivers: ReadonlyMap<Isolation, Driver>;
+  readonly admission: Admission;
+  readonly decisions: DecisionLog;
   readonly log: (message: string, error?: unknown) => void;
   /** An instance is up, and will serve. */
   readonly onStarted: (instance: Instance) => void;
@@ -69,6 +74,11 @@ export class Reconciler implements SnapshotSource {
   gone(name: string): boolean {
     if (this.#options.desired.get(name) || this.#controllers.has(name)) return false;
     return ![...this.#leaving.values()].includes(name);
+  }
+
+  /** Every revision that the node has. */
+  *runners(): Generator<RevisionRunner> {
+    for (const controller of this.#controllers.values()) yield* controller.runners(() => true);
   }
 
   async wake(name: string, id: string): Promise<void> {
@@ -131,6 +141,8 @@ export class Reconciler implements SnapshotSource {
     return {
       desired: this.#options.desired,
       drivers: this.#options.drivers,
+      admission: this.#options.admission,
+      decisions: this.#options.decisions,
       publish: (changed) => this.#publish(changed),
       started: this.#options.onStarted,
       startSlot: (start) => this.#startSlot(start),

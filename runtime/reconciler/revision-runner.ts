@@ -3,8 +3,11 @@ import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
 import type { Driver, Exit, Instance } from '../driver.ts';
 import { InstanceLedger } from '../monitor/instance-ledger.ts';
 import { LatencyHistogram } from '../monitor/latency-histogram.ts';
-import { AdmissionQueue } from '../scheduler/admission.ts';
-import { replicasWanted } from '../scheduler/replicas.ts';
+import { ServiceTimes } from '../monitor/learned/service-times.ts';
+import type { Lane, LaneOptions } from '../scheduler/admission/lane.ts';
+import { ServiceRecord } from '../scheduler/balancing/service-record.ts';
+import type { Scaled } from '../scheduler/scaling/autoscaler.ts';
+import { replicasWanted } from '../scheduler/scaling/replicas.ts';
 import type { ServedInstance, ServedRevision, Usage } from '../snapshot.ts';
 import type { RevisionDocument, Scale } from '../workload/documents.ts';
 import { reconcilerErrors } from './errors.ts';
@@ -25,6 +28,9 @@ const START_SLACK_MS = 1000;
 /** An instance that may be stopped when it is idle is paused after this part of the idle time, or this many milliseconds. */
 const PAUSE = { part: 0.5, mostMs: 5000 };
 
+/** Starts in a row that fail before the next heavier sandbox is tried, where the node chose the sandbox itself. */
+const FALL_BACK_AFTER = 3;
+
 /** Of the instances of a revision that ended by themselves, or were ended since they were not well. */
 export interface Ends {
   readonly count: number;
@@ -39,6 +45,12 @@ export interface RunnerListener {
   publish(): void;
   /** An instance is up, and will serve. */
   started(instance: Instance): void;
+  /** It is cold, and requests for it are expected. */
+  wanted(): void;
+  /** A heavier sandbox in place of one that keeps failing; null: there is none, or none may be taken. */
+  fallBack(from: Driver, why: SkerryError): Driver | null;
+  /** Where its requests get their places from. */
+  lane(options: LaneOptions): Lane;
   /** Runs a start when it is its turn: few go on at once. */
   startSlot<T>(start: () => Promise<T>): Promise<T>;
   log(message: string, error: unknown): void;
@@ -46,6 +58,7 @@ export interface RunnerListener {
 
 class Replica implements ServedInstance {
   readonly instance: Instance;
+  readonly record = new ServiceRecord();
   inFlight = 0;
   readonly startedAt = performance.now();
   idleSince = this.startedAt;
@@ -60,12 +73,21 @@ class Replica implements ServedInstance {
   }
 }
 
-export class RevisionRunner {
+/** The wait for a place that is still good, as part of what a request may take, within bounds; in milliseconds. */
+const OBJECTIVE = { part: 0.05, least: 10, most: 500 };
+
+export class RevisionRunner implements Scaled {
   readonly revision: RevisionDocument;
-  readonly usage: Usage = { requests: 0, failures: 0, latency: new LatencyHistogram(), lastUsed: performance.now() };
+  readonly usage: Usage = {
+    requests: 0,
+    failures: 0,
+    latency: new LatencyHistogram(),
+    service: new ServiceTimes(),
+    lastUsed: performance.now(),
+  };
   /** Of all its instances, those that have ended too. */
   readonly ledger = new InstanceLedger();
-  readonly admission: AdmissionQueue;
+  readonly admission: Lane;
   error: SkerryError | null = null;
   /** Since the node started; null: none has ended. */
   ends: Ends | null = null;
@@ -76,13 +98,15 @@ export class RevisionRunner {
   #starting: Promise<void> | null = null;
   /** Starts of further instances under way. */
   #growing = 0;
+  /** Instances that the scaler wants at least. */
+  #advised = 0;
   /** The instances were started with what has changed since; those that are wanted again are replaced. */
   #stale = false;
   /** Instances that have left and end what they have. */
   readonly #leaving = new Set<Promise<void>>();
   #failures = 0;
   #retryAt = 0;
-  readonly #driver: Driver;
+  #driver: Driver;
   readonly #listener: RunnerListener;
 
   constructor(revision: RevisionDocument, driver: Driver, queueLimit: number, scale: Scale, listener: RunnerListener) {
@@ -90,8 +114,10 @@ export class RevisionRunner {
     this.scale = scale;
     this.#driver = driver;
     this.#listener = listener;
-    const { workload, limits } = revision;
-    this.admission = new AdmissionQueue(workload, limits.concurrency, queueLimit, () => this.#grow());
+    const { workload: name, priority, limits } = revision;
+    const { concurrency, timeoutMs } = limits;
+    const onWaiting = () => this.#grow();
+    this.admission = listener.lane({ name, concurrency, limit: queueLimit, priority, timeoutMs, onWaiting });
   }
 
   get phase(): RevisionPhase {
@@ -109,6 +135,43 @@ export class RevisionRunner {
 
   get busy(): boolean {
     return this.admission.running > 0 || this.admission.queued > 0;
+  }
+
+  // What the scaler asks.
+
+  get workload(): string {
+    return this.revision.workload;
+  }
+
+  get load(): Lane {
+    return this.admission;
+  }
+
+  get instanceCount(): number {
+    return this.#replicas.length;
+  }
+
+  get concurrency(): number {
+    return this.revision.limits.concurrency;
+  }
+
+  get most(): number {
+    return this.#driver.replicated ? Math.max(1, this.scale.max) : 1;
+  }
+
+  get objectiveMs(): number {
+    const { part, least, most } = OBJECTIVE;
+    return Math.min(most, Math.max(least, this.revision.limits.timeoutMs * part));
+  }
+
+  advise(instances: number): void {
+    this.#advised = instances;
+    if (this.#phase === 'cold' && instances > 0) this.#listener.wanted();
+    else this.#grow();
+  }
+
+  get advised(): number {
+    return this.#advised;
   }
 
   served(): ServedRevision {
@@ -252,7 +315,8 @@ export class RevisionRunner {
 
   #wanted(): number {
     const { running, queued } = this.admission;
-    return replicasWanted(running + queued, this.revision.limits.concurrency, this.scale);
+    const counted = replicasWanted(running + queued, this.revision.limits.concurrency, this.scale);
+    return Math.min(this.most, Math.max(counted, this.#advised));
   }
 
   #grow(): void {
@@ -312,6 +376,18 @@ export class RevisionRunner {
     this.error = error;
     this.#retryAt = performance.now() + Math.min(BACKOFF.most, BACKOFF.first * 2 ** this.#failures);
     this.#failures++;
+    if (this.#phase === 'failed' && this.#replicas.length === 0 && this.#failures >= FALL_BACK_AFTER)
+      this.#fallBack(error);
+  }
+
+  #fallBack(why: SkerryError): void {
+    const heavier = this.#listener.fallBack(this.#driver, why);
+    if (!heavier) return;
+    const failed = this.#driver;
+    this.#driver = heavier;
+    this.#failures = 0;
+    this.#retryAt = 0;
+    failed.release(this.revision).catch((error: unknown) => this.#listener.log('releasing it failed', error));
   }
 
   /** Throws START_TIMEOUT; what comes up after that is ended. */

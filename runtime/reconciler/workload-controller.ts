@@ -1,9 +1,12 @@
 /** Brings one workload to what its document wants. */
 import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
 import type { Driver, Instance } from '../driver.ts';
+import type { Admission } from '../scheduler/admission/admission.ts';
+import type { DecisionLog } from '../scheduler/decisions.ts';
+import { heavierThan } from '../scheduler/placement.ts';
 import type { ServedWorkload } from '../snapshot.ts';
 import type { DesiredState } from '../workload/desired-state.ts';
-import type { Scale, TrafficShare, WorkloadDocument } from '../workload/documents.ts';
+import type { RevisionDocument, Scale, TrafficShare, WorkloadDocument } from '../workload/documents.ts';
 import type { Isolation, Revision } from '../workload/revision.ts';
 import { reconcilerErrors } from './errors.ts';
 import { RevisionRunner } from './revision-runner.ts';
@@ -20,6 +23,8 @@ export interface WorkloadStatus {
 export interface ControllerContext {
   readonly desired: DesiredState;
   readonly drivers: ReadonlyMap<Isolation, Driver>;
+  readonly admission: Admission;
+  readonly decisions: DecisionLog;
   /** The part of the snapshot that is `name`'s has changed: puts it in, at once. */
   publish(name: string): void;
   /** An instance is up, and will serve. */
@@ -132,7 +137,8 @@ export class WorkloadController {
       const missing = runner.phase === 'failed' && (kept.has(id) || runner.busy);
       if (missing && now >= runner.retryAt) this.#startAgain(runner);
       if (runner.phase !== 'ready') continue;
-      const idle = !kept.has(id) && !runner.busy && now - runner.usage.lastUsed >= document.scale.idleMs;
+      const unused = !kept.has(id) && !runner.busy && runner.advised === 0;
+      const idle = unused && now - runner.usage.lastUsed >= document.scale.idleMs;
       if (idle) this.#stop(runner);
       else runner.tend(now);
     }
@@ -159,15 +165,16 @@ export class WorkloadController {
         if (!revision) throw reconcilerErrors.REVISION_MISSING(this.name, id);
         const driver = this.#context.drivers.get(revision.isolation);
         if (!driver) throw reconcilerErrors.DRIVER_MISSING(this.name, revision.isolation);
-        this.#runners.set(
-          id,
-          new RevisionRunner(revision, driver, document.queue, scaleOf(document, id), {
-            publish: () => this.#context.publish(this.name),
-            started: (instance) => this.#context.started(instance),
-            startSlot: (start) => this.#context.startSlot(start),
-            log: (message, error) => this.#context.log(`${this.name}: ${message}`, error),
-          }),
-        );
+        const runner: RevisionRunner = new RevisionRunner(revision, driver, document.queue, scaleOf(document, id), {
+          publish: () => this.#context.publish(this.name),
+          started: (instance) => this.#context.started(instance),
+          wanted: () => this.#warm(runner),
+          fallBack: (from, why) => this.#fallBack(revision, from, why),
+          lane: (options) => this.#context.admission.lane(options),
+          startSlot: (start) => this.#context.startSlot(start),
+          log: (message, error) => this.#context.log(`${this.name}: ${message}`, error),
+        });
+        this.#runners.set(id, runner);
       } catch (reason) {
         // An old revision that cannot be read is of no matter until somebody wants it.
         if (document.traffic.some((share) => share.revision === id)) problems.push(asSkerryError(reason));
@@ -208,6 +215,21 @@ export class WorkloadController {
       if (gone) this.#runners.delete(id);
       if (gone || !serving.has(id)) this.#stop(runner, gone);
     }
+  }
+
+  /** Starts what is cold before a request comes, where one may come. */
+  #warm(runner: RevisionRunner): void {
+    const serves = this.#traffic.some((share) => share.revision === runner.revision.id);
+    if (serves && this.#document && this.#document.scale.max > 0) this.#startAgain(runner);
+  }
+
+  #fallBack(revision: RevisionDocument, from: Driver, why: SkerryError): Driver | null {
+    const { drivers, decisions } = this.#context;
+    const next = heavierThan(from.isolation, revision, new Set(drivers.keys()));
+    const driver = (next && drivers.get(next)) || null;
+    const inputs = { revision: revision.id, failed: from.isolation, why: why.what };
+    if (driver) decisions.add(this.name, 'placement', `${driver.isolation} in place of ${from.isolation}`, inputs);
+    return driver;
   }
 
   #startAgain(runner: RevisionRunner): void {

@@ -35,6 +35,19 @@ export function placeWorkload(
   throw workloadErrors.ISOLATION_UNFIT(requested, 'the artifact is a WebAssembly component');
 }
 
+/**
+ * The next heavier sandbox for what keeps failing in one that the node chose: an image may run as a machine where it does
+ * not as a container. Null where there is none, or where the sandbox was asked for.
+ */
+export function heavierThan(
+  failed: Isolation,
+  { decision, artifact }: { readonly decision: string; readonly artifact: { readonly mediaType: string } },
+  offered: ReadonlySet<Isolation>,
+): Isolation | null {
+  const chosen = decision.startsWith('auto');
+  return chosen && isManifestType(artifact.mediaType) && failed === 'container' && offered.has('vm') ? 'vm' : null;
+}
+
 function placeImage(requested: Isolation | 'auto', offered: ReadonlySet<Isolation>): Placement {
   if (requested === 'wasm') throw workloadErrors.ISOLATION_UNFIT(requested, 'the artifact is a container image');
   if (requested !== 'auto') return { isolation: requested, decision: 'asked for' };

@@ -36,6 +36,8 @@ export interface RevisionDocument extends Revision {
   readonly label: string;
   /** Why this sandbox was taken. */
   readonly decision: string;
+  /** What that was decided from; left out by nodes of before. */
+  readonly decidedFrom?: Readonly<Record<string, string | number | boolean>>;
 }
 
 export const WORKLOADS = 'workload/';

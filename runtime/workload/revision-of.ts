@@ -101,7 +101,15 @@ export function revisionOf(
     ...(process && { process }),
     reuse: settings.reuse ?? LIMITS.reuse.default,
   };
-  return { id: revisionId(content), ...content, createdAt: new Date().toISOString(), label, decision };
+  const decidedFrom = {
+    asked: settings.isolation ?? 'auto',
+    artifact: artifact.mediaType,
+    offered: [...offered].join(' '),
+    memoryBytes: content.limits.memoryBytes,
+    cpus: content.limits.cpuMillicores / 1000,
+  };
+  const createdAt = new Date().toISOString();
+  return { id: revisionId(content), ...content, createdAt, label, decision, decidedFrom };
 }
 
 /** The scale that the settings ask for; what they leave out stays as it was. */

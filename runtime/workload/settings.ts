@@ -148,7 +148,7 @@ export const WorkloadSettings = z.strictObject({
   priority: wholeBetween(LIMITS.priority.min, LIMITS.priority.max)
     .optional()
     .describe(
-      '0 to 9, 9 the most urgent. Default 5. (Kept with the revision; requests are served in order of arrival yet.)',
+      '0 to 9, 9 the most urgent. Default 5. Where the node is full, requests of the more urgent workload are served first; those that wait long become more urgent.',
     ),
   env: z
     .record(EnvName, z.string())

@@ -72,7 +72,7 @@ function bash({ shell }: Scene, ...words: string[]): Promise<string[]> {
 }
 
 test('bash: the commands', async (scene) => {
-  assert.equal(await bash(scene, 'de'), ['deploy']);
+  assert.equal(await bash(scene, 'dep'), ['deploy']);
   const all = await bash(scene, '');
   for (const name of ['up', 'deploy', 'ls', 'completion']) assert.ok(all.includes(name), name);
   assert.not.ok(all.includes('complete-names'));

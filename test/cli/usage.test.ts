@@ -11,7 +11,7 @@ const commands = createProgram(processTerminal()).commands.filter((command) => c
 
 test('offers the commands of the contract that work, and no others', () => {
   const promised =
-    'up deploy apply export ls inspect logs rm scale revisions rollback traffic invoke secret token images image pull push build run ps stop exec volume sign policy top doctor completion'.split(
+    'up deploy apply export ls inspect logs rm scale revisions rollback traffic invoke secret token images image pull push build run ps stop exec volume sign policy top decisions doctor completion'.split(
       ' ',
     );
   const offered = commands.map((command) => command.name());
@@ -96,9 +96,7 @@ test('a missing or superfluous argument, or a flag without its value, points to 
 });
 
 test('commands and flags that are not there yet are refused, not ignored', async () => {
-  for (const command of ['simulate', 'decisions']) {
-    assertFailure(await skerry([command]), 'USAGE', 2, /unknown command/);
-  }
+  assertFailure(await skerry(['simulate']), 'USAGE', 2, /unknown command/);
   for (const flag of ['--kernel', '--snapshot']) {
     assertFailure(await skerry(['deploy', 'x.ts', flag, 'y']), 'USAGE', 2, /unknown option/);
   }

@@ -208,6 +208,7 @@ test('the description of the API is valid OpenAPI 3.1 in which every route stand
     'get /v1/volumes',
     'get /v1/workloads',
     'get /v1/workloads/{name}',
+    'get /v1/workloads/{name}/decisions',
     'get /v1/workloads/{name}/logs',
     'get /v1/workloads/{name}/revisions/{revision}/source-map',
     'get /v1/workloads/{name}/settled',
@@ -295,6 +296,15 @@ test('a sample of the usage tells what each workload did in its window', async (
   assert.ok(fn.cpuPercent > 0 && fn.memoryPeakBytes > 0 && fn.coldStarts >= 1);
   assert.ok(whole.memoryBytes > 2 ** 20);
   assertProblem(await node.admin.call('GET', '/v1/usage?windowMs=1'), 400, 'INVALID_REQUEST', /windowMs/);
+});
+
+test('the decisions of a workload are told with what they were made from', async () => {
+  const { decisions } = (await node.admin.call('GET', '/v1/workloads/fn/decisions')).json();
+  const placement = decisions.find(({ kind }: { kind: string }) => kind === 'placement');
+  assert.match(placement.decision, /wasm, auto: .*component/);
+  assert.is(placement.inputs.asked, 'auto');
+  assert.is(placement.inputs.artifact, 'application/wasm');
+  assertProblem(await node.admin.call('GET', '/v1/workloads/nobody/decisions'), 404, 'NO_WORKLOAD');
 });
 
 test('inspecting a workload tells latency, CPU time, memory and starts of its revisions', async () => {

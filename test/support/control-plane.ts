@@ -9,8 +9,11 @@ import { type Listener, type ListenOptions, listen } from '../../gateway/listene
 import { answerOwn } from '../../gateway/own-paths.ts';
 import { Monitor } from '../../runtime/monitor/monitor.ts';
 import { Reconciler } from '../../runtime/reconciler/reconciler.ts';
+import { Admission } from '../../runtime/scheduler/admission/admission.ts';
+import { DecisionLog } from '../../runtime/scheduler/decisions.ts';
 import { openStateStore, type StateStore } from '../../runtime/state/index.ts';
 import { type Change, DesiredState } from '../../runtime/workload/desired-state.ts';
+import type { Isolation } from '../../runtime/workload/revision.ts';
 import { revisionOf } from '../../runtime/workload/revision-of.ts';
 import type { WorkloadSettings } from '../../runtime/workload/settings.ts';
 import { FakeDriver, type Guest, says } from './fake-driver.ts';
@@ -19,6 +22,8 @@ const OFFERED = new Set(['wasm'] as const);
 
 export class ControlPlane {
   readonly driver = new FakeDriver();
+  readonly drivers = new Map<Isolation, FakeDriver>([['wasm', this.driver]]);
+  readonly decisions = new DecisionLog();
   readonly outcomes: Outcome[] = [];
   readonly removed: string[] = [];
   readonly corrupt: string[] = [];
@@ -28,9 +33,11 @@ export class ControlPlane {
   readonly monitor: Monitor;
   readonly dispatcher: Dispatcher;
   readonly folder: string;
+  readonly admission: Admission;
   #listener: Listener | null = null;
 
-  private constructor(store: StateStore, folder: string, desired: DesiredState) {
+  private constructor(store: StateStore, folder: string, desired: DesiredState, admission: Admission) {
+    this.admission = admission;
     this.store = store;
     this.folder = folder;
     this.desired = desired;
@@ -40,7 +47,9 @@ export class ControlPlane {
     );
     this.reconciler = new Reconciler({
       desired,
-      drivers: new Map([['wasm', this.driver]]),
+      drivers: this.drivers,
+      admission: this.admission,
+      decisions: this.decisions,
       log: () => {},
       onStarted: (instance) => this.monitor.started(instance),
       onRemoved: (name) => {
@@ -57,11 +66,14 @@ export class ControlPlane {
   }
 
   /** `folder`: of a control plane that was stopped with `stop`. */
-  static async start(folder = mkdtempSync(join(tmpdir(), 'skerry-plane-'))): Promise<ControlPlane> {
+  static async start(
+    folder = mkdtempSync(join(tmpdir(), 'skerry-plane-')),
+    admission = new Admission(),
+  ): Promise<ControlPlane> {
     const corrupt: string[] = [];
     const onCorrupt = (key: string, _error: SkerryError) => void corrupt.push(key);
     const store = await openStateStore(folder, { onCorrupt });
-    const plane = new ControlPlane(store, folder, new DesiredState(store, onCorrupt));
+    const plane = new ControlPlane(store, folder, new DesiredState(store, onCorrupt), admission);
     plane.corrupt.push(...corrupt);
     return plane;
   }

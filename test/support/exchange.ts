@@ -74,6 +74,8 @@ export function makeExchange(init: ExchangeInit = {}): TestExchange {
     reply: reply.sink,
     upgrade: null,
     deadline: performance.now() + (init.deadlineMs ?? 10_000),
+    priority: 5,
+    expectedUs: 0,
     get aborted() {
       return aborted;
     },

@@ -7,7 +7,7 @@ import { digestOf } from '../../images/store/index.ts';
 import type { Driver, Exit, Instance, InstanceStats, Probe } from '../../runtime/driver.ts';
 import { wasmErrors } from '../../runtime/drivers/wasm/errors.ts';
 import type { Exchange } from '../../runtime/exchange.ts';
-import type { Artifact, Revision } from '../../runtime/workload/revision.ts';
+import type { Artifact, Isolation, Revision } from '../../runtime/workload/revision.ts';
 
 export type Guest = (exchange: Exchange, instance: FakeInstance) => Promise<void> | void;
 
@@ -30,7 +30,7 @@ export function gate(): Gate {
 }
 
 export class FakeDriver implements Driver {
-  readonly isolation = 'wasm';
+  readonly isolation: Isolation;
   /** As those of containers: more load needs more instances. */
   replicated = false;
   /** `start REVISION`, `started REVISION`, `failed REVISION`, `stop REVISION`, `stopped REVISION`, `release REVISION`, in order. */
@@ -42,6 +42,10 @@ export class FakeDriver implements Driver {
   onCheck: (revision: Revision) => Promise<void> | void = () => {};
   readonly #guests = new Map<string, Guest>();
   readonly #waiters = new Set<() => void>();
+
+  constructor(isolation: Isolation = 'wasm') {
+    this.isolation = isolation;
+  }
 
   /** Bytes that the admin API takes as an artifact, and what an instance made of them does. */
   define(bytes: string, guest: Guest = says(bytes)): Artifact {
@@ -74,7 +78,7 @@ export class FakeDriver implements Driver {
   }
 
   async probe(): Promise<Probe> {
-    return { isolation: 'wasm', available: true, provider: 'fake 1', quality: 'for tests', advice: [] };
+    return { isolation: this.isolation, available: true, provider: 'fake 1', quality: 'for tests', advice: [] };
   }
 
   async check(revision: Revision): Promise<void> {

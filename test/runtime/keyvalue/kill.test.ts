@@ -4,9 +4,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { KeyValueStep } from '../../../runtime/keyvalue/store.ts';
 import { findProblems } from '../../support/powercut/keyvalue-promises.ts';
-import { chooseSeed, randomFrom } from '../../support/powercut/random.ts';
 import { bundleChild, runChild } from '../../support/powercut/run-child.ts';
 import { scratchInMemory } from '../../support/powercut/scratch.ts';
+import { chooseSeed, randomFrom } from '../../support/random.ts';
 
 const steps: KeyValueStep[] = ['keyvalue:before-commit', 'keyvalue:committed', 'keyvalue:acknowledged'];
 const killsPerStep = 20;

@@ -5,9 +5,9 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { SkerryError } from '../../../errors/skerry-error.ts';
 import { openStateStore } from '../../../runtime/state/index.ts';
-import { chooseSeed, randomFrom } from '../../support/powercut/random.ts';
 import { bundleChild, run } from '../../support/powercut/run-child.ts';
 import { scratchInMemory } from '../../support/powercut/scratch.ts';
+import { chooseSeed, randomFrom } from '../../support/random.ts';
 
 const damage = suite<{ folder: string; good: Buffer }>('damage');
 const documents = 120;

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { findProblems, type Step } from '../../support/powercut/deployments.ts';
-import { chooseSeed, randomFrom } from '../../support/powercut/random.ts';
 import { bundleChild, runChild } from '../../support/powercut/run-child.ts';
 import { scratchInMemory } from '../../support/powercut/scratch.ts';
+import { chooseSeed, randomFrom } from '../../support/random.ts';
 
 const steps: Step[] = [
   'opened',

@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SkerryError } from '../../../errors/skerry-error.ts';
 import { openStateStore, type StateStore } from '../../../runtime/state/index.ts';
-import { randomFrom } from './random.ts';
+import { randomFrom } from '../random.ts';
 
 const [goodFolder, scratch, seed, copies] = process.argv.slice(2) as [string, string, string, string];
 const pageBytes = 4096;

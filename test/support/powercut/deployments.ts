@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { openDataFolder } from '../../../daemon/data-folder.ts';
 import { type BlobStep, type ContentStore, openContentStore } from '../../../images/store/index.ts';
 import { openStateStore, type StateStep, type StateStore } from '../../../runtime/state/index.ts';
-import { randomFrom } from './random.ts';
+import { randomFrom } from '../random.ts';
 
 export type Step = BlobStep | StateStep | 'state:writing' | 'opened' | 'acknowledged' | 'removed';
 

@@ -1,12 +1,16 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { SkerryError } from '../../../errors/skerry-error.ts';
-import { AdmissionQueue, type Waiter } from '../../../runtime/scheduler/admission.ts';
+import type { SkerryError } from '../../../../errors/skerry-error.ts';
+import { Admission, type AdmissionOptions } from '../../../../runtime/scheduler/admission/admission.ts';
+import type { Lane } from '../../../../runtime/scheduler/admission/lane.ts';
+import type { Waiter } from '../../../../runtime/scheduler/admission/waiter.ts';
 
 class Request implements Waiter {
   readonly name: string;
   readonly deadline: number;
   aborted = false;
+  readonly expectedMs = 0;
+  readonly nested = false;
   runs = 0;
   error: SkerryError | null = null;
   readonly refused: Promise<SkerryError>;
@@ -35,6 +39,14 @@ class Request implements Waiter {
   }
 }
 
+function laneOf(name: string, concurrency: number, limit: number, node: Partial<AdmissionOptions> = {}): Lane {
+  return new Admission(node).lane({ name, concurrency, limit, priority: 5, timeoutMs: 60_000 });
+}
+
+function enter(lane: Lane, request: Request): void {
+  lane.enter(request, performance.now());
+}
+
 // The queue's own timer does not keep a process alive, as the sockets of its requests do.
 let alive: NodeJS.Timeout;
 test.before(() => {
@@ -44,8 +56,8 @@ test.after(() => clearInterval(alive));
 
 test('at most so many requests run at once, the others follow in order of arrival', () => {
   const ran: string[] = [];
-  const queue = new AdmissionQueue('w', 2, 10);
-  for (const name of 'abcde') queue.enter(new Request(name, ran));
+  const queue = laneOf('w', 2, 10);
+  for (const name of 'abcde') enter(queue, new Request(name, ran));
   assert.equal(ran, ['a', 'b']);
   assert.is(queue.queued, 3);
   queue.leave();
@@ -60,35 +72,35 @@ test('at most so many requests run at once, the others follow in order of arriva
 
 test('a full queue refuses with 429 and says when to try again; a place that comes free is used', () => {
   const ran: string[] = [];
-  const queue = new AdmissionQueue('shop', 1, 1);
-  queue.enter(new Request('a', ran));
-  queue.enter(new Request('b', ran));
+  const queue = laneOf('shop', 1, 1);
+  enter(queue, new Request('a', ran));
+  enter(queue, new Request('b', ran));
   const third = new Request('c', ran);
-  queue.enter(third);
+  enter(queue, third);
   assert.is(third.error?.code, 'QUEUE_FULL');
   assert.is(third.error?.status, 429);
   assert.ok((third.error?.retryAfter ?? 0) > 0);
   assert.match(third.error?.what ?? '', /shop/);
   queue.leave();
   const fourth = new Request('d', ran);
-  queue.enter(fourth);
+  enter(queue, fourth);
   assert.is(fourth.error, null);
 });
 
 test('a queue of length 0 runs what it can and refuses the rest', () => {
-  const queue = new AdmissionQueue('w', 1, 0);
+  const queue = laneOf('w', 1, 0);
   const [first, second] = [new Request('a', []), new Request('b', [])];
-  queue.enter(first);
-  queue.enter(second);
+  enter(queue, first);
+  enter(queue, second);
   assert.is(first.runs, 1);
   assert.is(second.error?.code, 'QUEUE_FULL');
 });
 
 test('a request that waits past its deadline is answered 504 while the one before it still runs', async () => {
-  const queue = new AdmissionQueue('w', 1, 10);
-  queue.enter(new Request('a', []));
+  const queue = laneOf('w', 1, 10);
+  enter(queue, new Request('a', []));
   const waiting = new Request('b', [], 20);
-  queue.enter(waiting);
+  enter(queue, waiting);
   const error = await waiting.refused;
   assert.is(error.code, 'QUEUE_DEADLINE');
   assert.is(error.status, 504);
@@ -96,12 +108,12 @@ test('a request that waits past its deadline is answered 504 while the one befor
 });
 
 test('a request with a nearer deadline is told in time although it came later', async () => {
-  const queue = new AdmissionQueue('w', 1, 10);
-  queue.enter(new Request('a', []));
+  const queue = laneOf('w', 1, 10);
+  enter(queue, new Request('a', []));
   const patient = new Request('b', []);
   const hurried = new Request('c', [], 20);
-  queue.enter(patient);
-  queue.enter(hurried);
+  enter(queue, patient);
+  enter(queue, hurried);
   assert.is((await hurried.refused).code, 'QUEUE_DEADLINE');
   assert.is(patient.error, null);
   queue.leave();
@@ -110,12 +122,12 @@ test('a request with a nearer deadline is told in time although it came later', 
 
 test('a place that comes free after a deadline is not given to the request that missed it', () => {
   const ran: string[] = [];
-  const queue = new AdmissionQueue('w', 1, 10);
-  queue.enter(new Request('a', ran));
+  const queue = laneOf('w', 1, 10);
+  enter(queue, new Request('a', ran));
   const late = new Request('late', ran, 0);
   const next = new Request('next', ran);
-  queue.enter(late);
-  queue.enter(next);
+  enter(queue, late);
+  enter(queue, next);
   queue.leave();
   assert.is(late.error?.code, 'QUEUE_DEADLINE');
   assert.equal(ran, ['a', 'next']);
@@ -123,15 +135,15 @@ test('a place that comes free after a deadline is not given to the request that 
 
 test('a client that has left gets no place, and does not keep one from others', () => {
   const ran: string[] = [];
-  const queue = new AdmissionQueue('w', 1, 2);
-  queue.enter(new Request('a', ran));
+  const queue = laneOf('w', 1, 2);
+  enter(queue, new Request('a', ran));
   const [left, alsoLeft, last] = [new Request('left', ran), new Request('also', ran), new Request('last', ran)];
-  queue.enter(left);
-  queue.enter(alsoLeft);
+  enter(queue, left);
+  enter(queue, alsoLeft);
   left.aborted = true;
   alsoLeft.aborted = true;
   // The queue is full of the dead: there is room all the same.
-  queue.enter(last);
+  enter(queue, last);
   assert.is(last.error, null);
   queue.leave();
   assert.equal(ran, ['a', 'last']);
@@ -139,10 +151,10 @@ test('a client that has left gets no place, and does not keep one from others', 
 });
 
 test('whoever waits for the last request hears of it, or stops waiting', async () => {
-  const queue = new AdmissionQueue('w', 1, 10);
+  const queue = laneOf('w', 1, 10);
   await queue.drained(60_000);
-  queue.enter(new Request('a', []));
-  queue.enter(new Request('b', []));
+  enter(queue, new Request('a', []));
+  enter(queue, new Request('b', []));
   let drained = false;
   const waiting = queue.drained(60_000).then(() => {
     drained = true;
@@ -162,14 +174,14 @@ test('no place is lost or given twice in thousands of arrivals, departures and l
     seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
     return seed / 2 ** 32;
   };
-  const queue = new AdmissionQueue('w', 7, 20);
+  const queue = laneOf('w', 7, 20);
   const all: Request[] = [];
   let running = 0;
   for (let i = 0; i < 20_000; i++) {
     if (random() < 0.55) {
       const request = new Request(String(i), []);
       all.push(request);
-      queue.enter(request);
+      enter(queue, request);
     } else if (running > 0) {
       queue.leave();
       running--;
