@@ -10,6 +10,8 @@ const MAX_ACCOUNT_BYTES = 1024 * 1024;
 
 export class StoredLayers implements HostLayers {
   readonly #store: LayerStore;
+  /** Paths by diff id: of layers that were looked for, so that a start need not read the disk. Nobody else changes them. */
+  readonly #found = new Map<string, string>();
 
   constructor(store: LayerStore) {
     this.#store = store;
@@ -28,6 +30,7 @@ export class StoredLayers implements HostLayers {
   }
 
   delete(diffId: string): Promise<boolean> {
+    this.#found.delete(diffId);
     return this.#store.delete(diffId);
   }
 
@@ -40,9 +43,10 @@ export class StoredLayers implements HostLayers {
   folders(layers: readonly string[]): Promise<string[]> {
     return Promise.all(
       layers.map(async (diffId) => {
-        const layer = await this.#store.find(diffId);
-        if (!layer) throw hostErrors.LAYER_NOT_HERE(diffId);
-        return layer.path;
+        const found = this.#found.get(diffId) ?? (await this.#store.find(diffId))?.path;
+        if (found === undefined) throw hostErrors.LAYER_NOT_HERE(diffId);
+        this.#found.set(diffId, found);
+        return found;
       }),
     );
   }
