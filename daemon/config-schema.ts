@@ -1,5 +1,6 @@
 /** What a node can be told, by flag, environment, or file; the reference in docs/ is generated from this. */
 import { z } from 'zod';
+import { DISCIPLINES } from '../runtime/scheduler/admission/discipline.ts';
 import { parseDuration } from '../runtime/workload/units.ts';
 
 /** Longest time for requests in flight when the node stops, in milliseconds. */
@@ -101,6 +102,11 @@ export const NodeConfig = z.strictObject({
   engine: z
     .enum(['auto', 'wasmtime', 'jco'], { error: 'must be auto, wasmtime or jco' })
     .describe('The Wasm engine; auto takes wasmtime where it is built, else jco.'),
+  discipline: z
+    .enum(DISCIPLINES, { error: 'must be fcfs, slice or sjf' })
+    .describe(
+      'Whose turn it is when functions want more CPU time than there is: fcfs as they came, each until it is done; slice in turns of a millisecond, each workload its share; sjf those first that are expected to be short, with ageing.',
+    ),
   'stop-timeout': z
     .string()
     .regex(/^\d{1,6}(ms|s|m)$/, { error: 'must be a time such as "30s"' })
@@ -148,6 +154,7 @@ export const CONFIG_FLAGS: readonly ConfigFlag[] = [
   { key: 'registry-upstream-auth', argument: 'file', env: 'SKERRY_REGISTRY_UPSTREAM_AUTH', fallback: undefined },
   { key: 'admin', argument: 'host:port', env: 'SKERRY_ADMIN', fallback: undefined },
   { key: 'engine', argument: 'auto|wasmtime|jco', env: 'SKERRY_ENGINE', fallback: 'auto' },
+  { key: 'discipline', argument: 'fcfs|slice|sjf', env: 'SKERRY_DISCIPLINE', fallback: 'slice' },
   { key: 'stop-timeout', argument: 'time', env: 'SKERRY_STOP_TIMEOUT', fallback: '30s' },
   { key: 'log-level', argument: 'level', env: 'SKERRY_LOG_LEVEL', fallback: 'info' },
 ];

@@ -77,6 +77,10 @@ export interface Exchange {
   readonly upgrade: UpgradeOffer | null;
   /** When the answer must be complete, in milliseconds on the clock of `performance.now()`. */
   readonly deadline: number;
+  /** 0-9, 9 the most urgent. */
+  readonly priority: number;
+  /** What it is expected to take once it runs, in microseconds; 0: not known. */
+  readonly expectedUs: number;
   /** The client has gone (or the node gave up on the request): the work may stop. */
   readonly aborted: boolean;
   /** Sets the one function called when that happens; called at once if it already has. */

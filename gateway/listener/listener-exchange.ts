@@ -28,6 +28,8 @@ export abstract class ListenerExchange implements GatewayExchange {
   readonly upgrade: UpgradeOffer | null = null;
   target = '';
   deadline = NO_DEADLINE;
+  priority = 0;
+  expectedUs = 0;
   maxRequestBytes = Number.POSITIVE_INFINITY;
   maxResponseBytes = Number.POSITIVE_INFINITY;
   aborted = false;
