@@ -18,6 +18,7 @@ import { manyFunctions } from './groups/many-functions.ts';
 import { memory } from './groups/memory.ts';
 import { registry } from './groups/registry.ts';
 import { restart } from './groups/restart.ts';
+import { runQueue } from './groups/run-queue.ts';
 import { rustHello } from './groups/rust-hello.ts';
 import { rustReuse } from './groups/rust-reuse.ts';
 import { CONNECTIONS } from './measure/wrk.ts';
@@ -34,6 +35,7 @@ const groups: readonly Group[] = [
   manyFunctions,
   front,
   deadline,
+  runQueue,
   innerLoop,
   containers,
   registry,

@@ -118,7 +118,7 @@ export const NodeConfig = z.strictObject({
   discipline: z
     .enum(DISCIPLINES, { error: 'must be fcfs, slice or sjf' })
     .describe(
-      'The order in which requests that wait get their places: fcfs as they came; slice as they came, and functions that run take turns; sjf those first that are expected to be short, with ageing.',
+      'The order in which requests that wait get their places, and functions the cores: fcfs as they came, each until it is done; slice as they came, and functions that run take turns of a millisecond, each workload its share; sjf those first that are expected to be short, with ageing.',
     ),
   'node-concurrency': countBetween(1, 100_000).describe(
     'Requests that the node serves at once, of all workloads; more wait, and the workloads take turns.',
@@ -179,7 +179,7 @@ export const CONFIG_FLAGS: readonly ConfigFlag[] = [
   { key: 'registry-upstream-auth', argument: 'file', env: 'SKERRY_REGISTRY_UPSTREAM_AUTH', fallback: undefined },
   { key: 'admin', argument: 'host:port', env: 'SKERRY_ADMIN', fallback: undefined },
   { key: 'engine', argument: 'auto|wasmtime|jco', env: 'SKERRY_ENGINE', fallback: 'auto' },
-  { key: 'discipline', argument: 'fcfs|slice|sjf', env: 'SKERRY_DISCIPLINE', fallback: 'fcfs' },
+  { key: 'discipline', argument: 'fcfs|slice|sjf', env: 'SKERRY_DISCIPLINE', fallback: 'slice' },
   { key: 'node-concurrency', argument: 'n', env: 'SKERRY_NODE_CONCURRENCY', fallback: '1024' },
   { key: 'node-queue', argument: 'n', env: 'SKERRY_NODE_QUEUE', fallback: '8192' },
   { key: 'monitors', argument: 'kind,...|none', env: 'SKERRY_MONITORS', fallback: MONITORS.join(',') },

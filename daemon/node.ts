@@ -183,6 +183,7 @@ export async function openDrivers(
   const { engine, notice } = await selectEngine(settings.engine, {
     cacheDir: join(folder.path, 'code-cache'),
     cacheKey: deriveKey(folder.nodeKey, 'native code'),
+    discipline: settings.discipline,
     warn: (message) => log.warn(message),
   });
   if (notice !== null) {

@@ -17,16 +17,19 @@ const CONCURRENCY = 256;
 export class SkerryNode {
   readonly #engine: EngineFlag;
   readonly #data: string;
+  readonly #flags: readonly string[];
   #running: { readonly pid: number; readonly url: string; readonly registry: string; stop(): Promise<void> } | null =
     null;
 
-  private constructor(engine: EngineFlag, data: string) {
+  private constructor(engine: EngineFlag, data: string, flags: readonly string[]) {
     this.#engine = engine;
     this.#data = data;
+    this.#flags = flags;
   }
 
-  static async start(engine: EngineFlag): Promise<SkerryNode> {
-    const node = new SkerryNode(engine, await mkdtemp(join(tmpdir(), 'skerry-bench-')));
+  /** `flags`: more of them for `skerry up`. */
+  static async start(engine: EngineFlag, flags: readonly string[] = []): Promise<SkerryNode> {
+    const node = new SkerryNode(engine, await mkdtemp(join(tmpdir(), 'skerry-bench-')), flags);
     await node.up();
     return node;
   }
@@ -62,6 +65,7 @@ export class SkerryNode {
       this.#engine,
       '--log-level',
       'warn',
+      ...this.#flags,
     ];
     const { child, stop } = launch(process.execPath, [join(projectRoot, 'bin', 'skerry.js'), 'up', ...flags]);
     const ready = await new Promise<{ gateway: string; registry: string }>((resolve, reject) => {

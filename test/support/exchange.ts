@@ -16,6 +16,8 @@ export interface ExchangeInit {
   trailers?: FlatHeaders;
   /** Milliseconds from now. */
   deadlineMs?: number;
+  /** What it is expected to take, in microseconds. */
+  expectedUs?: number;
   /** Bytes of the answer that are taken before `write` says "full"; it throws when called again before `drain()`. */
   replyWindow?: number;
 }
@@ -75,7 +77,7 @@ export function makeExchange(init: ExchangeInit = {}): TestExchange {
     upgrade: null,
     deadline: performance.now() + (init.deadlineMs ?? 10_000),
     priority: 5,
-    expectedUs: 0,
+    expectedUs: init.expectedUs ?? 0,
     get aborted() {
       return aborted;
     },

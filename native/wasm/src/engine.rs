@@ -13,14 +13,17 @@ use crate::clock::Clock;
 use crate::code::Code;
 use crate::component::{Refusal, prepare};
 use crate::config;
+use crate::discipline::Discipline;
 use crate::instance::KeptBytes;
 use crate::outbox::Outbox;
 use crate::pools::Pools;
 use crate::queue::{RunQueue, start_threads};
+use crate::workloads::Workloads;
 
 pub struct Engine {
     pub pools: Arc<Pools>,
     pub queue: Arc<RunQueue>,
+    pub workloads: Arc<Workloads>,
     pub clock: Arc<Clock>,
     pub outbox: Arc<Outbox>,
     pub cache: Cache,
@@ -35,12 +38,21 @@ pub struct Engine {
 }
 
 impl Engine {
-    pub fn open(folder: PathBuf, key: [u8; 32], outbox: Arc<Outbox>) -> Result<Arc<Self>, String> {
+    /// `threads` run guests; None for one for each core, and at least two.
+    pub fn open(
+        folder: PathBuf,
+        key: [u8; 32],
+        outbox: Arc<Outbox>,
+        discipline: Discipline,
+        threads: Option<usize>,
+    ) -> Result<Arc<Self>, String> {
         let pools = Pools::open(|warning| outbox.warn(warning)).map_err(|error| format!("{error:#}"))?;
         let cache = Cache::open(folder, key, pools.compiler()).map_err(|error| error.to_string())?;
+        let queue = Arc::new(RunQueue::new(discipline));
         let engine = Arc::new(Engine {
             pools: Arc::new(pools),
-            queue: Arc::default(),
+            workloads: Workloads::new(queue.clone()),
+            queue,
             clock: Arc::default(),
             outbox,
             cache,
@@ -50,18 +62,18 @@ impl Engine {
             io: Mutex::default(),
             threads: Mutex::default(),
         });
-        engine.start().map_err(|error| error.to_string())?;
+        engine.start(threads).map_err(|error| error.to_string())?;
         Ok(engine)
     }
 
-    fn start(&self) -> io::Result<()> {
+    fn start(&self, threads: Option<usize>) -> io::Result<()> {
         // One thread is enough for sockets and timers; blocking jobs (compiling, loading) get threads of their own.
         let io = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("skerry-io")
             .enable_all()
             .build()?;
-        let count = thread::available_parallelism().map_or(1, usize::from).max(2);
+        let count = threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from).max(2));
         let mut threads = start_threads(&self.queue, count, io.handle())?;
         threads.push(self.clock.start(self.pools.clone(), self.queue.clone())?);
         *lock(&self.threads) = threads;

@@ -8,6 +8,8 @@ use crate::code::Code;
 use crate::instance::Kept;
 use crate::pools::Class;
 use crate::shared::Crowd;
+use crate::waiting::Account;
+use crate::workloads::Workload;
 use wasmtime_wasi_config::WasiConfigVariables;
 
 pub struct Settings {
@@ -15,6 +17,8 @@ pub struct Settings {
     pub memory_limit: usize,
     /// CPU time that one request may use.
     pub cpu_limit: Option<Duration>,
+    /// 0 to 9, 9 being the most urgent.
+    pub priority: u8,
     /// Requests that one instance may serve.
     pub reuse: u32,
     pub env: Vec<(String, String)>,
@@ -38,10 +42,16 @@ pub struct Outbound {
     pub at_once: u32,
 }
 
+/// The share of the newest request in the moving average is one in so many.
+const NEWEST: u64 = 8;
+
 pub struct Function {
     pub code: Arc<Code>,
     pub settings: Arc<Settings>,
+    workload: Arc<Workload>,
     pub figures: Figures,
+    /// CPU time that a request of it takes, in nanoseconds: a moving average, 0 before the first.
+    service: AtomicU64,
     /// Instances that wait for their next request.
     pub kept: Kept,
     /// Instances that serve several requests at once.
@@ -49,14 +59,33 @@ pub struct Function {
 }
 
 impl Function {
-    pub fn new(code: Arc<Code>, settings: Settings) -> Self {
+    pub fn new(code: Arc<Code>, settings: Settings, workload: Arc<Workload>) -> Self {
         Function {
             code,
             settings: Arc::new(settings),
+            workload,
+            service: AtomicU64::new(0),
             figures: Figures::default(),
             kept: Kept::default(),
             crowd: Crowd::default(),
         }
+    }
+
+    /// Who pays for the CPU time of its guests.
+    pub fn account(&self) -> Account {
+        Account { workload: self.workload.number, priority: self.settings.priority }
+    }
+
+    /// CPU time that a request is expected to take, by those before it.
+    pub fn expected(&self) -> Duration {
+        Duration::from_nanos(self.service.load(Ordering::Relaxed))
+    }
+
+    /// Notes what a request took, in nanoseconds. Of two that are noted at once one may be lost.
+    pub fn note_service(&self, nanoseconds: u64) {
+        let before = self.service.load(Ordering::Relaxed);
+        let after = if before == 0 { nanoseconds } else { before - before / NEWEST + nanoseconds / NEWEST };
+        self.service.store(after, Ordering::Relaxed);
     }
 
     /// The class of places that its instances take, by the most memory that it needed so far.

@@ -73,8 +73,9 @@ impl Host {
     /// follow, so that most requests are never interrupted.
     pub const FIRST_SLICE: u64 = 2;
 
-    /// A store for one instance that serves `request` first.
-    pub fn store(engine: &Engine, request: &Arc<Request>) -> Store<Host> {
+    /// A store for one instance that serves `request` first. `preempts`: a guest that burns CPU gives up its thread at each
+    /// tick; else one that serves a request alone keeps it.
+    pub fn store(engine: &Engine, request: &Arc<Request>, preempts: bool) -> Store<Host> {
         let settings = &request.function.settings;
         let current = Arc::new(Current(Mutex::new(Some(request.clone()))));
         let mut wasi = WasiCtxBuilder::new();
@@ -109,20 +110,27 @@ impl Host {
         store.set_max_component_handles(HANDLES + MORE_HANDLES);
         store.set_epoch_deadline(Self::FIRST_SLICE);
         // Runs inside the guest at the end of each slice, while it is instantiated too.
-        store.epoch_deadline_callback(|context| {
+        store.epoch_deadline_callback(move |context| {
             let host = context.data();
-            let must_end = match (&host.shared, host.current.get()) {
+            Ok(match (&host.shared, host.current.get()) {
+                // It must let the others that it serves come to theirs.
                 (Some(shared), _) => {
                     shared.preempt();
-                    shared.is_stuck()
+                    if shared.is_stuck() { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(SLICE) }
                 }
                 (None, Some(request)) => {
                     request.preempt();
-                    request.must_end().is_some()
+                    if request.must_end().is_some() {
+                        UpdateDeadline::Interrupt
+                    } else if preempts {
+                        UpdateDeadline::Yield(SLICE)
+                    } else {
+                        request.flush();
+                        UpdateDeadline::Continue(SLICE)
+                    }
                 }
-                (None, None) => true,
-            };
-            Ok(if must_end { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(SLICE) })
+                (None, None) => UpdateDeadline::Interrupt,
+            })
         });
         store
     }

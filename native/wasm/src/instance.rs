@@ -44,7 +44,8 @@ impl Instance {
         // Waits while every place is taken; the deadline goes on.
         let place = engine.pools.place(function.class()).await?;
         let linked = function.code.linked(place.class, &engine.pools).map_err(Failure::Internal)?;
-        let mut store = Host::store(&engine.pools.of(place.class).wasmtime, request);
+        let mut store =
+            Host::store(&engine.pools.of(place.class).wasmtime, request, engine.queue.discipline.preempts());
         let started = Instant::now();
         let made = match linked {
             Linked::P2(code) => code.instantiate_async(&mut store).await.map(Exports::P2),

@@ -10,11 +10,13 @@ mod code;
 mod compiled;
 mod component;
 mod config;
+mod discipline;
 mod engine;
 mod error_code;
 mod exchange;
 mod failure;
 mod failures;
+mod fair;
 mod function;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -24,10 +26,12 @@ mod instance;
 mod keyvalue;
 mod keyvalue_draft;
 mod keyvalue_draft2;
+mod lanes;
 mod latin1;
 mod limits;
 mod logging;
 mod operands;
+mod ordered;
 mod outbox;
 mod outgoing;
 mod output;
@@ -41,6 +45,8 @@ mod serve_p3;
 mod shared;
 mod task;
 mod tasks;
+mod waiting;
+mod workloads;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -54,6 +60,7 @@ use napi_derive::napi;
 
 use crate::body::{BodyStream, IncomingBody, Pushed, RequestBody};
 use crate::component::Refusal;
+use crate::discipline::{Discipline, MOST_URGENT};
 use crate::engine::Engine;
 use crate::function::{Figures, Function, Grants, Outbound, Settings};
 use crate::latin1::Latin1;
@@ -87,6 +94,10 @@ pub struct FunctionSettings {
     pub memory: f64,
     /// Limit of the CPU time of one request, in milliseconds; 0 for none.
     pub cpu: f64,
+    /// The name of its workload, whose functions share the CPU time that is theirs.
+    pub workload: String,
+    /// 0 to 9, 9 being the most urgent.
+    pub priority: u32,
     /// Requests that one instance may serve.
     pub reuse: u32,
     /// The environment, names and values in turn.
@@ -103,6 +114,7 @@ impl From<FunctionSettings> for Settings {
         Settings {
             memory_limit: settings.memory as usize,
             cpu_limit: (settings.cpu > 0.0).then(|| Duration::from_secs_f64(settings.cpu / 1000.0)),
+            priority: settings.priority.min(MOST_URGENT.into()) as u8,
             reuse: settings.reuse,
             env: pairs(settings.env).collect(),
             grants: Grants {
@@ -119,12 +131,15 @@ const BODY_STREAM: u32 = 2;
 
 #[napi]
 impl NativeEngine {
-    /// `on_events` is called with a buffer of events whenever there are any, see outbox.rs.
+    /// `on_events` is called with a buffer of events whenever there are any, see outbox.rs. `threads` is how many run guests,
+    /// 0 for as many as the machine has cores.
     #[napi(constructor, catch_unwind)]
     pub fn new(
         env: Env,
         cache_dir: String,
         cache_key: BufferSlice<'_>,
+        discipline: String,
+        threads: u32,
         on_events: JsFunction<'_, BufferSlice<'static>, ()>,
     ) -> Result<Self> {
         let key = <[u8; 32]>::try_from(&cache_key[..])
@@ -140,7 +155,10 @@ impl NativeEngine {
         outbox.set_bell(Some(Box::new(move || {
             bell.call((), ThreadsafeFunctionCallMode::NonBlocking);
         })));
-        let engine = Engine::open(cache_dir.into(), key, outbox.clone())
+        let discipline = Discipline::named(&discipline)
+            .ok_or_else(|| Error::new(Status::InvalidArg, "the discipline must be fcfs, slice or sjf"))?;
+        let threads = (threads > 0).then_some(threads as usize);
+        let engine = Engine::open(cache_dir.into(), key, outbox.clone(), discipline, threads)
             .map_err(|why| Error::new(Status::GenericFailure, why))?;
         // The threads must not outlive this environment's use of the library.
         env.add_env_cleanup_hook(Arc::downgrade(&engine), |engine| {
@@ -194,7 +212,8 @@ impl NativeEngine {
             if code.initial_memory > settings.memory as u64 {
                 return Err(Refusal::Memory(code.initial_memory));
             }
-            lock(&functions).insert(id, Arc::new(Function::new(code, settings.into())));
+            let workload = engine.workloads.named(&settings.workload);
+            lock(&functions).insert(id, Arc::new(Function::new(code, settings.into(), workload)));
             Ok(())
         });
     }
@@ -212,8 +231,8 @@ impl NativeEngine {
     }
 
     /// Starts a request under a slot that is free. `head` is packed as head.rs says, `fields` the number of its fields;
-    /// `remaining` is the time to the deadline in milliseconds; `body` how the body comes: not at all, whole, or as a
-    /// stream. Gives back why the request cannot be served as it is, or null.
+    /// `remaining` is the time to the deadline in milliseconds; `expected` the CPU time that it is expected to take, in
+    /// microseconds, 0 when nobody knows; `body` how the body comes: not at all, whole, or as a stream. Gives back why the request cannot be served as it is, or null.
     #[allow(clippy::too_many_arguments, reason = "one call for each request, and objects would cost more")]
     #[napi(catch_unwind)]
     pub fn start(
@@ -224,6 +243,7 @@ impl NativeEngine {
         fields: u32,
         https: bool,
         remaining: f64,
+        expected: f64,
         body: u32,
         bytes: Option<BufferSlice<'_>>,
     ) -> Result<Option<String>> {
@@ -249,7 +269,9 @@ impl NativeEngine {
         let now = Instant::now();
         let deadline = now.checked_add(remaining).unwrap_or_else(|| now + Duration::from_secs(86_400 * 365));
         let head_only = head.method() == http::Method::HEAD;
-        let request = Request::new(slot, deadline, head_only, function, stream, outbox);
+        // What is no time, as NaN, is nothing.
+        let expected = Duration::try_from_secs_f64(expected / 1e6).ok().filter(|expected| !expected.is_zero());
+        let request = Request::new(slot, now, deadline, expected, head_only, function, stream, outbox);
         let mut requests = lock(&self.requests);
         let at = slot as usize;
         if requests.len() <= at {

@@ -1,16 +1,18 @@
 //! The run queue of the guests and the threads that serve it. Guests do not run on tokio's threads, which only serve
-//! I/O and timers: a guest that burns CPU then delays neither, and the queue can choose who runs next.
+//! I/O and timers: a guest that burns CPU then delays neither, and the queue can choose who runs next (waiting.rs).
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, Thread};
+use std::time::{Duration, Instant};
 use std::{io, mem, thread};
 
 use async_task::Runnable;
 use tokio::runtime::Handle;
 
+use crate::discipline::Discipline;
 use crate::request::Request;
 use crate::shared::Shared;
+use crate::waiting::{Account, Stage, Standing, Waiting};
 
 pub type Turn = Runnable<Runner>;
 
@@ -23,11 +25,29 @@ pub enum Runner {
 }
 
 impl Runner {
-    /// Notes that it was put into the run queue; true when it had been before.
-    fn begin(&self) -> bool {
+    /// What decides on its place in the run queue, into which it is being put.
+    fn standing(&self) -> Standing {
+        let (began, arrived, remaining, deadline) = match self {
+            Runner::Alone(request) => {
+                let began = request.begin();
+                // One that began is watched by the clock.
+                let deadline = (!began).then_some(request.deadline);
+                (began, request.arrived, request.remaining(), deadline)
+            }
+            Runner::Shared(shared) => (shared.begin(), shared.runnable_since(), shared.function.expected(), None),
+        };
+        let stage = match (began, self.is_long()) {
+            (false, _) => Stage::Fresh,
+            (true, false) => Stage::Begun,
+            (true, true) => Stage::Long,
+        };
+        Standing { account: self.account(), stage, arrived, remaining, deadline }
+    }
+
+    fn account(&self) -> Account {
         match self {
-            Runner::Alone(request) => request.begin(),
-            Runner::Shared(shared) => shared.begin(),
+            Runner::Alone(request) => request.function.account(),
+            Runner::Shared(shared) => shared.function.account(),
         }
     }
 
@@ -44,27 +64,18 @@ impl Runner {
     fn add_cpu(&self, nanoseconds: u64) {
         match self {
             Runner::Alone(request) => request.add_cpu(nanoseconds),
-            Runner::Shared(shared) => shared.function.figures.add_cpu(nanoseconds),
+            Runner::Shared(shared) => shared.add_cpu(nanoseconds),
         }
     }
 }
 
-#[derive(Default)]
 pub struct RunQueue {
-    lanes: Mutex<Lanes>,
+    pub discipline: Discipline,
+    state: Mutex<State>,
 }
 
-#[derive(Default)]
-struct Lanes {
-    /// Requests that began and were woken, or were interrupted early: to finish them first keeps few instances alive
-    /// at once, and their memory in the CPU's caches.
-    begun: VecDeque<Turn>,
-    /// Requests that have not begun.
-    fresh: VecDeque<Turn>,
-    /// Those that have burnt CPU for a while.
-    long: VecDeque<Turn>,
-    /// Turns taken since the last one of a lane that waited, for `fresh` and `long`.
-    passed: [u32; 2],
+struct State {
+    waiting: Waiting<Turn>,
     /// Threads that wait for work, that which waited last at the end: its caches are warm.
     idle: Vec<Thread>,
     threads: usize,
@@ -73,67 +84,88 @@ struct Lanes {
     closed: bool,
 }
 
+/// A turn that is over.
+struct Done {
+    account: Account,
+    long: bool,
+    cpu: Duration,
+}
+
 /// Slices after which a request is a long one. A slice is one tick of the clock, 1 ms, after a first of two.
 const LONG: u32 = 8;
-/// A fresh request gets at least every eighth turn however many of those that began are woken, and one that burns CPU
-/// every fourth.
-const PASSES_FRESH: u32 = 7;
-const PASSES_LONG: u32 = 3;
 /// Turns that may wait for each busy thread before the last thread is woken.
 const BACKLOG: usize = 4;
 
 impl RunQueue {
+    pub fn new(discipline: Discipline) -> Self {
+        let state = State {
+            waiting: Waiting::new(discipline, Instant::now()),
+            idle: Vec::new(),
+            threads: 0,
+            long_turns: 0,
+            closed: false,
+        };
+        RunQueue { discipline, state: Mutex::new(state) }
+    }
+
     pub fn push(&self, turn: Turn) {
-        let (begun, long) = (turn.metadata().begin(), turn.metadata().is_long());
-        let mut lanes = self.lock();
-        if lanes.closed {
-            drop(lanes);
+        let standing = turn.metadata().standing();
+        let mut state = self.lock();
+        if state.closed {
+            drop(state);
             // Dropped outside the lock: dropping a guest may push again.
             drop(turn);
             return;
         }
-        let lane = match (begun, long) {
-            (false, _) => &mut lanes.fresh,
-            (true, false) => &mut lanes.begun,
-            (true, true) => &mut lanes.long,
-        };
-        lane.push_back(turn);
-        let thread = lanes.is_short_of_threads().then(|| lanes.idle.pop()).flatten();
-        drop(lanes);
+        state.waiting.push(&standing, turn);
+        let thread = state.is_short_of_threads().then(|| state.idle.pop()).flatten();
+        drop(state);
         if let Some(thread) = thread {
             thread.unpark();
         }
     }
 
-    /// Called at each tick of the clock: whatever waits by now gets another thread if one is idle.
-    pub fn tick(&self) {
-        let mut lanes = self.lock();
-        let thread = if lanes.waiting() > 0 { lanes.idle.pop() } else { None };
-        drop(lanes);
+    /// Called at each tick of the clock: whatever waits by now gets another thread if one is idle, and what is past its
+    /// deadline and has not begun is told so.
+    pub fn tick(&self, now: Instant) {
+        let mut state = self.lock();
+        let late = state.waiting.take_late(now);
+        let thread = if state.waiting.len() > 0 { state.idle.pop() } else { None };
+        drop(state);
         if let Some(thread) = thread {
             thread.unpark();
         }
+        for turn in late {
+            if let Runner::Alone(request) = turn.metadata() {
+                request.expire();
+            }
+            drop(turn);
+        }
     }
 
-    /// Waits for work; None when the queue was closed.
-    fn pop(&self) -> Option<Turn> {
-        let mut lanes = self.lock();
+    /// Waits for work; None when the queue was closed. `done` is what the thread has done before.
+    fn next(&self, done: Option<&Done>) -> Option<Turn> {
+        let mut state = self.lock();
+        if let Some(&Done { account, long, cpu }) = done {
+            state.long_turns -= usize::from(long);
+            state.waiting.charge(account, long, cpu);
+        }
         loop {
-            if lanes.closed {
+            if state.closed {
                 return None;
             }
-            if let Some(turn) = lanes.next() {
-                lanes.long_turns += usize::from(turn.metadata().is_long());
+            if let Some(turn) = state.waiting.pop() {
+                state.long_turns += usize::from(turn.metadata().is_long());
                 return Some(turn);
             }
             let me = thread::current();
             let id = me.id();
-            lanes.idle.push(me);
+            state.idle.push(me);
             // Whoever has work for this thread takes it off the list first.
-            while lanes.idle.iter().any(|thread| thread.id() == id) {
-                drop(lanes);
+            while state.idle.iter().any(|thread| thread.id() == id) {
+                drop(state);
                 thread::park();
-                lanes = self.lock();
+                state = self.lock();
             }
         }
     }
@@ -143,27 +175,28 @@ impl RunQueue {
         self.lock().threads
     }
 
+    /// The workload of this number is gone.
+    pub fn forget(&self, workload: usize) {
+        self.lock().waiting.forget(workload);
+    }
+
     /// Ends the threads and drops the guests that wait.
     pub fn close(&self) {
-        let mut lanes = self.lock();
-        lanes.closed = true;
-        let waiting = [mem::take(&mut lanes.begun), mem::take(&mut lanes.fresh), mem::take(&mut lanes.long)];
-        let idle = mem::take(&mut lanes.idle);
-        drop(lanes);
+        let mut state = self.lock();
+        state.closed = true;
+        let waiting = state.waiting.take_all();
+        let idle = mem::take(&mut state.idle);
+        drop(state);
         idle.into_iter().for_each(|thread| thread.unpark());
         drop(waiting);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Lanes {
-    fn waiting(&self) -> usize {
-        self.begun.len() + self.fresh.len() + self.long.len()
-    }
-
+impl State {
     /// To wake a thread costs the one who wakes it, and the core that was busy with something else, several times what
     /// a short request takes. So the last thread is left asleep, with it a core for Node and the kernel, until there
     /// is work for it too, or the clock finds that something has waited for a tick.
@@ -171,39 +204,7 @@ impl Lanes {
         let busy = self.threads - self.idle.len();
         // A thread in the turn of a long request is free again at the next tick only.
         let quick = busy.saturating_sub(self.long_turns);
-        quick == 0 || busy + 1 < self.threads || self.waiting() > BACKLOG * quick
-    }
-
-    fn next(&mut self) -> Option<Turn> {
-        if !self.long.is_empty() && self.passed[1] >= PASSES_LONG {
-            return self.take_long();
-        }
-        if !self.fresh.is_empty() && self.passed[0] >= PASSES_FRESH {
-            return self.take_fresh();
-        }
-        if let Some(turn) = self.begun.pop_front() {
-            self.pass();
-            return Some(turn);
-        }
-        if self.fresh.is_empty() { self.take_long() } else { self.take_fresh() }
-    }
-
-    fn take_fresh(&mut self) -> Option<Turn> {
-        self.pass();
-        self.passed[0] = 0;
-        self.fresh.pop_front()
-    }
-
-    fn take_long(&mut self) -> Option<Turn> {
-        self.pass();
-        self.passed[1] = 0;
-        self.long.pop_front()
-    }
-
-    fn pass(&mut self) {
-        for passed in &mut self.passed {
-            *passed = passed.saturating_add(1);
-        }
+        quick == 0 || busy + 1 < self.threads || self.waiting.len() > BACKLOG * quick
     }
 }
 
@@ -222,16 +223,16 @@ fn run(queue: &RunQueue, io: &Handle) {
     let _entered = io.enter();
     // What a thread does between two turns is so little that it is counted to the turn that follows.
     let mut before = thread_cpu();
-    while let Some(turn) = queue.pop() {
+    let mut done = None;
+    while let Some(turn) = queue.next(done.as_ref()) {
         let runner = turn.metadata().clone();
-        let long = runner.is_long();
+        let (account, long) = (runner.account(), runner.is_long());
         turn.run();
-        if long {
-            queue.lock().long_turns -= 1;
-        }
         let now = thread_cpu();
-        runner.add_cpu(now.saturating_sub(before));
+        let cpu = now.saturating_sub(before);
+        runner.add_cpu(cpu);
         before = now;
+        done = Some(Done { account, long, cpu: Duration::from_nanos(cpu) });
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::task::AtomicWaker;
@@ -20,7 +20,10 @@ use crate::reply::{Over, Reply};
 pub struct Request {
     /// What the Node side calls it.
     pub slot: u32,
+    pub arrived: Instant,
     pub deadline: Instant,
+    /// CPU time that the Node side expects it to need; None where it has nothing to say.
+    expected: Option<Duration>,
     pub head_only: bool,
     pub function: Arc<Function>,
     /// The request's body, when it is streamed.
@@ -39,6 +42,8 @@ pub struct Request {
     cpu: AtomicU64,
     /// It was put into the run queue.
     begun: AtomicBool,
+    /// Its guest is gone.
+    ended: AtomicBool,
     /// Time slices that it used up.
     slices: AtomicU32,
     /// Wakes the task for what comes from outside the guest: a stop, or room for more of the answer.
@@ -50,9 +55,12 @@ const LATE: u8 = 1;
 const STOPPED: u8 = 2;
 
 impl Request {
+    #[allow(clippy::too_many_arguments, reason = "they are the request; all of them are needed to begin")]
     pub fn new(
         slot: u32,
+        arrived: Instant,
         deadline: Instant,
+        expected: Option<Duration>,
         head_only: bool,
         function: Arc<Function>,
         body: Option<Arc<BodyStream>>,
@@ -60,7 +68,9 @@ impl Request {
     ) -> Arc<Self> {
         Arc::new(Request {
             slot,
+            arrived,
             deadline,
+            expected,
             head_only,
             function,
             body,
@@ -73,6 +83,7 @@ impl Request {
             received: Arc::default(),
             cpu: AtomicU64::new(0),
             begun: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             slices: AtomicU32::new(0),
             waker: AtomicWaker::new(),
         })
@@ -161,8 +172,24 @@ impl Request {
 
     /// Adds CPU time of one turn, in nanoseconds.
     pub fn add_cpu(&self, nanoseconds: u64) {
-        self.cpu.fetch_add(nanoseconds, Ordering::Relaxed);
+        let sum = self.cpu.fetch_add(nanoseconds, Ordering::Relaxed) + nanoseconds;
         self.function.figures.add_cpu(nanoseconds);
+        if self.ended.load(Ordering::Relaxed) {
+            self.function.note_service(sum);
+        }
+    }
+
+    /// Notes that its guest is gone: what its last turn took is all that it took.
+    pub fn note_end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// CPU time that it is expected to need yet. One that has had more than was expected is expected to need as much
+    /// again: of service times with a heavy tail, the longer one has run the longer it will.
+    pub fn remaining(&self) -> Duration {
+        let used = Duration::from_nanos(self.cpu.load(Ordering::Relaxed));
+        let expected = self.expected.unwrap_or_else(|| self.function.expected());
+        if used < expected { expected - used } else { used }
     }
 
     fn is_over_cpu(&self) -> bool {

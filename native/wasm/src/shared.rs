@@ -10,7 +10,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::task::AtomicWaker;
@@ -90,6 +90,8 @@ pub struct Shared {
     waits: AtomicBool,
     begun: AtomicBool,
     slices: AtomicU32,
+    /// When it was last woken.
+    woken: Mutex<Option<Instant>>,
     waker: AtomicWaker,
 }
 
@@ -117,6 +119,7 @@ impl Shared {
             waits: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             slices: AtomicU32::new(0),
+            woken: Mutex::default(),
             waker: AtomicWaker::new(),
         }
     }
@@ -151,6 +154,18 @@ impl Shared {
         self.begun.swap(true, Ordering::Relaxed)
     }
 
+    /// When it began to want a thread: each time that it has waited for something anew.
+    pub fn runnable_since(&self) -> Instant {
+        let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        *woken.get_or_insert_with(Instant::now)
+    }
+
+    /// Adds CPU time of one turn, in nanoseconds.
+    pub fn add_cpu(&self, nanoseconds: u64) {
+        self.function.figures.add_cpu(nanoseconds);
+        self.function.note_service(nanoseconds);
+    }
+
     pub fn slices(&self) -> u32 {
         self.slices.load(Ordering::Relaxed)
     }
@@ -168,6 +183,7 @@ impl Shared {
     pub fn turn_over(&self, interrupted: bool) {
         if !interrupted {
             self.slices.store(0, Ordering::Relaxed);
+            *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         self.waits.store(!interrupted, Ordering::Relaxed);
         for request in &self.lock().active {

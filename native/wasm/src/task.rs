@@ -164,6 +164,7 @@ impl Task {
             return;
         }
         self.request.finish(result);
+        self.request.note_end();
         // Dropping the guest gives its slot back to the pool.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(work)));
         if self.watched {

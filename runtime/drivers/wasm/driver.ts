@@ -123,10 +123,12 @@ export class WasmDriver implements Driver {
   /** Throws SECRET_MISSING, SECRET_UNREADABLE. */
   #settings(revision: Revision): FunctionSettings {
     const { logs, secrets, keyvalue, egress, neighbours } = this.#options;
-    const { workload, id, limits, env, allow, reuse } = revision;
+    const { workload, id, limits, priority, env, allow, reuse } = revision;
     const log = logs.of(workload);
     return {
       label: `${workload}@${id}`,
+      workload,
+      priority,
       limits,
       env,
       config: { ...env, ...secrets.valuesFor(revision) },

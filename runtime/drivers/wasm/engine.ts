@@ -3,6 +3,7 @@ import type { InstanceStats } from '../../driver.ts';
 import type { EgressClient } from '../../egress/egress.ts';
 import type { Exchange } from '../../exchange.ts';
 import type { KeyValueNamespace } from '../../keyvalue/keyvalue.ts';
+import type { Discipline } from '../../scheduler/admission/discipline.ts';
 import type { Limits } from '../../workload/revision.ts';
 
 export type EngineName = 'wasmtime' | 'jco';
@@ -24,6 +25,10 @@ export interface GuestOutput {
 export interface FunctionSettings {
   /** `NAME@REVISION`, for messages. */
   readonly label: string;
+  /** Whose share of the CPU time it takes; functions of one workload share it. Those without a name have one alone. */
+  readonly workload?: string;
+  /** 0-9, 9 the most urgent. Default 5. */
+  readonly priority?: number;
   readonly limits: Limits;
   readonly env: Readonly<Record<string, string>>;
   /** What wasi:config answers: the environment and the secrets, by name. Secrets are in nothing else. */
@@ -41,6 +46,10 @@ export interface EngineOptions {
   readonly cacheDir: string;
   /** 32 bytes known to this node alone: what is loaded from `cacheDir` must carry a tag made with it. */
   readonly cacheKey: Uint8Array;
+  /** Whose turn it is when guests want more CPU time than there is. Default slice; on jco the kernel decides. */
+  readonly discipline?: Discipline;
+  /** Threads that run guests. Default: one for each core, and at least two. jco has its own number. */
+  readonly threads?: number;
   /** Engine warnings for the node's log. */
   readonly warn: (message: string) => void;
 }

@@ -103,7 +103,7 @@ export class Call implements Member {
     if (this.#timer) clearTimeout(this.#timer);
     if (this.#settled) return;
     const exchange = this.#exchange;
-    const { method, authority, target, headers } = exchange;
+    const { method, authority, target, headers, expectedUs } = exchange;
     const remaining = exchange.deadline - performance.now();
     if (remaining <= 0) return this.#fail(wasmErrors.FUNCTION_DEADLINE(), true);
     let head = `${method}\n${authority}\n${target}`;
@@ -111,15 +111,17 @@ export class Call implements Member {
     const https = exchange.scheme === 'https';
     const slot = this.#board.connect(this);
     this.#slot = slot;
-    const why = this.#board.native.start(this.#id, slot, head, 3 + headers.length, https, remaining, kind, bytes);
+    const fields = 3 + headers.length;
+    const { native } = this.#board;
+    const why = native.start(this.#id, slot, head, fields, https, remaining, expectedUs, kind, bytes);
     if (why !== null) {
       this.#board.disconnect(slot);
       this.#slot = -1;
       return this.#fail(wasmErrors.REQUEST_NOT_EXPRESSIBLE(why), true);
     }
     if (kind !== STREAMED_BODY) return;
-    if (bytes === null) this.#body?.stream(this.#board.native, slot);
-    else this.#body?.give(this.#board.native, slot, bytes, trailers);
+    if (bytes === null) this.#body?.stream(native, slot);
+    else this.#body?.give(native, slot, bytes, trailers);
   }
 
   #reply(event: NativeEvent): void {

@@ -1,4 +1,5 @@
 /** The wasmtime engine: the native library behind the contract of `../engine.ts`. */
+import { LIMITS } from '../../../workload/settings.ts';
 import type { ComponentFile, EngineOptions, FunctionSettings, WasmEngine, WasmFunction } from '../engine.ts';
 import { wasmErrors } from '../errors.ts';
 import { outboundGrant } from '../outbound-grant.ts';
@@ -48,7 +49,8 @@ class WasmtimeEngine implements WasmEngine, Switchboard {
     this.version = `wasmtime ${library.version()}`;
     this.#warn = options.warn;
     try {
-      this.native = new library.NativeEngine(options.cacheDir, Buffer.from(options.cacheKey), (events) =>
+      const { cacheDir, cacheKey, discipline = 'slice', threads = 0 } = options;
+      this.native = new library.NativeEngine(cacheDir, Buffer.from(cacheKey), discipline, threads, (events) =>
         readEvents(events, (event) => this.#take(event)),
       );
     } catch (error) {
@@ -140,11 +142,14 @@ class WasmtimeEngine implements WasmEngine, Switchboard {
 }
 
 /** The engine keeps count too: what one request may ask for is bounded before it reaches this thread. */
-function nativeSettings({ limits, reuse, env, config, egress }: FunctionSettings): NativeSettings {
+function nativeSettings(settings: FunctionSettings): NativeSettings {
+  const { label, limits, reuse, env, config, egress } = settings;
   const { requests, atOnce } = outboundGrant(egress);
   return {
     memory: limits.memoryBytes,
     cpu: limits.cpuTimeMs ?? 0,
+    workload: settings.workload ?? label,
+    priority: settings.priority ?? LIMITS.priority.default,
     reuse,
     env: Object.entries(env).flat(),
     config: Object.entries(config).flat(),

@@ -5,12 +5,19 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { projectRoot } from '../../../../errors/project-root.ts';
 import type { EgressErrorKind } from '../../../egress/egress.ts';
+import type { Discipline } from '../../../scheduler/admission/discipline.ts';
 import { wasmErrors } from '../errors.ts';
 
 /** What native/wasm/src/lib.rs exports. */
 export interface NativeLibrary {
   version(): string;
-  NativeEngine: new (cacheDir: string, cacheKey: Buffer, onEvents: (events: Buffer) => void) => NativeEngine;
+  NativeEngine: new (
+    cacheDir: string,
+    cacheKey: Buffer,
+    discipline: Discipline,
+    threads: number,
+    onEvents: (events: Buffer) => void,
+  ) => NativeEngine;
 }
 
 export interface NativeEngine {
@@ -26,6 +33,7 @@ export interface NativeEngine {
     fields: number,
     https: boolean,
     remainingMs: number,
+    expectedUs: number,
     body: number,
     bytes: Uint8Array | null,
   ): string | null;
@@ -56,6 +64,10 @@ export interface NativeSettings {
   readonly memory: number;
   /** Limit of the CPU time of one request, in milliseconds; 0 for none. */
   readonly cpu: number;
+  /** Whose functions share the CPU time that is theirs. */
+  readonly workload: string;
+  /** 0-9, 9 the most urgent. */
+  readonly priority: number;
   /** Requests that one instance may serve. */
   readonly reuse: number;
   /** Environment and configuration: names and values in turn. */

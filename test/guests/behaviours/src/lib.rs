@@ -6,6 +6,7 @@ mod faults;
 mod outbound;
 mod reach;
 
+use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use wasip2::clocks::monotonic_clock;
@@ -63,6 +64,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Behaviours {
             "panic" => panic!("a panic of the guest"),
             "exit" => std::process::exit(number() as i32),
             "loop" => faults::endless(),
+            "burn" => burn(number(), out),
             "alloc" => faults::allocate(out),
             "no-answer" => {}
             "half" => faults::half(out, 0),
@@ -93,6 +95,15 @@ impl wasip2::exports::http::incoming_handler::Guest for Behaviours {
             _ => Answer::new(404).text(out, "no such behaviour"),
         }
     }
+}
+
+/// Takes CPU time: so many thousand turns of a loop, of some nanoseconds each.
+fn burn(thousands: u64, out: ResponseOutparam) {
+    let mut sum = 0u64;
+    for turn in 0..thousands * 1_000 {
+        sum = black_box(sum).wrapping_mul(3).wrapping_add(turn);
+    }
+    Answer::new(200).text(out, &sum.to_string());
 }
 
 /// What the guest received, as JSON: names and values in the order given, values as Latin-1.
