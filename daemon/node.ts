@@ -241,7 +241,7 @@ async function assemble(
   const remote = remoteAccess();
   const images = await ImageService.open(
     {
-      ...{ blobs, catalog, repositories, registryHosts, trust, remote },
+      ...{ blobs, catalog, repositories, registryHosts, trust, remote, desired },
       runsImages: () => drivers.has('container') || drivers.has('vm'),
       deployed: (workload) => desired.mainRevision(workload)?.artifact ?? null,
     },

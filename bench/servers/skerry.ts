@@ -16,13 +16,14 @@ const CONCURRENCY = 256;
 
 export class SkerryNode {
   readonly #engine: EngineFlag;
-  readonly #data: string;
+  /** Its data folder. */
+  readonly data: string;
   #running: { readonly pid: number; readonly url: string; readonly registry: string; stop(): Promise<void> } | null =
     null;
 
   private constructor(engine: EngineFlag, data: string) {
     this.#engine = engine;
-    this.#data = data;
+    this.data = data;
   }
 
   static async start(engine: EngineFlag): Promise<SkerryNode> {
@@ -41,7 +42,7 @@ export class SkerryNode {
   }
 
   get client(): AdminClient {
-    return new AdminClient({ socket: join(this.#data, 'skerry.sock') });
+    return new AdminClient({ socket: join(this.data, 'skerry.sock') });
   }
 
   get #up() {
@@ -53,7 +54,7 @@ export class SkerryNode {
   async up(): Promise<void> {
     const flags = [
       '--data',
-      this.#data,
+      this.data,
       '--listen',
       '127.0.0.1:0',
       '--registry',
@@ -78,7 +79,7 @@ export class SkerryNode {
 
   async discard(): Promise<void> {
     await this.down();
-    await rm(this.#data, { recursive: true, force: true });
+    await rm(this.data, { recursive: true, force: true });
   }
 
   async upload(component: string): Promise<DeployRequest['artifact']> {

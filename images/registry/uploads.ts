@@ -105,6 +105,18 @@ export class Upload {
     });
   }
 
+  /**
+   * Adds the last chunk of something that stands for the blob, and stores the blob that `make` makes of all of it. Throws
+   * what `append` throws, SIZE_INVALID beyond `maxBytes`, and what `make` throws. Returns the blob's size in bytes.
+   */
+  finishBy(chunk: Chunk, maxBytes: number, make: (bytes: Buffer) => Promise<{ size: number }>): Promise<number> {
+    return this.#alone(async (file, signal) => {
+      await this.#receive(file, chunk, signal);
+      if (file.size > maxBytes) throw registryErrors.SIZE_INVALID(`${file.size} bytes are too many for a delta`);
+      return (await make(await readFile(this.#path))).size;
+    });
+  }
+
   /** Closes the file. Nothing can be added any more. */
   async end(): Promise<void> {
     this.#ended = true;
