@@ -38,6 +38,7 @@ import type { Settings } from './config.ts';
 import { type DataFolder, openDataFolder } from './data-folder.ts';
 import { examine, type Missing } from './doctor.ts';
 import { daemonErrors } from './errors.ts';
+import { evict } from './evict.ts';
 import { NoContainers } from './hostd/open.ts';
 import { ImageBuilds } from './image-builds.ts';
 import { ImageLibrary } from './image-library.ts';
@@ -48,6 +49,7 @@ import { ownPrivileges, type Privileges } from './privileges.ts';
 import { checkRegistry, hostsOf, type OpenRegistry, openRegistry, registryOf } from './registry-service.ts';
 import { remoteAccess } from './remote-access.ts';
 import { selectEngine } from './select-engine.ts';
+import { storeLimit } from './store-size.ts';
 import { sweepKeyValue } from './sweep-keyvalue.ts';
 import { sweepLayers } from './sweep-layers.ts';
 import { sweepStore } from './sweep-store.ts';
@@ -139,7 +141,8 @@ export async function openStores(settings: Settings, log: Logger, undo: Undo, no
   };
   const state = await openStateStore(join(folder.path, 'state'), { onCorrupt });
   undo.add(() => state.close());
-  const blobs = await openContentStore(join(folder.path, 'content'));
+  const limit = await storeLimit(settings['store-size'], folder.path);
+  const blobs = await openContentStore(join(folder.path, 'content'), { limit });
   const logs = new WorkloadLogs(join(folder.path, 'logs'), (error) => {
     log.warn({ err: error }, 'a log could not be written');
   });
@@ -251,9 +254,11 @@ async function assemble(
   const openBuilder = () => privileges.openImageBuilder(folder.path);
   const imageBuilds = await ImageBuilds.open({ images, blobs, openBuilder }, join(folder.path, 'images', 'builds'));
   const unpacked = () => sweepLayers(catalog);
-  const library = new ImageLibrary({ blobs, desired, builds, images: catalog, sweepLayers: unpacked, ...registry });
+  const sources = { blobs, desired, builds, images: catalog, repositories };
+  const library = new ImageLibrary({ ...sources, sweepLayers: unpacked });
+  blobs.space.evict = (bytes) => evict(sources, blobs.space, bytes);
   const sweep = () =>
-    void sweepStore({ blobs, desired, builds, images: catalog, ...registry })
+    void sweepStore(sources)
       .then(unpacked)
       .catch((error) => log.warn({ err: error }, 'a sweep failed'));
   const sweeping = setInterval(sweep, SWEEP_EVERY_MS).unref();

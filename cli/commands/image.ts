@@ -1,4 +1,5 @@
 /** The images of the node: listed with what uses them, removed with what that frees. */
+import type { StoreView } from '../../gateway/admin/schemas.ts';
 import { formatBytes } from '../../runtime/workload/units.ts';
 import type { Context } from '../context.ts';
 import { timeText } from '../describe.ts';
@@ -11,8 +12,8 @@ import { writeJson, writeLine } from '../terminal.ts';
 const SHOWN_DIGITS = 12;
 
 export async function listImages({ client, terminal, json }: Context): Promise<void> {
-  const images = await client.images();
-  if (json) return writeJson(terminal.stdout, { images });
+  const { images, store } = await client.images();
+  if (json) return writeJson(terminal.stdout, { images, store });
   if (images.length === 0) {
     return writeLine(terminal.stdout, 'There are no images; push one to the registry of the node, or deploy one.');
   }
@@ -27,6 +28,7 @@ export async function listImages({ client, terminal, json }: Context): Promise<v
   ]);
   const header = ['NAME', 'ORIGIN', 'DIGEST', 'SINCE', 'SIZE', 'RM FREES', 'USED BY'];
   terminal.stdout.write(table(header, rows));
+  writeLine(terminal.stdout, storeText(store));
 }
 
 export interface TransferFlags {
@@ -83,6 +85,11 @@ export async function pruneImages({ client, terminal, json }: Context, flags: { 
       : '';
   const verb = pruned.dryRun ? 'would be freed' : 'freed';
   writeLine(terminal.stdout, `${formatBytes(pruned.bytes)} in ${pruned.blobs} blobs ${verb}${young}`);
+  writeLine(terminal.stdout, storeText(pruned.store));
+}
+
+function storeText({ bytes, limit }: StoreView): string {
+  return `The store has ${formatBytes(bytes)} of the ${formatBytes(limit)} that it may have (--store-size).`;
 }
 
 /** `sha256:` and the first digits of a digest; names as they are. */

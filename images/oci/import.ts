@@ -146,6 +146,8 @@ class Import {
   async #fetch(manifest: Manifest, layers: readonly ImageLayer[]): Promise<void> {
     this.#done = 0;
     const missing = new Map((await this.#missing(layers)).map((layer) => [layer.digest, layer]));
+    // Rather than in the midst of them.
+    await this.#store.space.require([...missing.values()].reduce((sum, { size }) => sum + size, 0));
     let total = manifest.layers.reduce((sum, { size }) => sum + size, 0);
     const progress: Progress = (bytes, instead = bytes) => {
       this.#done += bytes;

@@ -13,7 +13,7 @@ import type { Upload } from './uploads.ts';
 type Ctx = Context<RegistryEnv>;
 
 /** After these nothing of an upload is of any use: it is removed, and with it what it takes of the disk. */
-const HOPELESS = new Set(['DIGEST_MISMATCH', 'STORE_DISK_FULL', 'DELTA_INVALID', 'DELTA_UNAVAILABLE']);
+const HOPELESS = new Set(['DIGEST_MISMATCH', 'STORE_DISK_FULL', 'STORE_FULL', 'DELTA_INVALID', 'DELTA_UNAVAILABLE']);
 
 export function uploadRoutes(app: Hono<RegistryEnv>, parts: RegistryParts): void {
   const { repositories, blobs, uploads, guard } = parts;
