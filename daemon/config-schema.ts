@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { MONITORS, type MonitorKind } from '../runtime/monitor/load-sample.ts';
 import { DISCIPLINES } from '../runtime/scheduler/admission/discipline.ts';
 import { parseDuration } from '../runtime/workload/units.ts';
+import { parseStoreSize } from './store-size.ts';
 
 /** Longest time for requests in flight when the node stops, in milliseconds. */
 const MAX_STOP_MS = 24 * 3_600_000;
@@ -109,6 +110,14 @@ export const NodeConfig = z.strictObject({
     .min(1)
     .optional()
     .describe("Credentials for these registries: a file in the form of docker's config.json, with auths."),
+  'store-size': z
+    .string()
+    .refine((text) => parseStoreSize(text) !== null, {
+      error: 'must be a size such as "20GiB", or a share of the disk such as "80%"',
+    })
+    .describe(
+      'What images, components and uploads may have of the disk: a size, or a share of it. Beyond it what nobody uses goes, and then nothing more is taken.',
+    ),
   admin: Address.optional().describe(
     'Admin API over TCP, beside the Unix socket. Off unless given; needs a token in SKERRY_ADMIN_TOKEN, and a loopback address.',
   ),
@@ -177,6 +186,7 @@ export const CONFIG_FLAGS: readonly ConfigFlag[] = [
   { key: 'registry-anonymous-pull', argument: 'pattern', env: 'SKERRY_REGISTRY_ANONYMOUS_PULL', fallback: undefined },
   { key: 'registry-upstream', argument: '[name=]url,...', env: 'SKERRY_REGISTRY_UPSTREAM', fallback: undefined },
   { key: 'registry-upstream-auth', argument: 'file', env: 'SKERRY_REGISTRY_UPSTREAM_AUTH', fallback: undefined },
+  { key: 'store-size', argument: 'size|percent', env: 'SKERRY_STORE_SIZE', fallback: '80%' },
   { key: 'admin', argument: 'host:port', env: 'SKERRY_ADMIN', fallback: undefined },
   { key: 'engine', argument: 'auto|wasmtime|jco', env: 'SKERRY_ENGINE', fallback: 'auto' },
   { key: 'discipline', argument: 'fcfs|slice|sjf', env: 'SKERRY_DISCIPLINE', fallback: 'slice' },

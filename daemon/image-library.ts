@@ -1,5 +1,5 @@
 /** The images of a node as its operator sees them: what is there, who uses it, what its removal frees. */
-import type { ImageView, Pruned, RemovedImage } from '../gateway/admin/schemas.ts';
+import type { ImageView, Pruned, RemovedImage, StoreView } from '../gateway/admin/schemas.ts';
 import {
   artifactOf,
   attachedTo,
@@ -41,6 +41,12 @@ export class ImageLibrary {
 
   constructor(parts: ImageLibraryParts) {
     this.#parts = parts;
+  }
+
+  /** What the content store has, and may have. */
+  store(): StoreView {
+    const { used, limit } = this.#parts.blobs.space;
+    return { bytes: used, limit };
   }
 
   /** By name: what was pushed, then what came from other registries, then what was sent and is deployed. */
@@ -107,7 +113,7 @@ export class ImageLibrary {
   async prune(dryRun: boolean): Promise<Pruned> {
     const swept = await sweepStore(this.#parts, { untagged: true, dryRun });
     if (!dryRun) await this.#parts.sweepLayers();
-    return { ...swept, dryRun };
+    return { ...swept, dryRun, store: this.store() };
   }
 
   /** Returns the bytes. What was put again since it came may be about to be deployed: the next sweep looks at it. */

@@ -4,6 +4,7 @@ import type { TellProgress } from '../gateway/admin/ndjson.ts';
 import type { ImageEvent } from '../gateway/admin/schemas.ts';
 import {
   COMPONENT,
+  type Descriptor,
   formatReference,
   type ImageCatalog,
   makeWasmArtifact,
@@ -12,8 +13,9 @@ import {
 } from '../images/oci/index.ts';
 import type { Repositories } from '../images/registry/index.ts';
 import { openRemote, pushImage, type RemoteOptions } from '../images/remote/index.ts';
-import { type ContentStore, digestOf } from '../images/store/index.ts';
+import { digestOf } from '../images/store/index.ts';
 import { inspectComponent } from '../images/wasm/component.ts';
+import { type DeltaSources, deltaBases } from './delta-bases.ts';
 import { daemonErrors } from './errors.ts';
 import { tellBytes } from './tell-bytes.ts';
 
@@ -23,8 +25,7 @@ interface Artifact {
   readonly mediaType: string;
 }
 
-export interface ImagePushParts {
-  readonly blobs: ContentStore;
+export interface ImagePushParts extends DeltaSources {
   readonly catalog: ImageCatalog;
   readonly repositories: Repositories;
   /** What the revision with the most of the traffic of this workload is made from; null when there is none. */
@@ -60,10 +61,13 @@ export class ImagePush {
     const { blobs } = this.#parts;
     if (named.kind === 'own') return done(await this.keep(named.repository, reference, root));
     const options = { ...access, insecure: insecure.includes(named.registry) };
+    const bases = (blob: Descriptor) => deltaBases(this.#parts, named, blob);
     const { repository, transport } = openRemote(named, 'push', options);
     try {
       const tell = tellBytes('blobs', progress);
-      return done(await pushImage(repository, { image: name, root, blobs }, reference, { signal, progress: tell }));
+      return done(
+        await pushImage(repository, { image: name, root, blobs }, reference, { signal, bases, progress: tell }),
+      );
     } finally {
       await transport.close();
     }

@@ -25,6 +25,7 @@ import {
 import { PushedSource, type Repositories } from '../images/registry/index.ts';
 import { type Credentials, openRemote, type RemoteOptions, RemoteSource } from '../images/remote/index.ts';
 import type { ContentStore } from '../images/store/index.ts';
+import { deltaBases } from './delta-bases.ts';
 import { daemonErrors } from './errors.ts';
 import { ImagePush, type ImagePushParts } from './image-push.ts';
 import type { ImageTrust } from './image-trust.ts';
@@ -48,6 +49,7 @@ export interface ImageServiceParts {
   /** Container images, by any of its drivers. */
   readonly runsImages: () => boolean;
   readonly deployed: ImagePushParts['deployed'];
+  readonly desired: ImagePushParts['desired'];
 }
 
 interface Taken {
@@ -55,6 +57,8 @@ interface Taken {
   readonly name: string | null;
   /** Refuses container images where none are run. */
   readonly toRun: boolean;
+  /** Of a registry: it may send what differs from what is here. */
+  readonly named?: RegistryReference;
 }
 
 export class ImageService implements ImageTransfers {
@@ -144,7 +148,7 @@ export class ImageService implements ImageTransfers {
     const { remote } = this.#parts;
     const options = { ...remote, credentials: credentials ?? null, insecure: insecure.includes(named.registry) };
     const source = this.#guarded(named, new RemoteSource(named, options), options);
-    return this.#take(source, { name: formatReference(named), toRun: false }, progress, both);
+    return this.#take(source, { name: formatReference(named), toRun: false, named }, progress, both);
   }
 
   /** Throws what `ImagePush` throws. */
@@ -175,7 +179,7 @@ export class ImageService implements ImageTransfers {
     const options = { ...this.#parts.remote, ...patience, credentials, insecure: false };
     const source = this.#guarded(named, new RemoteSource(named, options), options);
     try {
-      return await this.#take(source, { name, toRun: true }, progress, signal);
+      return await this.#take(source, { name, toRun: true, named }, progress, signal);
     } catch (error) {
       if (!here || !(error instanceof SkerryError) || !error.code.startsWith('REGISTRY_')) throw error;
       progress(`taking what was pulled before: ${error.what}`);
@@ -221,12 +225,18 @@ export class ImageService implements ImageTransfers {
     this.#stop.abort();
   }
 
-  async #take(source: ImageSource, { name, toRun }: Taken, progress: TellProgress, signal: AbortSignal): Promise<Done> {
+  async #take(
+    source: ImageSource,
+    { name, toRun, named }: Taken,
+    progress: TellProgress,
+    signal: AbortSignal,
+  ): Promise<Done> {
     const { record } = await importImage(source, this.#parts.blobs, {
       signal,
       kind: (kind) => {
         if (toRun && kind === 'container') this.#checkRun(source.label);
       },
+      bases: async (layer) => (named ? deltaBases(this.#parts, named, layer) : []),
       progress: tellBytes('layers', progress),
     });
     await this.#keep(record, name);

@@ -42,6 +42,7 @@ import { parseMonitors } from './config-schema.ts';
 import { type DataFolder, openDataFolder } from './data-folder.ts';
 import { examine, type Missing } from './doctor.ts';
 import { daemonErrors } from './errors.ts';
+import { evict } from './evict.ts';
 import { NoContainers } from './hostd/open.ts';
 import { ImageBuilds } from './image-builds.ts';
 import { ImageLibrary } from './image-library.ts';
@@ -52,6 +53,7 @@ import { ownPrivileges, type Privileges } from './privileges.ts';
 import { checkRegistry, hostsOf, type OpenRegistry, openRegistry, registryOf } from './registry-service.ts';
 import { remoteAccess } from './remote-access.ts';
 import { selectEngine } from './select-engine.ts';
+import { storeLimit } from './store-size.ts';
 import { sweepKeyValue } from './sweep-keyvalue.ts';
 import { sweepLayers } from './sweep-layers.ts';
 import { sweepStore } from './sweep-store.ts';
@@ -146,7 +148,8 @@ export async function openStores(settings: Settings, log: Logger, undo: Undo, no
   };
   const state = await openStateStore(join(folder.path, 'state'), { onCorrupt });
   undo.add(() => state.close());
-  const blobs = await openContentStore(join(folder.path, 'content'));
+  const limit = await storeLimit(settings['store-size'], folder.path);
+  const blobs = await openContentStore(join(folder.path, 'content'), { limit });
   const logs = new WorkloadLogs(join(folder.path, 'logs'), (error) => {
     log.warn({ err: error }, 'a log could not be written');
   });
@@ -249,7 +252,7 @@ async function assemble(
   const remote = remoteAccess();
   const images = await ImageService.open(
     {
-      ...{ blobs, catalog, repositories, registryHosts, trust, remote },
+      ...{ blobs, catalog, repositories, registryHosts, trust, remote, desired },
       runsImages: () => drivers.has('container') || drivers.has('vm'),
       deployed: (workload) => desired.mainRevision(workload)?.artifact ?? null,
     },
@@ -262,9 +265,11 @@ async function assemble(
     join(folder.path, 'images', 'builds'),
   );
   const unpacked = () => sweepLayers(catalog);
-  const library = new ImageLibrary({ blobs, desired, builds, images: catalog, sweepLayers: unpacked, ...registry });
+  const sources = { blobs, desired, builds, images: catalog, repositories };
+  const library = new ImageLibrary({ ...sources, sweepLayers: unpacked });
+  blobs.space.evict = (bytes) => evict(sources, blobs.space, bytes);
   const sweep = () =>
-    void sweepStore({ blobs, desired, builds, images: catalog, ...registry })
+    void sweepStore(sources)
       .then(unpacked)
       .catch((error) => log.warn({ err: error }, 'a sweep failed'));
   const sweeping = setInterval(sweep, SWEEP_EVERY_MS).unref();

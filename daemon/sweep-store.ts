@@ -6,7 +6,7 @@ import type { DesiredState } from '../runtime/workload/desired-state.ts';
 import type { BuildService } from './build-service.ts';
 
 /** An upload has this long to be deployed, or to be named by a manifest, before it may be removed; in milliseconds. */
-const MIN_AGE_MS = 3_600_000;
+export const MIN_AGE_MS = 3_600_000;
 
 export interface SweepSources {
   readonly blobs: Pick<ContentStore, 'list' | 'delete'>;

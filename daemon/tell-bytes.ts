@@ -10,7 +10,8 @@ export function tellBytes(what: string, progress: TellProgress): (bytes: number,
     const step = Math.floor((bytes / Math.max(1, total)) * STEPS);
     if (step <= told) return;
     told = step;
-    const mib = (n: number) => Math.round(n / 2 ** 20);
-    progress(`${what}: ${mib(bytes)} of ${mib(total)} MiB`, { done: bytes, total });
+    const [unit, word] = total < 2 ** 20 ? [2 ** 10, 'KiB'] : [2 ** 20, 'MiB'];
+    const shown = (n: number) => Math.round(n / unit);
+    progress(`${what}: ${shown(bytes)} of ${shown(total)} ${word}`, { done: bytes, total });
   };
 }

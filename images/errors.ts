@@ -31,6 +31,12 @@ export const imageErrors = defineErrors({
     what: (folder: string) => `no room on the disk of ${folder}: nothing was stored`,
     fix: 'make room and try again; what is stored already is whole',
   },
+  STORE_FULL: {
+    status: 507,
+    what: (limit: number) =>
+      `the content store may have ${limit} bytes (--store-size), and nothing in it can go: nothing was stored`,
+    fix: 'remove what is not needed (`skerry images`, `skerry image rm`, `skerry image prune`), or allow more',
+  },
   STORE_NOT_WRITABLE: {
     status: 500,
     what: (folder: string, why: string) => `the content store ${folder} cannot be written (${why})`,

@@ -107,7 +107,7 @@ await setup({ development: true });
 installSystemPackages({ ...CONTAINER_PACKAGES, ...CONTAINER_TEST_PACKAGES }, 'containers');
 installSystemPackages(QEMU_PACKAGES, 'a machine with cgroup v2 alone');
 run(process.execPath, [join(root, 'scripts', 'build-native.mjs'), 'host']);
-run(process.execPath, [join(root, 'scripts', 'build-unpack.mjs')]);
+run(process.execPath, [join(root, 'scripts', 'build-programs.mjs')]);
 const work = mkdtempSync(join(tmpdir(), 'skerry-machine-'));
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 process.on('exit', () => rmSync(work, { recursive: true, force: true }));

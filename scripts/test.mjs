@@ -22,7 +22,7 @@ await setup({ development: true });
 installSystemPackages({ ...CONTAINER_PACKAGES, ...CONTAINER_TEST_PACKAGES }, 'containers');
 installSystemPackages(COMPILER_PACKAGES, 'the host layer');
 run(process.execPath, [join(root, 'scripts', 'build-native.mjs'), 'wasm']);
-run(process.execPath, [join(root, 'scripts', 'build-unpack.mjs')]);
+run(process.execPath, [join(root, 'scripts', 'build-programs.mjs')]);
 
 let passed = 0;
 let failed = 0;
@@ -50,10 +50,11 @@ function checkSources() {
   const buildNative = join(root, 'scripts', 'build-native.mjs');
   check('clippy', process.execPath, [buildNative, '--clippy']);
   check('unit tests of native/wasm (cargo test)', process.execPath, [buildNative, '--test']);
-  const buildUnpack = join(root, 'scripts', 'build-unpack.mjs');
-  check('rustfmt of native/unpack', 'cargo', ['fmt', '--check'], join(root, 'native', 'unpack'));
-  check('clippy of native/unpack', process.execPath, [buildUnpack, '--clippy']);
-  check('unit tests of native/unpack (cargo test)', process.execPath, [buildUnpack, '--test']);
+  const buildPrograms = join(root, 'scripts', 'build-programs.mjs');
+  for (const name of ['unpack', 'delta'])
+    check(`rustfmt of native/${name}`, 'cargo', ['fmt', '--check'], join(root, 'native', name));
+  check('clippy of native/unpack and native/delta', process.execPath, [buildPrograms, '--clippy']);
+  check('unit tests of native/unpack and native/delta (cargo test)', process.execPath, [buildPrograms, '--test']);
 }
 
 function testFiles() {

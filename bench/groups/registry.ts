@@ -2,14 +2,18 @@ import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createReadStream, readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { makeWasmArtifact } from '../../images/oci/wasm-artifact.ts';
 import { digestOf } from '../../images/store/index.ts';
+import { skerry } from '../../test/support/cli.ts';
+import { CountingProxy } from '../../test/support/counting-proxy.ts';
 import { DockerRegistry, hasDockerRegistry } from '../../test/support/docker-registry.ts';
 import { LayoutBuilder } from '../../test/support/image-builder.ts';
+import { javaScriptComponent } from '../../test/support/javascript.ts';
 import { Client } from '../../test/support/own-registry.ts';
 import { median } from '../measure/statistics.ts';
 import { atLeast, atMost, type Context, type Group, type Row } from '../row.ts';
@@ -41,6 +45,7 @@ export const registry: Group = {
       const token = await node.client.createToken('bench', ['repository:bench/*:*']);
       const creds = `bench:${token}`;
       return [
+        ...(await changedFunction(context, folder, node, token)),
         ...(await memory(context, node, new Client(node.registry, 'bench', token), folder)),
         ...(await sideBySide(context, folder, [
           { name: 'skerry', host: new URL(node.registry).host, creds: (side) => [`--${side}creds`, creds] },
@@ -97,6 +102,46 @@ async function sideBySide(context: Context, folder: string, peers: readonly Peer
     const figure = `${ratio.toFixed(2)}x (${median(ours).toFixed(0)} : ${median(theirs).toFixed(0)} ms)`;
     return atLeast(`${way} of a 500 MB image: rate to docker-registry`, ratio, 1, figure);
   });
+}
+
+const changed = (greeting: string) => `export default { fetch() { return new Response('${greeting}'); } };`;
+
+/** One line of a function that the node has is changed: what another node sends to bring it there, and how long that takes. */
+async function changedFunction(context: Context, folder: string, node: SkerryNode, token: string): Promise<Row[]> {
+  const other = await SkerryNode.start('jco');
+  const wire = await CountingProxy.start(new URL(node.registry).host);
+  try {
+    await mkdir(join(folder, 'docker'));
+    const auth = Buffer.from(`bench:${token}`).toString('base64');
+    await writeFile(join(folder, 'docker', 'config.json'), JSON.stringify({ auths: { [wire.address]: { auth } } }));
+    const env = { DOCKER_CONFIG: join(folder, 'docker'), HOME: folder };
+    const client = new Client(other.registry, 'bench', await other.client.createToken('bench', ['repository:*:*']));
+    const send = async (tag: string, source: string) => {
+      const component = await readFile(await javaScriptComponent(source));
+      const blob = { digest: await client.pushBlob('bench/changed', component), size: component.length };
+      const { config, manifest } = makeWasmArtifact(blob, { exports: [], imports: [] });
+      await client.pushBlob('bench/changed', config);
+      await client.pushManifest('bench/changed', tag, manifest.toString());
+      wire.takeBytes();
+      const began = performance.now();
+      const args = ['push', `${wire.address}/bench/changed:${tag}`, '--insecure-registry', wire.address];
+      const { status, stderr } = await skerry(args, { data: other.data, env });
+      if (status !== 0) throw new Error(stderr);
+      return { ms: performance.now() - began, bytes: wire.takeBytes(), size: component.length };
+    };
+    const whole = await send('v1', changed('one'));
+    const delta = await send('v2', changed('two'));
+    const percent = (100 * delta.bytes) / delta.size;
+    context.print(
+      `  a component: ${whole.bytes} bytes in ${whole.ms.toFixed(0)} ms; one line changed: ${delta.bytes} bytes`,
+    );
+    const what = 'bytes on the socket for a one-line change to a JS function that the other node has';
+    const figure = `${percent.toFixed(2)} % (${(delta.bytes / 1e3).toFixed(0)} KB, ${delta.ms.toFixed(0)} ms)`;
+    return [atMost(what, percent, 5, '%', figure)];
+  } finally {
+    await wire.close();
+    await other.discard();
+  }
 }
 
 const residentMb = (pid: number) =>

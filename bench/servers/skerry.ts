@@ -16,14 +16,15 @@ const CONCURRENCY = 256;
 
 export class SkerryNode {
   readonly #engine: EngineFlag;
-  readonly #data: string;
+  /** Its data folder. */
+  readonly data: string;
   readonly #flags: readonly string[];
   #running: { readonly pid: number; readonly url: string; readonly registry: string; stop(): Promise<void> } | null =
     null;
 
   private constructor(engine: EngineFlag, data: string, flags: readonly string[]) {
     this.#engine = engine;
-    this.#data = data;
+    this.data = data;
     this.#flags = flags;
   }
 
@@ -44,7 +45,7 @@ export class SkerryNode {
   }
 
   get client(): AdminClient {
-    return new AdminClient({ socket: join(this.#data, 'skerry.sock') });
+    return new AdminClient({ socket: join(this.data, 'skerry.sock') });
   }
 
   get #up() {
@@ -56,7 +57,7 @@ export class SkerryNode {
   async up(): Promise<void> {
     const flags = [
       '--data',
-      this.#data,
+      this.data,
       '--listen',
       '127.0.0.1:0',
       '--registry',
@@ -82,7 +83,7 @@ export class SkerryNode {
 
   async discard(): Promise<void> {
     await this.down();
-    await rm(this.#data, { recursive: true, force: true });
+    await rm(this.data, { recursive: true, force: true });
   }
 
   async upload(component: string): Promise<DeployRequest['artifact']> {

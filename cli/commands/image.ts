@@ -1,4 +1,5 @@
 /** The images of the node: listed with what uses them, removed with what that frees. */
+import type { StoreView } from '../../gateway/admin/schemas.ts';
 import { formatBytes } from '../../runtime/workload/units.ts';
 import type { Context } from '../context.ts';
 import { timeText } from '../describe.ts';
@@ -16,8 +17,9 @@ export interface ListFlags {
 }
 
 export async function listImages({ client, terminal, json }: Context, { all = false }: ListFlags): Promise<void> {
-  const images = (await client.images()).filter(({ attachedTo }) => all || attachedTo === null);
-  if (json) return writeJson(terminal.stdout, { images });
+  const { images: every, store } = await client.images();
+  const images = every.filter(({ attachedTo }) => all || attachedTo === null);
+  if (json) return writeJson(terminal.stdout, { images, store });
   if (images.length === 0) {
     return writeLine(terminal.stdout, 'There are no images; push one to the registry of the node, or deploy one.');
   }
@@ -32,6 +34,7 @@ export async function listImages({ client, terminal, json }: Context, { all = fa
   ]);
   const header = ['NAME', 'ORIGIN', 'DIGEST', 'SINCE', 'SIZE', 'RM FREES', 'USED BY'];
   terminal.stdout.write(table(header, rows));
+  writeLine(terminal.stdout, storeText(store));
 }
 
 export interface TransferFlags {
@@ -88,6 +91,11 @@ export async function pruneImages({ client, terminal, json }: Context, flags: { 
       : '';
   const verb = pruned.dryRun ? 'would be freed' : 'freed';
   writeLine(terminal.stdout, `${formatBytes(pruned.bytes)} in ${pruned.blobs} blobs ${verb}${young}`);
+  writeLine(terminal.stdout, storeText(pruned.store));
+}
+
+function storeText({ bytes, limit }: StoreView): string {
+  return `The store has ${formatBytes(bytes)} of the ${formatBytes(limit)} that it may have (--store-size).`;
 }
 
 /** `sha256:` and the first digits of a digest; names as they are. */

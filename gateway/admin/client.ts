@@ -161,8 +161,8 @@ export class AdminClient {
     answer.resume();
   }
 
-  async images(): Promise<schemas.ImageView[]> {
-    return (await this.#json('GET', '/v1/images', schemas.ImageList)).images;
+  images(): Promise<schemas.ImageList> {
+    return this.#json('GET', '/v1/images', schemas.ImageList);
   }
 
   removeImage(reference: string): Promise<schemas.RemovedImage> {

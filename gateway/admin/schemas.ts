@@ -390,7 +390,15 @@ export const ImageView = z
   })
   .openapi('Image');
 export type ImageView = z.infer<typeof ImageView>;
-export const ImageList = z.object({ images: z.array(ImageView) }).openapi('ImageList');
+export const StoreView = z
+  .object({
+    bytes: z.number().describe('Of all blobs and of what is on its way to become one'),
+    limit: z.number().describe('What it may have (--store-size), in bytes'),
+  })
+  .openapi('Store');
+export type StoreView = z.infer<typeof StoreView>;
+export const ImageList = z.object({ images: z.array(ImageView), store: StoreView }).openapi('ImageList');
+export type ImageList = z.infer<typeof ImageList>;
 export const RemovedImage = z
   .object({ name: z.string(), bytes: z.number().describe('Freed'), usedBy: z.array(z.string()) })
   .openapi('RemovedImage');
@@ -404,6 +412,7 @@ export const Pruned = z
     youngBytes: z
       .number()
       .describe('Needed by nothing, and left: less than an hour old, it may belong to a push or a deploy'),
+    store: StoreView,
   })
   .openapi('Pruned');
 export type Pruned = z.infer<typeof Pruned>;

@@ -25,6 +25,7 @@ import type {
   PolicyView,
   Pruned,
   RemovedImage,
+  StoreView,
   TransferRequest,
   UsageSample,
 } from './schemas.ts';
@@ -75,6 +76,7 @@ export interface AdminServices extends ViewSources {
   readonly volumes: HostVolumes | null;
   readonly images: {
     list(): ImageView[];
+    store(): StoreView;
     remove(reference: string): Promise<RemovedImage>;
     prune(dryRun: boolean): Promise<Pruned>;
   };

@@ -1,6 +1,7 @@
 /** Brings an image into the content store: what runs on this machine of it, each blob checked on its way. */
 import { statfs } from 'node:fs/promises';
 import { SkerryError } from '../../errors/skerry-error.ts';
+import { applyDelta, canUseDeltas, mayDiffer } from '../delta/index.ts';
 import { type ContentStore, digestOf } from '../store/index.ts';
 import { type ImageConfig, parseConfig } from './config.ts';
 import { checkBlob, type Descriptor, MAX_DOCUMENT_BYTES, type Manifest } from './documents.ts';
@@ -21,7 +22,9 @@ export interface ImportOptions {
   readonly signal?: AbortSignal;
   /** Is told what it is before its layers are fetched; what it throws ends the import. */
   readonly kind?: (kind: 'container' | 'component') => void;
-  /** What has been stored or was there, of how many bytes of layers. */
+  /** Blobs of the store that may have much in common with this layer; see `images/delta`. */
+  readonly bases?: (layer: Descriptor) => Promise<readonly string[]>;
+  /** What has come or was there, of how many bytes of layers; a delta counts by its own. */
   readonly progress?: (bytes: number, total: number) => void;
 }
 
@@ -47,6 +50,9 @@ export async function importImage(
     await source.close();
   }
 }
+
+/** Is told what came, and in place of how many bytes of a layer, when these are others. */
+type Progress = (bytes: number, instead?: number) => void;
 
 class Import {
   readonly #source: ImageSource;
@@ -140,9 +146,12 @@ class Import {
   async #fetch(manifest: Manifest, layers: readonly ImageLayer[]): Promise<void> {
     this.#done = 0;
     const missing = new Map((await this.#missing(layers)).map((layer) => [layer.digest, layer]));
-    const total = manifest.layers.reduce((sum, { size }) => sum + size, 0);
-    const progress = (bytes: number) => {
+    // Rather than in the midst of them.
+    await this.#store.space.require([...missing.values()].reduce((sum, { size }) => sum + size, 0));
+    let total = manifest.layers.reduce((sum, { size }) => sum + size, 0);
+    const progress: Progress = (bytes, instead = bytes) => {
       this.#done += bytes;
+      total -= instead - bytes;
       this.#options.progress?.(this.#done, total);
     };
     for (const { digest, size } of layers) if (!missing.has(digest)) progress(size);
@@ -150,10 +159,31 @@ class Import {
     await transferEach([...missing.values()], this.#signal, (layer, signal) => this.#put(layer, signal, progress));
   }
 
-  async #put(layer: Descriptor, signal: AbortSignal, progress: (bytes: number) => void): Promise<void> {
+  async #put(layer: ImageLayer, signal: AbortSignal, progress: Progress): Promise<void> {
+    const whole = () => this.#source.layer(layer, signal);
+    const bases = canUseDeltas() && mayDiffer(layer) ? ((await this.#options.bases?.(layer)) ?? []) : [];
+    if (bases.length === 0 || !this.#source.layerOrDelta) return this.#putWhole(layer, whole(), signal, progress);
+    // Whatever is wrong with a delta: the layer itself can be had.
+    const came = await this.#source.layerOrDelta(layer, bases, signal).catch(whole);
+    if (!Buffer.isBuffer(came)) return this.#putWhole(layer, came, signal, progress);
+    try {
+      await applyDelta(this.#store, came, layer, bases);
+      progress(came.length, layer.size);
+    } catch {
+      signal.throwIfAborted();
+      await this.#putWhole(layer, whole(), signal, progress);
+    }
+  }
+
+  async #putWhole(
+    layer: Descriptor,
+    source: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+    progress: Progress,
+  ): Promise<void> {
     const { label } = this.#source;
     let size = 0;
-    const counted = async function* (source: AsyncIterable<Uint8Array>) {
+    const counted = async function* () {
       for await (const piece of source) {
         signal.throwIfAborted();
         size += piece.length;
@@ -169,7 +199,7 @@ class Import {
         );
     };
     try {
-      await this.#store.putStream(counted(this.#source.layer(layer, signal)), { expectedDigest: layer.digest });
+      await this.#store.putStream(counted(), { expectedDigest: layer.digest });
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof SkerryError && error.code === 'DIGEST_MISMATCH')

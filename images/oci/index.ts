@@ -1,6 +1,6 @@
 export { attachedTo } from './attachment-tag.ts';
 export { type ExposedPort, type Healthcheck, type ImageConfig, parseConfig } from './config.ts';
-export { MAX_DOCUMENT_BYTES } from './documents.ts';
+export { type Descriptor, MAX_DOCUMENT_BYTES } from './documents.ts';
 export { type ImportedImage, type ImportOptions, importImage } from './import.ts';
 export { COMPONENT, isIndexType, isManifestType, OCI_INDEX, OCI_MANIFEST, WASM_CONFIG } from './media-types.ts';
 export { openImageSource } from './open-source.ts';

@@ -22,6 +22,12 @@ export interface ImageSource {
   /** The configuration of the manifest that was given last, or chosen as the root. */
   config(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array>;
   layer(descriptor: Descriptor, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** The layer as a delta (`images/delta`) from one of these blobs, where the source can do that; else its bytes. */
+  layerOrDelta?(
+    descriptor: Descriptor,
+    bases: readonly string[],
+    signal: AbortSignal,
+  ): Promise<Buffer | AsyncIterable<Uint8Array>>;
   /** Removes what was kept for the import. Idempotent. */
   close(): Promise<void>;
 }

@@ -68,7 +68,7 @@ export function makeRegistryApp({ tokens, bearers, log, ...parts }: RegistryAppO
 function messageOf(error: SkerryError): string {
   if (error.code === 'STORE_DISK_FULL')
     return 'no room on the disk of the node: nothing was stored; make room, then push again';
-  if (error.code === 'UPSTREAM_FAILED') return `${error.what}; ${error.fix}`;
+  if (error.code === 'UPSTREAM_FAILED' || error.code === 'STORE_FULL') return `${error.what}; ${error.fix}`;
   if (registryStatus(error) >= 500) return 'the node could not do it; its log says why';
   return `${error.what}; ${error.fix}`;
 }

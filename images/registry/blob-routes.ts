@@ -2,6 +2,7 @@ import { open } from 'node:fs/promises';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { Context, Hono } from 'hono';
 import { isDigest } from '../store/index.ts';
+import { BlobDeltas } from './blob-deltas.ts';
 import { parseRange } from './byte-range.ts';
 import type { RegistryEnv, RegistryParts } from './context.ts';
 import { registryErrors } from './errors.ts';
@@ -9,7 +10,9 @@ import { sendFile, written } from './send-file.ts';
 import type { BlobFetch } from './upstream/blob-fetch.ts';
 import { upstreamError } from './upstream/pull-through.ts';
 
-export function blobRoutes(app: Hono<RegistryEnv>, { repositories, blobs, guard, pullThrough }: RegistryParts): void {
+export function blobRoutes(app: Hono<RegistryEnv>, parts: RegistryParts): void {
+  const { repositories, blobs, guard, pullThrough } = parts;
+  const deltas = new BlobDeltas(parts);
   const path = '/v2/:name{.+}/blobs/:digest';
 
   app.get(path, async (c) => {
@@ -36,6 +39,8 @@ export function blobRoutes(app: Hono<RegistryEnv>, { repositories, blobs, guard,
       return new Response(null, { headers: { ...head, 'content-length': String(record.size) } });
     }
     const { path, size } = await blobs.open(digest);
+    const delta = await deltas.serve(c, digest, caller);
+    if (delta) return delta;
     // A range of something else than is here is not wanted.
     const wanted = (c.req.header('if-range') ?? etag) === etag ? c.req.header('range') : undefined;
     const range = parseRange(wanted, size);

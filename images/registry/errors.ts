@@ -132,6 +132,10 @@ const codes: Record<string, string> = {
   BLOB_TOO_LARGE: 'SIZE_INVALID',
   BLOB_MISSING: 'BLOB_UNKNOWN',
   BLOB_CORRUPT: 'BLOB_UNKNOWN',
+  STORE_FULL: 'DENIED',
+  // Of deltas.
+  DELTA_INVALID: 'BLOB_UPLOAD_INVALID',
+  DELTA_UNAVAILABLE: 'TOOMANYREQUESTS',
 };
 
 /** A blob that was damaged is one that is not there: it can be pushed again. */

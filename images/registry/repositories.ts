@@ -122,12 +122,21 @@ export class Repositories {
     return this.#records.get<BlobRecord>(blobKey(repository, digest))?.value ?? null;
   }
 
-  /** Repositories that have this blob. */
-  withBlob(digest: string): string[] {
-    const end = `@${digest}`;
-    return this.#records
-      .list(BLOBS, skip)
-      .flatMap(({ key }) => (key.endsWith(end) ? key.slice(BLOBS.length, -end.length) : []));
+  /** All that one repository has, but for damaged records. */
+  blobs(repository: string): (BlobRecord & { readonly digest: string })[] {
+    const prefix = `${BLOBS}${repository}@`;
+    const documents = this.#records.list<BlobRecord>(prefix, skip);
+    return documents.map(({ key, value }) => ({ ...value, digest: key.slice(prefix.length) }));
+  }
+
+  /** Repositories that have any of these blobs, by the blob's digest. */
+  withBlobs(digests: readonly string[]): Map<string, string[]> {
+    const found = new Map(digests.map((digest): [string, string[]] => [digest, []]));
+    for (const { key } of this.#records.list(BLOBS, skip)) {
+      const at = key.indexOf('@');
+      found.get(key.slice(at + 1))?.push(key.slice(BLOBS.length, at));
+    }
+    return found;
   }
 
   /** Gives the repository a blob that is in the content store. Resolves when it would survive a power cut. */

@@ -1,8 +1,10 @@
 import type { Context, Hono } from 'hono';
 import { asSkerryError } from '../../errors/skerry-error.ts';
+import { isDelta, MAX_BLOB_BYTES, MAX_DELTA_BYTES, SIZE_HEADER } from '../delta/index.ts';
 import { isDigest, isDigestAlgorithm, splitDigest } from '../store/index.ts';
 import type { Caller } from './auth/bearer.ts';
 import { allows } from './auth/scope.ts';
+import { BlobDeltas } from './blob-deltas.ts';
 import { type ByteRange, parseChunkRange } from './byte-range.ts';
 import type { RegistryEnv, RegistryParts } from './context.ts';
 import { registryErrors } from './errors.ts';
@@ -11,10 +13,11 @@ import type { Upload } from './uploads.ts';
 type Ctx = Context<RegistryEnv>;
 
 /** After these nothing of an upload is of any use: it is removed, and with it what it takes of the disk. */
-const HOPELESS = new Set(['DIGEST_MISMATCH', 'STORE_DISK_FULL']);
+const HOPELESS = new Set(['DIGEST_MISMATCH', 'STORE_DISK_FULL', 'STORE_FULL', 'DELTA_INVALID', 'DELTA_UNAVAILABLE']);
 
 export function uploadRoutes(app: Hono<RegistryEnv>, parts: RegistryParts): void {
   const { repositories, blobs, uploads, guard } = parts;
+  const deltas = new BlobDeltas(parts);
   const path = '/v2/:name{.+}/blobs/uploads/:id';
 
   app.on('POST', ['/v2/:name{.+}/blobs/uploads/', '/v2/:name{.+}/blobs/uploads'], async (c) => {
@@ -33,6 +36,7 @@ export function uploadRoutes(app: Hono<RegistryEnv>, parts: RegistryParts): void
     await checkRoom(c);
     const upload = await uploads.start(name, digest ? splitDigest(digest).algorithm : algorithm);
     if (digest !== undefined) return finish(c, upload, digest);
+    await deltas.offerBase(c, caller);
     return progress(c, upload, 202);
   });
 
@@ -56,10 +60,11 @@ export function uploadRoutes(app: Hono<RegistryEnv>, parts: RegistryParts): void
 
   app.put(path, async (c) => {
     const { name, id } = c.req.param();
-    guard.require(c, name, 'push');
+    const caller = guard.require(c, name, 'push');
     const upload = uploads.find(name, id);
     const digest = c.req.query('digest') ?? '';
     checkDigest(digest);
+    if (isDelta(c.req.header('content-encoding'))) return finishDelta(c, caller, upload, digest);
     return finish(c, upload, digest);
   });
 
@@ -72,10 +77,9 @@ export function uploadRoutes(app: Hono<RegistryEnv>, parts: RegistryParts): void
 
   /** Size of the blob when it is in a repository that the caller may pull from, which `from` may leave open; else null. */
   async function mountable(caller: Caller, digest: string, from: string | undefined): Promise<number | null> {
-    const sources = (from === undefined ? repositories.withBlob(digest) : [from]).filter((name) =>
-      allows(caller.grants, name, 'pull'),
-    );
-    const record = sources.map((name) => repositories.blob(name, digest)).find((found) => found !== null);
+    const sources = from === undefined ? repositories.withBlobs([digest]).get(digest)! : [from];
+    const readable = sources.filter((name) => allows(caller.grants, name, 'pull'));
+    const record = readable.map((name) => repositories.blob(name, digest)).find((found) => found !== null);
     // It counts as put now, so that no sweep takes it before the repository has it.
     return record && (await blobs.renew(digest)) ? record.size : null;
   }
@@ -86,6 +90,23 @@ export function uploadRoutes(app: Hono<RegistryEnv>, parts: RegistryParts): void
       upload,
       checkRoom(c).then(() => upload.finish(chunkOf(c), digest, blobs)),
     );
+    return linked(c, upload, digest, size);
+  }
+
+  /** What came is a delta, and the blob is made of it. */
+  async function finishDelta(c: Ctx, caller: Caller, upload: Upload, digest: string): Promise<Response> {
+    const size = Number(c.req.header(SIZE_HEADER) ?? Number.NaN);
+    if (!(Number.isSafeInteger(size) && size > 0 && size <= MAX_BLOB_BYTES))
+      throw registryErrors.SIZE_INVALID(`${SIZE_HEADER} is not the size of a blob that a delta may stand for`);
+    // Nothing longer is read: without a length a sender could go on for ever.
+    const length = Number(c.req.header('content-length') ?? Number.NaN);
+    if (!(length <= MAX_DELTA_BYTES)) throw registryErrors.SIZE_INVALID(`a delta has ${MAX_DELTA_BYTES} bytes at most`);
+    const make = (delta: Buffer) => deltas.apply(delta, caller, { digest, size });
+    const done = uploads.checkRoom(length + size).then(() => upload.finishBy(chunkOf(c), MAX_DELTA_BYTES, make));
+    return linked(c, upload, digest, await orGiveUp(c, upload, done));
+  }
+
+  async function linked(c: Ctx, upload: Upload, digest: string, size: number): Promise<Response> {
     await repositories.link(upload.repository, digest, size);
     await uploads.remove(upload);
     return created(c, upload.repository, digest);

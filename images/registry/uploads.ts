@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import * as z from 'zod';
 import { imageErrors } from '../errors.ts';
-import { BlobFile, type ContentStore, type DigestAlgorithm, splitDigest } from '../store/index.ts';
+import { BlobFile, type ContentStore, type DigestAlgorithm, type StoreSpace, splitDigest } from '../store/index.ts';
 import { registryErrors } from './errors.ts';
 
 export interface UploadLimits {
@@ -44,6 +44,7 @@ export class Upload {
   readonly repository: string;
   readonly #algorithm: DigestAlgorithm;
   readonly #path: string;
+  readonly #space: StoreSpace;
   /** Null until something comes after a restart. */
   #file: BlobFile | null;
   #size: number;
@@ -53,8 +54,14 @@ export class Upload {
   #receiving: AbortController | null = null;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(id: string, owner: Owner, path: string, file: BlobFile | null, found = { size: 0, mtimeMs: Date.now() }) {
+  constructor(
+    id: string,
+    owner: Owner,
+    { path, file, space }: { path: string; file: BlobFile | null; space: StoreSpace },
+    found = { size: 0, mtimeMs: Date.now() },
+  ) {
     this.id = id;
+    this.#space = space;
     this.repository = owner.repository;
     this.#algorithm = owner.algorithm;
     this.#path = path;
@@ -94,7 +101,7 @@ export class Upload {
       if (algorithm !== file.algorithm) {
         this.#file = null;
         await file.close();
-        whole = await BlobFile.reopen(this.#path, algorithm);
+        whole = await BlobFile.reopen(this.#path, algorithm, this.#space);
         this.#file = whole;
       }
       if (whole.digest() !== digest) throw imageErrors.DIGEST_MISMATCH(digest, whole.digest());
@@ -105,11 +112,24 @@ export class Upload {
     });
   }
 
+  /**
+   * Adds the last chunk of something that stands for the blob, and stores the blob that `make` makes of all of it. Throws
+   * what `append` throws, SIZE_INVALID beyond `maxBytes`, and what `make` throws. Returns the blob's size in bytes.
+   */
+  finishBy(chunk: Chunk, maxBytes: number, make: (bytes: Buffer) => Promise<{ size: number }>): Promise<number> {
+    return this.#alone(async (file, signal) => {
+      await this.#receive(file, chunk, signal);
+      if (file.size > maxBytes) throw registryErrors.SIZE_INVALID(`${file.size} bytes are too many for a delta`);
+      return (await make(await readFile(this.#path))).size;
+    });
+  }
+
   /** Closes the file. Nothing can be added any more. */
   async end(): Promise<void> {
     this.#ended = true;
     this.#receiving?.abort();
     await this.#last;
+    this.#size = this.size;
     await this.#file?.close();
     this.#file = null;
   }
@@ -122,7 +142,7 @@ export class Upload {
     const done = this.#last.then(async () => {
       try {
         if (this.#ended) throw registryErrors.BLOB_UPLOAD_UNKNOWN();
-        this.#file ??= await BlobFile.reopen(this.#path, this.#algorithm);
+        this.#file ??= await BlobFile.reopen(this.#path, this.#algorithm, this.#space);
         return await work(this.#file, receiving.signal);
       } finally {
         this.#activeMs = Date.now();
@@ -160,17 +180,19 @@ export class Upload {
 
 export class Uploads {
   readonly #folder: string;
+  readonly #space: StoreSpace;
   readonly #limits: UploadLimits;
   readonly #uploads = new Map<string, Upload>();
 
-  private constructor(folder: string, limits: UploadLimits) {
+  private constructor(folder: string, space: StoreSpace, limits: UploadLimits) {
     this.#folder = folder;
+    this.#space = space;
     this.#limits = limits;
   }
 
   /** Finds what a process before this one has left in the folder. */
   static async open(store: ContentStore, limits = UPLOAD_LIMITS): Promise<Uploads> {
-    const uploads = new Uploads(join(store.folder, 'uploads'), limits);
+    const uploads = new Uploads(join(store.folder, 'uploads'), store.space, limits);
     await uploads.#find();
     return uploads;
   }
@@ -187,7 +209,9 @@ export class Uploads {
         continue;
       }
       const path = join(this.#folder, id);
-      this.#uploads.set(id, new Upload(id, owner, path, null, await stat(path)));
+      const found = await stat(path);
+      this.#space.count(found.size);
+      this.#uploads.set(id, new Upload(id, owner, { path, file: null, space: this.#space }, found));
     }
   }
 
@@ -200,8 +224,12 @@ export class Uploads {
     }
   }
 
-  /** Throws STORE_DISK_FULL when so many bytes would take the room that the node itself needs. */
+  /**
+   * Throws STORE_DISK_FULL when so many bytes would take the room that the node itself needs, STORE_FULL when the store may not
+   * have so many more.
+   */
   async checkRoom(bytes: number): Promise<void> {
+    await this.#space.require(bytes);
     const { bavail, bsize, blocks } = await statfs(this.#folder);
     const reserve = Math.min(RESERVE_BYTES, blocks * bsize * RESERVE_SHARE);
     if (bavail * bsize - bytes < reserve) throw imageErrors.STORE_DISK_FULL(this.#folder);
@@ -212,9 +240,9 @@ export class Uploads {
     if (this.#uploads.size >= this.#limits.uploads) throw registryErrors.TOOMANYREQUESTS(this.#limits.uploads);
     const id = randomUUID();
     const path = join(this.#folder, id);
-    const file = await BlobFile.create(path, algorithm);
+    const file = await BlobFile.create(path, algorithm, this.#space);
     const owner: Owner = { repository, algorithm };
-    const upload = new Upload(id, owner, path, file);
+    const upload = new Upload(id, owner, { path, file, space: this.#space });
     this.#uploads.set(id, upload);
     try {
       await writeFile(`${path}.new`, JSON.stringify(owner), { mode: 0o600 });
@@ -239,7 +267,11 @@ export class Uploads {
     await upload.end();
     const path = join(this.#folder, upload.id);
     // The file is not there when it has become a blob.
-    await unlink(path).catch(() => {});
+    const gone = await unlink(path).then(
+      () => true,
+      () => false,
+    );
+    if (gone) this.#space.give(upload.size);
     await rm(`${path}.json`, { force: true });
     await rm(`${path}.new`, { force: true });
   }

@@ -55,6 +55,14 @@ export class RemoteSource implements ImageSource {
     return this.#repository.blob({ digest, size }, signal);
   }
 
+  layerOrDelta(
+    { digest, size }: Descriptor,
+    bases: readonly string[],
+    signal: AbortSignal,
+  ): Promise<Buffer | AsyncIterable<Uint8Array>> {
+    return this.#repository.blobOrDelta({ digest, size }, bases, signal);
+  }
+
   close(): Promise<void> {
     return this.#transport.close();
   }

@@ -2,6 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
+import { canUseDeltas, makeDelta, mayDiffer } from '../delta/index.ts';
 import { type Descriptor, parseDocument } from '../oci/documents.ts';
 import { ociErrors } from '../oci/errors.ts';
 import { transferEach } from '../oci/transfer.ts';
@@ -18,6 +19,8 @@ export interface PushSource {
 
 export interface PushOptions {
   readonly signal: AbortSignal;
+  /** Blobs of the content store that may have much in common with this one; see `images/delta`. */
+  readonly bases?: (blob: Descriptor) => Promise<readonly string[]>;
   /** What the registry has, of how many bytes. */
   readonly progress?: (bytes: number, total: number) => void;
 }
@@ -44,36 +47,37 @@ export async function pushImage(
   repository: RemoteRepository,
   source: PushSource,
   reference: string,
-  { signal, progress = () => {} }: PushOptions,
+  { signal, bases = async () => [], progress = () => {} }: PushOptions,
 ): Promise<number> {
   const tree: Tree = { manifests: [], blobs: new Map() };
   await collect(source, source.root, tree, 0);
   const blobs = [...tree.blobs.values()];
-  const total = blobs.reduce((sum, { size }) => sum + size, 0);
+  const toSend = new Map(blobs.map(({ digest, size }) => [digest, size]));
   const sent = new Map<string, number>();
-  const tell = (digest: string, bytes: number) => {
+  // Of a delta it is what goes over the network that counts.
+  const tell = (digest: string, bytes: number, size: number) => {
     sent.set(digest, bytes);
-    progress(
-      [...sent.values()].reduce((sum, each) => sum + each, 0),
-      total,
-    );
+    toSend.set(digest, size);
+    progress(sum(sent.values()), sum(toSend.values()));
   };
   await transferEach(blobs, signal, async (blob, both) => {
     const { digest, size } = blob;
     const { path } = await openBlob(source, digest);
     const read = (from: number) =>
       Readable.from(
-        counted(path, from, (bytes) => tell(digest, bytes)),
+        counted(path, from, (bytes) => tell(digest, bytes, size)),
         { objectMode: false },
       );
-    await repository.putBlob(blob, read, both, (bytes) => tell(digest, bytes));
-    tell(digest, size);
+    const make = (base: string) => makeDelta(source.blobs, digest, base);
+    const delta = { bases: canUseDeltas() && mayDiffer(blob) ? await bases(blob) : [], make };
+    const came = await repository.putBlob({ digest, size, delta }, read, both, (...done) => tell(digest, ...done));
+    if (!came) tell(digest, size, size);
   });
   for (const manifest of tree.manifests) {
     const isRoot = manifest.digest === source.root.digest;
     await repository.putManifest(isRoot ? reference : manifest.digest, manifest, signal);
   }
-  return total;
+  return sum(blobs.map(({ size }) => size));
 }
 
 async function collect(
@@ -102,6 +106,10 @@ async function collect(
 async function openBlob({ blobs, image }: PushSource, digest: string): Promise<{ readonly path: string }> {
   if (!(await blobs.has(digest))) throw ociErrors.IMAGE_BLOB_MISSING(image, digest);
   return blobs.open(digest);
+}
+
+function sum(numbers: Iterable<number>): number {
+  return [...numbers].reduce((total, each) => total + each, 0);
 }
 
 async function* counted(path: string, from: number, tell: (bytes: number) => void): AsyncGenerator<Buffer> {

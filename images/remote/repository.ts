@@ -4,6 +4,16 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SkerryError } from '../../errors/skerry-error.ts';
+import {
+  acceptsDelta,
+  BASE_HEADER,
+  BASES_HEADER,
+  DELTA_CODING,
+  isDelta,
+  listBases,
+  MAX_DELTA_BYTES,
+  SIZE_HEADER,
+} from '../delta/index.ts';
 import { type Descriptor, MAX_DOCUMENT_BYTES, parseDocument } from '../oci/documents.ts';
 import { ociErrors } from '../oci/errors.ts';
 import { OCI_INDEX } from '../oci/media-types.ts';
@@ -31,6 +41,19 @@ export interface RemoteManifest {
 export interface RemoteHead {
   /** Null where the registry does not say. */
   readonly digest: string | null;
+}
+
+/** A blob that is sent. */
+export interface PutBlob {
+  readonly digest: string;
+  /** In bytes. */
+  readonly size: number;
+  /** How it can be told by another blob that the registry may have. */
+  readonly delta?: {
+    readonly bases: readonly string[];
+    /** Null where the whole blob is to be sent. */
+    readonly make: (base: string) => Promise<Buffer | null>;
+  };
 }
 
 interface Ask extends Omit<Sent, 'body'> {
@@ -138,15 +161,37 @@ export class RemoteRepository {
   }
 
   /**
+   * The blob as a delta from one of `bases`, where the registry can do that; otherwise its bytes as `blob` gives them. Throws
+   * what `blob` throws.
+   */
+  async blobOrDelta(
+    blob: { digest: string; size: number },
+    bases: readonly string[],
+    signal: AbortSignal,
+  ): Promise<Buffer | AsyncIterable<Uint8Array>> {
+    const headers = { 'accept-encoding': `${DELTA_CODING}, identity`, [BASES_HEADER]: listBases(bases) };
+    const answer = await this.#ask(`blobs/${blob.digest}`, { method: 'GET', headers, good: [200], signal });
+    if (!isDelta(headerOf(answer, 'content-encoding'))) return this.blob(blob, signal, answer);
+    return this.#read(answer, MAX_DELTA_BYTES, signal);
+  }
+
+  /**
    * A blob of this size, which goes on after a broken connection from where it stood. Its digest is for the reader to compare;
    * more bytes than `size` are never given. Throws IMAGE_BLOB_MISMATCH, IMAGE_NOT_FOUND, and the errors of `errors.ts`.
    */
-  async *blob({ digest, size }: { digest: string; size: number }, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  async *blob(
+    { digest, size }: { digest: string; size: number },
+    signal: AbortSignal,
+    begun?: Answer,
+  ): AsyncGenerator<Uint8Array> {
     let position = 0;
     let pauses = 0;
+    let first = begun;
     while (position < size || size === 0) {
       try {
-        for await (const piece of this.#blobFrom(digest, position, signal)) {
+        const answer = first ?? (await this.#askFrom(digest, position, signal));
+        first = undefined;
+        for await (const piece of this.#blobFrom(answer, position, signal)) {
           if (position + piece.length > size)
             throw ociErrors.IMAGE_BLOB_MISMATCH(
               this.#image,
@@ -171,9 +216,12 @@ export class RemoteRepository {
     }
   }
 
-  async *#blobFrom(digest: string, position: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  #askFrom(digest: string, position: number, signal: AbortSignal): Promise<Answer> {
     const headers: Record<string, string> = position > 0 ? { range: `bytes=${position}-` } : {};
-    const answer = await this.#ask(`blobs/${digest}`, { method: 'GET', headers, good: [200, 206], signal });
+    return this.#ask(`blobs/${digest}`, { method: 'GET', headers, good: [200, 206], signal });
+  }
+
+  async *#blobFrom(answer: Answer, position: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     let skip = position;
     if (answer.statusCode === 206) {
       const first = /^bytes (\d+)-/.exec(headerOf(answer, 'content-range') ?? '')?.[1];
@@ -199,28 +247,37 @@ export class RemoteRepository {
 
   /**
    * Sends a blob, unless it is there. `read` gives its bytes from a position on; what the registry has when a connection
-   * breaks is not sent again. `sent` is told how much of it is there. False: it was there.
+   * breaks is not sent again. `sent` is told how much of it is there, and of how much. False: it was there.
    */
   async putBlob(
-    { digest, size }: { digest: string; size: number },
+    { digest, size, delta }: PutBlob,
     read: (from: number) => Sent['body'],
     signal: AbortSignal,
-    sent: (bytes: number) => void,
+    sent: (bytes: number, total: number) => void,
   ): Promise<boolean> {
     const there = await this.#ask(`blobs/${digest}`, { method: 'HEAD', good: [200, 404], signal });
     await there.body.dump();
     if (there.statusCode === 200) return false;
-    let location = await this.#beginUpload(signal);
+    const begun = await this.#beginUpload(signal, delta?.bases);
+    let { location } = begun;
+    if (delta && begun.base !== null) {
+      const bytes = await delta.make(begun.base);
+      if (bytes && (await this.#sendDelta(location, { digest, size }, bytes, signal))) {
+        sent(bytes.length, bytes.length);
+        return true;
+      }
+      // What a registry does with an upload that went wrong is its own affair.
+      if (bytes) ({ location } = await this.#beginUpload(signal));
+    }
     let position = 0;
     for (let pauses = 0; ; ) {
       try {
         if (position < size) location = await this.#sendRest(location, position, size, read, signal);
-        const query = location.search === '' ? '?' : `${location.search}&`;
-        const end = new URL(`${location.pathname}${query}digest=${encodeURIComponent(digest)}`, location);
         const headers = { 'content-length': '0', 'content-type': 'application/octet-stream' };
-        const answer = await this.#ask(end, { method: 'PUT', headers, good: [201, 204], signal });
+        const ask = { method: 'PUT', headers, good: [201, 204], signal };
+        const answer = await this.#ask(endOf(location, digest), ask);
         await answer.body.dump();
-        sent(size);
+        sent(size, size);
         return true;
       } catch (error) {
         signal.throwIfAborted();
@@ -233,15 +290,44 @@ export class RemoteRepository {
           throw again;
         }));
         if (position > before) pauses = 0;
-        sent(position);
+        sent(position, size);
       }
     }
   }
 
-  async #beginUpload(signal: AbortSignal): Promise<URL> {
-    const headers = { 'content-length': '0' };
+  /** Where the blob goes; and which of the bases the registry has, where it takes deltas. */
+  async #beginUpload(
+    signal: AbortSignal,
+    bases: readonly string[] = [],
+  ): Promise<{ location: URL; base: string | null }> {
+    const headers = { 'content-length': '0', ...(bases.length > 0 ? { [BASES_HEADER]: listBases(bases) } : {}) };
     const begun = await this.#ask('blobs/uploads/', { method: 'POST', headers, good: [202], signal });
-    return this.#location(begun, await this.#url('blobs/uploads/', signal));
+    const location = this.#location(begun, await this.#url('blobs/uploads/', signal));
+    const base = acceptsDelta(headerOf(begun, 'accept-encoding')) ? headerOf(begun, BASE_HEADER) : null;
+    return { location, base: base !== null && bases.includes(base) ? base : null };
+  }
+
+  /** False when the registry does not make the blob of it, for whatever reason. */
+  async #sendDelta(
+    location: URL,
+    { digest, size }: { digest: string; size: number },
+    bytes: Buffer,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const headers = {
+      'content-type': 'application/octet-stream',
+      'content-length': String(bytes.length),
+      'content-encoding': DELTA_CODING,
+      [SIZE_HEADER]: String(size),
+    };
+    try {
+      const ask = { method: 'PUT', headers, body: () => bytes, good: [201], signal };
+      await (await this.#ask(endOf(location, digest), ask)).body.dump();
+      return true;
+    } catch {
+      signal.throwIfAborted();
+      return false;
+    }
   }
 
   async #sendRest(
@@ -267,11 +353,10 @@ export class RemoteRepository {
     await answer.body.dump();
     const last = Number(/^(?:bytes=)?0-(\d+)$/.exec(headerOf(answer, 'range') ?? '')?.[1] ?? Number.NaN);
     // Debian's docker-registry forgets an upload that broke off in the midst of a request.
-    if (answer.statusCode >= 400 || !(last < size)) return { location: await this.#beginUpload(signal), position: 0 };
+    const anew = async () => ({ location: (await this.#beginUpload(signal)).location, position: 0 });
+    if (answer.statusCode >= 400 || !(last < size)) return anew();
     // Of an upload without a byte some say 0-0, as of one with a single byte.
-    const position = last === 0 ? 0 : last + 1;
-    if (last === 0) return { location: await this.#beginUpload(signal), position };
-    return { location: this.#location(answer, location), position };
+    return last === 0 ? anew() : { location: this.#location(answer, location), position: last + 1 };
   }
 
   /** Stores a manifest. Throws PUSH_CHANGED when the registry says that it is another one. */
@@ -424,6 +509,12 @@ export class RemoteRepository {
     }
     return Buffer.concat(pieces);
   }
+}
+
+/** Where an upload is ended. */
+function endOf(location: URL, digest: string): URL {
+  const query = location.search === '' ? '?' : `${location.search}&`;
+  return new URL(`${location.pathname}${query}digest=${encodeURIComponent(digest)}`, location);
 }
 
 /** Of a connection, so that what was begun can go on. */

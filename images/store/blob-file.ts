@@ -1,11 +1,12 @@
 /** A file that grows to become a blob: hashed as it grows, and written in large pieces while the next ones come. */
 import { createReadStream } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { imageErrors } from '../errors.ts';
 import { type DigestAlgorithm, RunningDigest } from './digest.ts';
 import { explain } from './disk.ts';
 import { release } from './release.ts';
+import type { StoreSpace } from './space.ts';
 
 /** So much is gathered for one write, in bytes: twice that is in memory, once on its way and once being gathered. */
 const WRITE_BYTES = 256 * 1024;
@@ -18,24 +19,26 @@ interface Mark {
 export class BlobFile {
   readonly path: string;
   readonly #file: FileHandle;
+  readonly #space: StoreSpace;
   #digest: RunningDigest;
   #size: number;
 
-  private constructor(path: string, file: FileHandle, mark: Mark) {
+  private constructor(path: string, file: FileHandle, space: StoreSpace, mark: Mark) {
     this.path = path;
     this.#file = file;
+    this.#space = space;
     this.#digest = mark.digest;
     this.#size = mark.size;
   }
 
-  /** A new one. Throws the errors of the content store. */
-  static async create(path: string, algorithm: DigestAlgorithm): Promise<BlobFile> {
+  /** A new one, whose bytes are taken from `space`. Throws the errors of the content store. */
+  static async create(path: string, algorithm: DigestAlgorithm, space: StoreSpace): Promise<BlobFile> {
     const file = await disk(path, open(path, 'wx', 0o600));
-    return new BlobFile(path, file, { size: 0, digest: new RunningDigest(algorithm) });
+    return new BlobFile(path, file, space, { size: 0, digest: new RunningDigest(algorithm) });
   }
 
-  /** One that a process before this one has begun: what is there is read again, for its digest. */
-  static async reopen(path: string, algorithm: DigestAlgorithm): Promise<BlobFile> {
+  /** One that was begun before, and whose bytes are counted: what is there is read again, for its digest. */
+  static async reopen(path: string, algorithm: DigestAlgorithm, space: StoreSpace): Promise<BlobFile> {
     const digest = new RunningDigest(algorithm);
     const file = await disk(path, open(path, 'r+'));
     try {
@@ -44,7 +47,7 @@ export class BlobFile {
         digest.update(piece);
         size += piece.length;
       }
-      return new BlobFile(path, file, { size, digest });
+      return new BlobFile(path, file, space, { size, digest });
     } catch (error) {
       await file.close();
       throw explain(dirname(path), error);
@@ -67,6 +70,7 @@ export class BlobFile {
 
   async rewind({ size, digest }: Mark): Promise<void> {
     await disk(this.path, this.#file.truncate(size));
+    this.#space.give(this.#size - size);
     this.#size = size;
     this.#digest = digest.copy();
   }
@@ -109,6 +113,7 @@ export class BlobFile {
   async #write(pieces: readonly Uint8Array[], owned: boolean): Promise<void> {
     if (pieces.length === 0) return;
     const total = pieces.reduce((sum, { length }) => sum + length, 0);
+    await this.#space.take(total);
     const writing = disk(this.path, writeAll(this.#file, pieces, total, this.#size));
     const next = this.#digest.copy();
     for (const piece of pieces) next.update(piece);
@@ -117,6 +122,7 @@ export class BlobFile {
     } catch (error) {
       // Of a write that broke off in the midst nothing counts.
       await this.#file.truncate(this.#size).catch(() => {});
+      this.#space.give(total);
       throw error;
     }
     this.#digest = next;
@@ -135,6 +141,15 @@ export class BlobFile {
 
   close(): Promise<void> {
     return this.#file.close();
+  }
+
+  /** Removes it, closed as it is. It may be gone already, or have become a blob. */
+  async discard(): Promise<void> {
+    const gone = await unlink(this.path).then(
+      () => true,
+      () => false,
+    );
+    if (gone) this.#space.give(this.#size);
   }
 }
 

@@ -1,10 +1,11 @@
 import { type BigIntStats, constants, renameSync, rmSync, statSync, unlinkSync, utimesSync } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rm, stat, unlink } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { imageErrors } from '../errors.ts';
 import { BlobFile } from './blob-file.ts';
 import { type DigestAlgorithm, digestOf, isDigest, RunningDigest, splitDigest } from './digest.ts';
 import { explain, syncFolder } from './disk.ts';
+import { StoreSpace } from './space.ts';
 
 /** The named moments of a put, for tests that end the process at each of them. */
 export type BlobStep =
@@ -16,6 +17,8 @@ export type BlobStep =
   | 'blob:deleted';
 
 export interface ContentStoreOptions {
+  /** Of all blobs and what is on its way to become one, in bytes; none when left out. */
+  readonly limit?: number;
   readonly onStep?: (step: BlobStep) => void;
 }
 
@@ -50,9 +53,11 @@ export interface ListedBlob extends StoredBlob {
 /** Immutable content by its digest, as files `blobs/sha256/ab/abcdef…` that are there whole or not at all. */
 export interface ContentStore {
   readonly folder: string;
+  /** What all that is written is counted in. */
+  readonly space: StoreSpace;
   /**
    * Stores what `source` yields, in bounded memory; resolves when it would survive a power cut. Nothing is kept when it
-   * throws: STORE_DISK_FULL, STORE_FAILED, DIGEST_MISMATCH, BLOB_TOO_LARGE, or what the source threw.
+   * throws: STORE_FULL, STORE_DISK_FULL, STORE_FAILED, DIGEST_MISMATCH, BLOB_TOO_LARGE, or what the source threw.
    */
   putStream(source: AsyncIterable<Uint8Array>, options?: PutOptions): Promise<StoredBlob>;
   putBytes(data: Uint8Array, options?: PutOptions): Promise<StoredBlob>;
@@ -83,13 +88,16 @@ const shardName = /^[a-f0-9]{2}$/;
 
 /** Opens the store in `folder` (made if missing, mode 0700) and removes what crashed writes left. */
 export async function openContentStore(folder: string, options: ContentStoreOptions = {}): Promise<ContentStore> {
-  const store = new FolderContentStore(folder, options.onStep ?? (() => {}));
+  const space = new StoreSpace(options.limit ?? Number.POSITIVE_INFINITY);
+  const store = new FolderContentStore(folder, space, options.onStep ?? (() => {}));
   await store.prepare();
+  for (const { size } of await store.list()) space.count(size);
   return store;
 }
 
 class FolderContentStore implements ContentStore {
   readonly folder: string;
+  readonly space: StoreSpace;
   readonly #blobs: string;
   readonly #incoming: string;
   readonly #quarantine: string;
@@ -101,8 +109,9 @@ class FolderContentStore implements ContentStore {
   readonly #verifying = new Map<string, Promise<VerifiedBlob>>();
   #counter = 0;
 
-  constructor(folder: string, reached: (step: BlobStep) => void) {
+  constructor(folder: string, space: StoreSpace, reached: (step: BlobStep) => void) {
     this.folder = folder;
+    this.space = space;
     this.#blobs = join(folder, 'blobs');
     this.#incoming = join(folder, 'incoming');
     this.#quarantine = join(folder, 'quarantine');
@@ -158,7 +167,8 @@ class FolderContentStore implements ContentStore {
 
   async putStream(source: AsyncIterable<Uint8Array>, options: PutOptions = {}): Promise<StoredBlob> {
     const { expectedDigest, maxBytes } = options;
-    const file = await BlobFile.create(join(this.#incoming, `${process.pid}-${this.#counter++}`), algorithmOf(options));
+    const path = join(this.#incoming, `${process.pid}-${this.#counter++}`);
+    const file = await BlobFile.create(path, algorithmOf(options), this.space);
     try {
       try {
         this.#reached('blob:created');
@@ -175,7 +185,7 @@ class FolderContentStore implements ContentStore {
       await this.adopt(file.path, blob.digest);
       return blob;
     } catch (error) {
-      await unlink(file.path).catch(() => {});
+      await file.discard();
       throw error;
     }
   }
@@ -185,7 +195,9 @@ class FolderContentStore implements ContentStore {
     const path = this.path(digest);
     await this.#disk(this.#shard(path));
     try {
+      const before = statSync(path, { throwIfNoEntry: false });
       renameSync(incoming, path);
+      this.space.give(before?.size ?? 0);
       const now = new Date();
       utimesSync(path, now, now);
       // They were hashed on their way here: the first reader need not do it again.
@@ -265,7 +277,9 @@ class FolderContentStore implements ContentStore {
     const aside = join(this.#quarantine, splitDigest(digest).hex);
     try {
       rmSync(aside, { recursive: true, force: true });
+      const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
       renameSync(path, aside);
+      this.space.give(size);
     } catch (error) {
       // Deleted in the meantime: that is as good.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw explain(this.folder, error);
@@ -285,8 +299,10 @@ class FolderContentStore implements ContentStore {
     const path = this.path(digest);
     try {
       // In one turn: no put of this process comes between the look and the removal.
-      if (statSync(path).mtimeMs >= (options.putBefore ?? Number.POSITIVE_INFINITY)) return false;
+      const { mtimeMs, size } = statSync(path);
+      if (mtimeMs >= (options.putBefore ?? Number.POSITIVE_INFINITY)) return false;
       unlinkSync(path);
+      this.space.give(size);
       this.#verified.delete(digest);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;

@@ -12,3 +12,4 @@ export {
 } from './content-store.ts';
 export { type DigestAlgorithm, digestOf, digestOfStream, isDigest, isDigestAlgorithm, splitDigest } from './digest.ts';
 export { syncFolder } from './disk.ts';
+export { StoreSpace } from './space.ts';

@@ -34,6 +34,15 @@ export class GuardedSource implements ImageSource {
     return this.#source.layer(descriptor, signal);
   }
 
+  async layerOrDelta(
+    descriptor: Descriptor,
+    bases: readonly string[],
+    signal: AbortSignal,
+  ): Promise<Buffer | AsyncIterable<Uint8Array>> {
+    const whole = () => this.#source.layer(descriptor, signal);
+    return (await this.#source.layerOrDelta?.(descriptor, bases, signal)) ?? whole();
+  }
+
   close(): Promise<void> {
     return this.#source.close();
   }

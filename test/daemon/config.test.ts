@@ -92,6 +92,8 @@ test('an error in a flag or a variable names it', async () => {
   await refused('CONFIG_INVALID', [], /SKERRY_ENGINE: must be auto/, { SKERRY_ENGINE: 'v8' });
   await refused('CONFIG_INVALID', ['--stop-timeout', 'soon'], /--stop-timeout: must be a time/);
   await refused('CONFIG_INVALID', ['--discipline', 'lifo'], /--discipline: must be fcfs, slice or sjf/);
+  for (const wrong of ['0', '0%', '101%', 'much', '-5GiB'])
+    await refused('CONFIG_INVALID', ['--store-size', wrong], /--store-size: must be a size/);
   await refused('CONFIG_INVALID', ['--stop-timeout', '99999m'], /--stop-timeout: must be at most/);
   assert.is((await refused('UP_USAGE', ['--colour'], /--colour/)).exit, 2);
   await refused('UP_USAGE', ['--listen'], /argument missing/);

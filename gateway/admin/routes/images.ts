@@ -72,7 +72,7 @@ const pruneImages = createRoute({
 });
 
 export function imageRoutes(app: AdminApp, services: AdminServices): void {
-  app.openapi(listImages, (c) => c.json({ images: services.images.list() }, 200));
+  app.openapi(listImages, (c) => c.json({ images: services.images.list(), store: services.images.store() }, 200));
   app.openapi(removeImage, async (c) => c.json(await services.images.remove(c.req.valid('query').reference), 200));
   app.openapi(pruneImages, async (c) => c.json(await services.images.prune(c.req.valid('json').dryRun), 200));
 

@@ -52,15 +52,20 @@ export class BlobFetch {
 
   async #run(source: AsyncIterable<Uint8Array>, finish: () => Promise<void>): Promise<void> {
     try {
-      const file = await BlobFile.create(this.#path, splitDigest(this.digest).algorithm);
+      const file = await BlobFile.create(this.#path, splitDigest(this.digest).algorithm, this.#store.space);
       try {
-        await file.append(this.#watched(source, file), { maxBytes: this.size });
-        if (file.digest() !== this.digest) throw imageErrors.DIGEST_MISMATCH(this.digest, file.digest());
-        await file.sync();
-      } finally {
-        await file.close();
+        try {
+          await file.append(this.#watched(source, file), { maxBytes: this.size });
+          if (file.digest() !== this.digest) throw imageErrors.DIGEST_MISMATCH(this.digest, file.digest());
+          await file.sync();
+        } finally {
+          await file.close();
+        }
+        await this.#store.adopt(this.#path, this.digest);
+      } catch (error) {
+        await file.discard();
+        throw error;
       }
-      await this.#store.adopt(this.#path, this.digest);
       await finish();
       this.#written = this.size;
       this.#whole = true;

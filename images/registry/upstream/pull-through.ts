@@ -196,8 +196,7 @@ export class PullThrough {
     fetch.repositories.add(repository);
     this.#fetches.set(blob.digest, fetch);
     fetch.done
-      .catch(async (error) => {
-        await rm(path, { force: true });
+      .catch((error) => {
         if (!this.#stop.signal.aborted)
           this.#options.log(`${repository}: ${blob.digest} did not come from ${upstream.transport.registry}`, error);
       })
