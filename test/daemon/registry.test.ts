@@ -7,10 +7,11 @@ import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { digestOf } from '../../images/store/index.ts';
 import { makeCertificate, writeCertificate } from '../support/certificates.ts';
 import { assertFailure, skerry } from '../support/cli.ts';
 import { removeContainers, whyNoContainers } from '../support/container-node.ts';
-import { busyboxLayer, LayoutBuilder, layerOf } from '../support/image-builder.ts';
+import { busyboxLayer, LayoutBuilder, layerOf, types } from '../support/image-builder.ts';
 import { Client } from '../support/own-registry.ts';
 import { file, folder } from '../support/tar-writer.ts';
 import {
@@ -222,6 +223,37 @@ test('images says what is there and what its removal frees; rm and prune free th
     assert.match(prune, /^0B in 0 blobs would be freed/);
     assert.match((await run('image', 'prune')).stdout, /^0B in 0 blobs freed/);
     assert.is((await client.ask({ method: 'HEAD', path: `/v2/other/manifests/v1` })).status, 200);
+  } finally {
+    await node.close();
+  }
+});
+
+test('tag gives an image another name: in another repository, with all of an index, and of another registry', async () => {
+  const node = await startLocal();
+  const run = (...args: string[]) => skerry(args, { data: node.data });
+  try {
+    const client = await clientOf(node);
+    const { digest, manifest } = await client.pushImage('mine', 'latest', 'x'.repeat(5000));
+    assert.is((await run('tag', 'mine', 'team/app:v1')).stdout, `team/app:v1 is ${digest}\n`);
+    assert.is((await run('image', 'rm', 'mine')).status, 0);
+    for (const { digest: blob } of manifest.layers)
+      assert.is((await client.ask({ path: `/v2/team/app/blobs/${blob}` })).status, 200);
+    const size = JSON.stringify(manifest).length;
+    const parts = {
+      schemaVersion: 2,
+      mediaType: types.index,
+      manifests: [{ mediaType: types.manifest, digest, size }],
+    };
+    const index = digestOf(Buffer.from(JSON.stringify(parts)));
+    assert.is((await client.pushManifest('team/app', 'many', parts)).status, 201);
+    assert.is((await run('tag', `team/app@${index}`, 'other')).stdout, `other:latest is ${index}\n`);
+    await run('image', 'rm', 'team/app:v1', 'team/app:many');
+    assert.is((await client.ask({ path: `/v2/other/manifests/${digest}` })).status, 200);
+    assert.is((await run('push', 'other')).status, 0, 'an index of this node is here already');
+    assertFailure(await run('tag', 'mine', 'x'), 'IMAGE_NOT_HERE', 1, /mine/);
+    assertFailure(await run('tag', 'registry.example/none', 'x'), 'IMAGE_NOT_HERE', 1, /registry\.example/);
+    assertFailure(await run('tag', 'other', 'Upper'), 'REFERENCE_INVALID', 1, /Upper/);
+    assertFailure(await run('tag', 'other', `x@${digest}`), 'IMAGE_NAME_NEEDED', 1, /x@sha256/);
   } finally {
     await node.close();
   }
