@@ -388,6 +388,14 @@ function defineImages(program: Command, bind: Bind): void {
   examples(json(push), ['skerry push registry.example/team/hello:1.0', 'skerry push team/hello:1.0']);
   bind(push, async (context, flags, ref) => (await import('./commands/image.ts')).pushImage(context, ref, flags));
 
+  const tag = program
+    .command('tag')
+    .description('Give an image of the node another name.')
+    .argument('<ref>', 'An image as `skerry images` names it.')
+    .argument('<name>', 'REPOSITORY[:TAG]; with a registry in it: for `skerry push`.');
+  examples(json(tag), ['skerry tag my_image team/app:1.0', 'skerry tag my_image registry.example/team/app:1.0']);
+  bind(tag, async (context, _flags, ref, name) => (await import('./commands/image.ts')).tagImage(context, ref, name));
+
   const image = program.command('image').description('Remove images.');
   examples(image, ['skerry image rm team/app:1.0', 'skerry image prune --dry-run']);
 

@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { getSystemErrorMap } from 'node:util';
 import { type Command, CommanderError } from 'commander';
 import type { SkerryError } from '../errors/skerry-error.ts';
+import { dockerHint } from './docker-words.ts';
 import { cliErrors } from './errors.ts';
 import { asFailure } from './failure.ts';
 import { printable } from './printable.ts';
@@ -73,6 +74,9 @@ function usage(program: Command, args: readonly string[], error: CommanderError)
   const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
   const meant = /\(Did you mean (.+)\?\)/.exec(rest.join(' '))?.[1];
   const command = commandOf(program, args);
+  const complaint = first.replace(/\.$/, '');
+  const hint = dockerHint(complaint, args);
+  if (hint !== null) return cliErrors.USAGE(complaint, hint);
   const help = `see \`skerry ${command ? `${command.name()} ` : ''}--help\``;
-  return cliErrors.USAGE(first.replace(/\.$/, ''), meant ? `did you mean ${meant}` : help);
+  return cliErrors.USAGE(complaint, meant ? `did you mean ${meant}` : help);
 }

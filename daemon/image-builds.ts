@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, open, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { BuiltImage, ImageBuildRequest } from '../gateway/admin/schemas.ts';
@@ -151,14 +151,15 @@ export class ImageBuilds {
   async #archive(digest: string, mediaType: string, work: string): Promise<string> {
     const { blobs } = this.#parts;
     const layout = join(work, digest.replace(':', '-'));
-    await mkdir(join(layout, 'blobs', 'sha256'), { recursive: true });
     const manifest = await blobs.open(digest);
     const { config, layers } = JSON.parse(await readFile(manifest.path, 'utf8')) as {
       config: { digest: string };
       layers: { digest: string }[];
     };
     for (const each of new Set([digest, config.digest, ...layers.map((layer) => layer.digest)])) {
-      await symlink((await blobs.open(each)).path, join(layout, 'blobs', each.replace(':', '/')));
+      const place = join(layout, 'blobs', each.replace(':', '/'));
+      await mkdir(dirname(place), { recursive: true });
+      await symlink((await blobs.open(each)).path, place);
     }
     const { size } = manifest;
     await writeFile(join(layout, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');

@@ -13,7 +13,6 @@ import {
 } from '../images/oci/index.ts';
 import type { Repositories } from '../images/registry/index.ts';
 import { openRemote, pushImage, type RemoteOptions } from '../images/remote/index.ts';
-import { digestOf } from '../images/store/index.ts';
 import { inspectComponent } from '../images/wasm/component.ts';
 import { type DeltaSources, deltaBases } from './delta-bases.ts';
 import { daemonErrors } from './errors.ts';
@@ -101,22 +100,26 @@ export class ImagePush {
     return { digest: (await blobs.putBytes(manifest)).digest, mediaType: OCI_MANIFEST };
   }
 
-  /** In the node's own registry, beside what clients pushed. Returns the bytes of its blobs. */
+  /**
+   * In the node's own registry, beside what clients pushed; an index with all that it names. Returns the bytes of its blobs. Throws
+   * MANIFEST_BLOB_UNKNOWN where the node has not all of it.
+   */
   async keep(repository: string, reference: string, root: Artifact): Promise<number> {
     const { blobs, repositories } = this.#parts;
     const bytes = await readFile((await blobs.open(root.digest)).path);
-    const { config, layers } = JSON.parse(bytes.toString()) as Record<'config', Sized> & Record<'layers', Sized[]>;
-    const parts = [config, ...layers];
+    const { config, layers, manifests } = JSON.parse(bytes.toString()) as Partial<
+      Record<'config', Descriptor> & Record<'layers' | 'manifests', Descriptor[]>
+    >;
+    const parts = [...(config ? [config] : []), ...(layers ?? [])];
+    let size = parts.reduce((sum, part) => sum + part.size, 0);
+    for (const each of manifests ?? []) size += await this.keep(repository, each.digest, each);
     if (!repositories.manifest(repository, root.digest)) {
-      for (const { digest, size } of parts) await repositories.link(repository, digest, size);
+      // Layers that may not be passed on need not be here.
+      for (const part of parts)
+        if (await blobs.has(part.digest)) await repositories.link(repository, part.digest, part.size);
     }
     const tags = reference.includes(':') ? [] : [reference];
-    await repositories.put(repository, bytes, { contentType: root.mediaType, digest: digestOf(bytes), tags });
-    return parts.reduce((sum, { size }) => sum + size, 0);
+    await repositories.put(repository, bytes, { contentType: root.mediaType, digest: root.digest, tags });
+    return size;
   }
-}
-
-interface Sized {
-  readonly digest: string;
-  readonly size: number;
 }

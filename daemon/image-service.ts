@@ -6,9 +6,10 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { SkerryError } from '../errors/skerry-error.ts';
 import type { TellProgress } from '../gateway/admin/ndjson.ts';
-import type { ImageEvent, TransferRequest } from '../gateway/admin/schemas.ts';
+import type { ImageEvent, TaggedImage, TagRequest, TransferRequest } from '../gateway/admin/schemas.ts';
 import type { ImageImport, ImageTransfers } from '../gateway/admin/services.ts';
 import { gatewayErrors } from '../gateway/errors.ts';
+import { buildErrors } from '../images/build/errors.ts';
 import {
   artifactOf,
   formatReference,
@@ -17,6 +18,7 @@ import {
   type ImageSource,
   importImage,
   type NamedReference,
+  type OwnReference,
   openImageSource,
   parseReference,
   type Reference,
@@ -45,7 +47,7 @@ export interface ImageServiceParts {
   /** `HOST:PORT` of the node's own registry, each way that it may be called. */
   readonly registryHosts: () => readonly string[];
   /** What an image must have to come under its name. */
-  readonly trust: Pick<ImageTrust, 'guard'>;
+  readonly trust: Pick<ImageTrust, 'guard' | 'admitTags'>;
   /** Container images, by any of its drivers. */
   readonly runsImages: () => boolean;
   readonly deployed: ImagePushParts['deployed'];
@@ -162,6 +164,33 @@ export class ImageService implements ImageTransfers {
     const both = AbortSignal.any([signal, this.#stop.signal]);
     const { remote } = this.#parts;
     return this.#push.push(named, { ...remote, credentials: credentials ?? null, insecure }, progress, both);
+  }
+
+  /**
+   * A second name: of a repository here, under its policy, or of another registry, as if it had been pulled from there. Throws
+   * IMAGE_NOT_HERE, IMAGE_NAME_NEEDED, UNSIGNED, and what an import throws.
+   */
+  async tag({ reference, name: wanted }: TagRequest): Promise<TaggedImage> {
+    const { catalog, repositories, blobs, trust } = this.#parts;
+    const [from, to] = [reference, wanted].map((text) => this.#own(parseReference(text))) as [Reference, Reference];
+    if ((to.kind !== 'own' && to.kind !== 'registry') || to.tag === null) throw buildErrors.IMAGE_NAME_NEEDED(wanted);
+    if (from.kind !== 'own' && from.kind !== 'registry') throw daemonErrors.IMAGE_NOT_HERE(reference);
+    const name = formatReference(to);
+    const record = from.kind === 'registry' ? catalog.get(formatReference(from)) : null;
+    const pushed =
+      from.kind === 'own' ? repositories.manifest(from.repository, from.digest ?? (from.tag as string)) : null;
+    const root = record?.manifest ?? pushed;
+    if (!root) throw daemonErrors.IMAGE_NOT_HERE(reference);
+    if (to.kind === 'own') {
+      await trust.admitTags(to.repository, root.digest, await repositories.read(root.digest), [to.tag]);
+      await this.#push.keep(to.repository, to.tag, root);
+    } else if (record) {
+      await this.#keep({ ...record, importedMs: Date.now() }, name);
+    } else {
+      const source = new PushedSource(from as OwnReference, repositories, blobs);
+      await this.#take(source, { name, toRun: false }, () => {}, this.#stop.signal);
+    }
+    return { name, digest: root.digest };
   }
 
   /** The newest, if its registry can be asked; else what was pulled under that name before. */

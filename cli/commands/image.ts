@@ -71,6 +71,12 @@ async function transfer(
   }
 }
 
+export async function tagImage({ client, terminal, json }: Context, reference: string, name: string): Promise<void> {
+  const tagged = await client.tagImage({ reference, name });
+  if (json) return writeJson(terminal.stdout, tagged);
+  writeLine(terminal.stdout, `${tagged.name} is ${tagged.digest}`);
+}
+
 export async function removeImages({ client, terminal, json }: Context, names: readonly string[]): Promise<void> {
   const removed = [];
   for (const name of new Set(names)) {

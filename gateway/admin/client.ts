@@ -169,6 +169,10 @@ export class AdminClient {
     return this.#json('DELETE', `/v1/images?reference=${encodeURIComponent(reference)}`, schemas.RemovedImage);
   }
 
+  tagImage(request: schemas.TagRequest): Promise<schemas.TaggedImage> {
+    return this.#json('POST', '/v1/images/tag', schemas.TaggedImage, request);
+  }
+
   pruneImages(dryRun: boolean): Promise<schemas.Pruned> {
     return this.#json('POST', '/v1/images/prune', schemas.Pruned, { dryRun });
   }

@@ -403,6 +403,15 @@ export const RemovedImage = z
   .object({ name: z.string(), bytes: z.number().describe('Freed'), usedBy: z.array(z.string()) })
   .openapi('RemovedImage');
 export type RemovedImage = z.infer<typeof RemovedImage>;
+export const TagRequest = z
+  .strictObject({
+    reference: z.string().min(1).max(4096).describe('An image of the node'),
+    name: z.string().min(1).max(4096).describe('What it is to be called as well, REPOSITORY[:TAG]'),
+  })
+  .openapi('TagRequest');
+export type TagRequest = z.infer<typeof TagRequest>;
+export const TaggedImage = z.object({ name: z.string(), digest: z.string() }).openapi('TaggedImage');
+export type TaggedImage = z.infer<typeof TaggedImage>;
 export const PruneRequest = z.strictObject({ dryRun: z.boolean() }).openapi('PruneRequest');
 export const Pruned = z
   .object({

@@ -26,6 +26,8 @@ import type {
   Pruned,
   RemovedImage,
   StoreView,
+  TaggedImage,
+  TagRequest,
   TransferRequest,
   UsageSample,
 } from './schemas.ts';
@@ -41,6 +43,8 @@ export interface ImageTransfers {
   pull(request: TransferRequest, progress: TellProgress, signal: AbortSignal): Promise<ImageDone>;
   /** Sends what the node has under a name to the registry that the name says. */
   push(request: TransferRequest, progress: TellProgress, signal: AbortSignal): Promise<ImageDone>;
+  /** Gives an image of the node another name. */
+  tag(request: TagRequest): Promise<TaggedImage>;
 }
 
 export interface ImageImport {

@@ -1,6 +1,6 @@
 /** Manifests and indexes: JSON of strangers, read strictly. */
 import * as z from 'zod';
-import { digestOf } from '../store/index.ts';
+import { digestOf, isDigest, splitDigest } from '../store/index.ts';
 import { ociErrors } from './errors.ts';
 import { isIndexType, isManifestType } from './media-types.ts';
 import type { Platform } from './platform.ts';
@@ -13,7 +13,7 @@ const MAX_MANIFESTS = 1000;
 
 const descriptorSchema = z.object({
   mediaType: z.string().max(255),
-  digest: z.string().regex(/^sha256:[a-f0-9]{64}$/, 'only digests of sha256 are supported'),
+  digest: z.string().refine(isDigest, { error: 'is not a digest of sha256 or sha512' }),
   size: z.int().min(0),
   annotations: z.record(z.string(), z.string()).optional(),
   artifactType: z.string().max(255).optional(),
@@ -100,6 +100,6 @@ export function platformOf(descriptor: Descriptor): Platform | null {
 export function checkBlob(image: string, { digest, size }: Descriptor, bytes: Uint8Array): void {
   if (bytes.length !== size)
     throw ociErrors.IMAGE_BLOB_MISMATCH(image, digest, `has ${bytes.length} bytes, and was said to have ${size}`);
-  if (digestOf(bytes) !== digest)
+  if (digestOf(bytes, splitDigest(digest).algorithm) !== digest)
     throw ociErrors.IMAGE_BLOB_MISMATCH(image, digest, 'has other bytes than its digest says');
 }

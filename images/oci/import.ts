@@ -84,7 +84,7 @@ class Import {
     // A pull may take longer than a blob without a record is kept: what was swept meanwhile is fetched again.
     const swept = await this.#missing(layers);
     if (swept.length > 0) await this.#fetch(manifest, swept);
-    await this.#store.putBytes(configBytes);
+    await this.#store.putBytes(configBytes, { expectedDigest: manifest.config.digest });
     await this.#store.putBytes(bytes);
     const record: ImageRecord = {
       manifest: { mediaType, digest: digestOf(bytes), size: bytes.length },

@@ -91,8 +91,8 @@ function parseNamed(text: string): NamedReference {
   const invalid = (why: string) => ociErrors.REFERENCE_INVALID(text, why);
   const [beforeDigest = '', digest = null, more] = text.split('@');
   if (more !== undefined) throw invalid('it has two digests');
-  if (digest !== null && !(isDigest(digest) && digest.startsWith('sha256:')))
-    throw invalid('behind @ stands sha256: and 64 lower-case hex digits');
+  if (digest !== null && !isDigest(digest))
+    throw invalid('behind @ stands sha256: and 64 lower-case hex digits (or sha512: and 128)');
   const colon = beforeDigest.lastIndexOf(':');
   // A colon before a slash is that of a port.
   const tagged = colon >= 0 && !beforeDigest.includes('/', colon);

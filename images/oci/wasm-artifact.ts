@@ -35,6 +35,9 @@ export function componentOf(manifest: Manifest, config: Uint8Array, image: strin
   const [layer] = layers;
   if (!layer || layers.length > 1) throw ociErrors.WASM_LAYERS(image, layers.length);
   if (layer.mediaType !== COMPONENT) throw ociErrors.IMAGE_MEDIA_TYPE(image, 'the layer', layer.mediaType);
+  // It is deployed by its own digest.
+  if (!layer.digest.startsWith('sha256:'))
+    throw ociErrors.IMAGE_MALFORMED(image, 'the component is not named by a digest of sha256');
   const { architecture, os, layerDigests, component } = check(
     configSchema,
     parseJson(config, image, WHAT),

@@ -11,7 +11,7 @@ const commands = createProgram(processTerminal()).commands.filter((command) => c
 
 test('offers the commands of the contract that work, and no others', () => {
   const promised =
-    'up deploy apply export ls inspect logs rm scale revisions rollback traffic invoke secret token images image pull push build run ps stop exec volume sign policy top decisions doctor completion'.split(
+    'up deploy apply export ls inspect logs rm scale revisions rollback traffic invoke secret token images image pull push tag build run ps stop exec volume sign policy top decisions doctor completion'.split(
       ' ',
     );
   const offered = commands.map((command) => command.name());
@@ -80,6 +80,10 @@ test('-v and --version print the version', async () => {
 });
 
 test('a mistyped command names the one that was meant', async () => {
+  assertFailure(await skerry(['rmi', 'x']), 'USAGE', 2, /'rmi'; an image is removed by `skerry image rm`/);
+  assertFailure(await skerry(['image', 'ls']), 'USAGE', 2, /images are listed by `skerry images`/);
+  assertFailure(await skerry(['exec', '-it', 'x', 'sh']), 'USAGE', 2, /'-it'; standard input is passed as it is/);
+  assertFailure(await skerry(['run', '-p', '1:1', 'x']), 'USAGE', 2, /`skerry deploy IMAGE` gives what listens a URL/);
   assertFailure(await skerry(['dploy']), 'USAGE', 2, /unknown command 'dploy'; did you mean deploy/);
 });
 

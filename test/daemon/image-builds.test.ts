@@ -62,6 +62,12 @@ test('FROM, RUN and CMD: my_image is built, shown, and run as my_container', asy
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   await on(scene, 'rm', 'my_container');
+  // As for another registry, under the name that it is pushed by.
+  const named = await on(scene, 'tag', 'my_image', 'registry.example/team/mine:v1');
+  assert.is(named.status, 0, named.stderr);
+  assert.match((await on(scene, 'images')).stdout, /^registry\.example\/team\/mine:v1 +pulled /m);
+  assert.is((await on(scene, 'tag', 'registry.example/team/mine:v1', 'back')).status, 0);
+  assert.is((await on(scene, 'run', '--rm', 'back')).stdout, 'made by a build\n');
 });
 
 test('stages, arguments, a secret and .dockerignore; the secret is in no layer', async (scene) => {

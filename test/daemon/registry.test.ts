@@ -7,10 +7,12 @@ import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { hostPlatform } from '../../images/oci/index.ts';
+import { digestOf } from '../../images/store/index.ts';
 import { makeCertificate, writeCertificate } from '../support/certificates.ts';
 import { assertFailure, skerry } from '../support/cli.ts';
 import { removeContainers, whyNoContainers } from '../support/container-node.ts';
-import { busyboxLayer, LayoutBuilder, layerOf } from '../support/image-builder.ts';
+import { busyboxLayer, LayoutBuilder, layerOf, types } from '../support/image-builder.ts';
 import { Client } from '../support/own-registry.ts';
 import { file, folder } from '../support/tar-writer.ts';
 import {
@@ -23,6 +25,7 @@ import {
   startProcess,
   temporaryFolder,
 } from '../support/test-node.ts';
+import { testUnless } from '../support/test-unless.ts';
 
 const test = suite('the registry of a node');
 
@@ -227,7 +230,78 @@ test('images says what is there and what its removal frees; rm and prune free th
   }
 });
 
+test('tag gives an image another name: in another repository, with all of an index, and of another registry', async () => {
+  const node = await startLocal();
+  const run = (...args: string[]) => skerry(args, { data: node.data });
+  try {
+    const client = await clientOf(node);
+    const { digest, manifest } = await client.pushImage('mine', 'latest', 'x'.repeat(5000));
+    assert.is((await run('tag', 'mine', 'team/app:v1')).stdout, `team/app:v1 is ${digest}\n`);
+    assert.is((await run('image', 'rm', 'mine')).status, 0);
+    for (const { digest: blob } of manifest.layers)
+      assert.is((await client.ask({ path: `/v2/team/app/blobs/${blob}` })).status, 200);
+    const size = JSON.stringify(manifest).length;
+    const parts = {
+      schemaVersion: 2,
+      mediaType: types.index,
+      manifests: [{ mediaType: types.manifest, digest, size }],
+    };
+    const index = digestOf(Buffer.from(JSON.stringify(parts)));
+    assert.is((await client.pushManifest('team/app', 'many', parts)).status, 201);
+    assert.is((await run('tag', `team/app@${index}`, 'other')).stdout, `other:latest is ${index}\n`);
+    await run('image', 'rm', 'team/app:v1', 'team/app:many');
+    assert.is((await client.ask({ path: `/v2/other/manifests/${digest}` })).status, 200);
+    assert.is((await run('push', 'other')).status, 0, 'an index of this node is here already');
+    assertFailure(await run('tag', 'mine', 'x'), 'IMAGE_NOT_HERE', 1, /mine/);
+    assertFailure(await run('tag', 'registry.example/none', 'x'), 'IMAGE_NOT_HERE', 1, /registry\.example/);
+    assertFailure(await run('tag', 'other', 'Upper'), 'REFERENCE_INVALID', 1, /Upper/);
+    assertFailure(await run('tag', 'other', `x@${digest}`), 'IMAGE_NAME_NEEDED', 1, /x@sha256/);
+  } finally {
+    await node.close();
+  }
+});
+
 const why = await whyNoContainers();
+testUnless(test, why, 'an image whose digests are of sha512 is deployed by its tag and by its digest', async () => {
+  const node = await startLocal();
+  const run = (...args: string[]) => skerry(args, { data: node.data });
+  try {
+    const client = await clientOf(node);
+    const put = async (mediaType: string, content: Buffer) => {
+      const digest = digestOf(content, 'sha512');
+      const path = `/v2/team/web/blobs/uploads/?digest=${digest}`;
+      const headers = { 'content-type': 'application/octet-stream', 'content-length': String(content.length) };
+      assert.is((await client.ask({ method: 'POST', path, headers, body: content })).status, 201);
+      return { mediaType, digest, size: content.length };
+    };
+    const layers = [busyboxLayer(), layerOf([folder('www/'), file('www/index.html', 'sha512')])];
+    const config = {
+      ...hostPlatform(),
+      config: { Cmd: ['httpd', '-f', '-p', '8080', '-h', '/www'] },
+      rootfs: { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) },
+    };
+    const manifest = Buffer.from(
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: types.manifest,
+        config: await put(types.config, Buffer.from(JSON.stringify(config))),
+        layers: await Promise.all(layers.map(({ blob, mediaType }) => put(mediaType, blob))),
+      }),
+    );
+    const digest = digestOf(manifest, 'sha512');
+    assert.is((await client.pushManifest('team/web', `${digest}?tag=v1`, manifest.toString())).status, 201);
+    for (const reference of [`team/web@${digest}`, 'team/web:v1']) {
+      const deployed = await run('deploy', reference);
+      assert.is(deployed.status, 0, deployed.stderr);
+      assert.is((await ask(node.url, { path: '/web/' })).body.toString(), 'sha512');
+      await run('rm', 'web');
+    }
+    assertFailure(await run('deploy', `team/web@${digest.slice(0, -1)}`), 'REFERENCE_INVALID', 1, /sha512: and 128/);
+  } finally {
+    await node.close();
+  }
+});
+
 const pushed = 'an image is pushed by skopeo, deployed by its name, and outlives its tag, its removal and a restart';
 if (why !== null) {
   console.log(`skipped: ${pushed}, since ${why}`);

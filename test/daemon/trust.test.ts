@@ -148,6 +148,10 @@ test('under a policy a tag is given only to what is signed: pushed by digest, si
   const signed = await run('sign', `team/app@${digest}`, '--key', key);
   assert.is(signed.stdout, `team/app@${digest} is signed\n`, signed.stderr);
   assert.is((await client.pushManifest('team/app', 'v1', manifest)).status, 201);
+  // Nor is it given by the owner's own hand.
+  const free = await client.pushImage('free/app', 'v0', 'three');
+  assertFailure(await run('tag', 'free/app:v0', 'team/app:v1'), 'UNSIGNED', 1, /no signature/);
+  assertFailure(await run('tag', `free/app@${free.digest}`, 'team/new'), 'UNSIGNED', 1, /no signature/);
   // The tag cannot move to what is not signed, and another repository is not concerned.
   const other = await pushByDigest(client, 'team/app', 'two');
   assert.is((await client.pushManifest('team/app', 'v1', other.manifest)).status, 403);

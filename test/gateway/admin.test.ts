@@ -220,6 +220,7 @@ test('the description of the API is valid OpenAPI 3.1 in which every route stand
     'post /v1/images/pull',
     'post /v1/images/push',
     'post /v1/images/signatures',
+    'post /v1/images/tag',
     'post /v1/processes',
     'post /v1/processes/{name}/signal',
     'post /v1/processes/{name}/stop',

@@ -9,6 +9,8 @@ import {
   Pruned,
   PruneRequest,
   RemovedImage,
+  TaggedImage,
+  TagRequest,
   TransferRequest,
 } from '../schemas.ts';
 import type { AdminServices } from '../services.ts';
@@ -63,6 +65,14 @@ const removeImage = createRoute({
   responses: { 200: { description: 'Removed', content: { 'application/json': { schema: RemovedImage } } } },
 });
 
+const tagImage = createRoute({
+  method: 'post',
+  path: '/v1/images/tag',
+  description: 'Gives an image of the node another name.',
+  request: { body: { required: true, content: { 'application/json': { schema: TagRequest } } } },
+  responses: { 200: { description: 'Named', content: { 'application/json': { schema: TaggedImage } } } },
+});
+
 const pruneImages = createRoute({
   method: 'post',
   path: '/v1/images/prune',
@@ -74,6 +84,7 @@ const pruneImages = createRoute({
 export function imageRoutes(app: AdminApp, services: AdminServices): void {
   app.openapi(listImages, (c) => c.json({ images: services.images.list(), store: services.images.store() }, 200));
   app.openapi(removeImage, async (c) => c.json(await services.images.remove(c.req.valid('query').reference), 200));
+  app.openapi(tagImage, async (c) => c.json(await services.transfers.tag(c.req.valid('json')), 200));
   app.openapi(pruneImages, async (c) => c.json(await services.images.prune(c.req.valid('json').dryRun), 200));
 
   app.openapi(postImage, async (c) => {

@@ -290,10 +290,15 @@ const manifests: Record<string, [object, string, RegExp]> = {
     'IMAGE_MALFORMED',
     /layers\.0\.digest of its manifest/,
   ],
-  'a digest of sha512': [
-    { layers: [{ mediaType: types.layer, digest: `sha512:${'0'.repeat(128)}`, size: 1 }] },
+  'a digest of another kind': [
+    { layers: [{ mediaType: types.layer, digest: `sha384:${'0'.repeat(96)}`, size: 1 }] },
     'IMAGE_MALFORMED',
-    /only digests of sha256/,
+    /not a digest of sha256 or sha512/,
+  ],
+  'a digest that is too short': [
+    { layers: [{ mediaType: types.layer, digest: `sha512:${'0'.repeat(64)}`, size: 1 }] },
+    'IMAGE_MALFORMED',
+    /not a digest of sha256 or sha512/,
   ],
   'a negative size': [
     { layers: [{ mediaType: types.layer, digest: `sha256:${'0'.repeat(64)}`, size: -1 }] },

@@ -93,6 +93,20 @@ pulls('only layers that are not there are fetched', async (context) => {
   for (const layer of record.layers) await store.open(layer.digest);
 });
 
+pulls('an image whose tag moves while it is pulled comes whole: the one that the tag named first', async (context) => {
+  const { layout, registry, store } = context;
+  const first = layout.image([busyboxLayer(), layerOf([file('a', 'first')])], 'first');
+  const second = layout.image([busyboxLayer(), layerOf([file('a', 'second')])], 'second');
+  push(context, 'first', 'moving');
+  const reference = parseReference(`${registry.address}/app:moving`) as RegistryReference;
+  const source = new RemoteSource(reference, { ...remoteAccess(), credentials: null, insecure: true });
+  // What the tag names is known by then, and no layer has come.
+  const { record } = await importImage(source, store, { kind: () => void push(context, 'second', 'moving') });
+  assert.is(record.manifest.digest, first.digest);
+  for (const blob of [record.config, ...record.layers]) await store.open(blob.digest);
+  assert.is((await pull(context, `${registry.address}/app:moving`)).record.manifest.digest, second.digest);
+});
+
 pulls('layers that are not compressed stay so', async (context) => {
   const { layout, registry } = context;
   const { digest } = layout.image([layerOf([file('plain', 'x')], '')], 'plain');
