@@ -2,8 +2,12 @@
 import { z } from 'zod';
 import { MONITORS, type MonitorKind } from '../runtime/monitor/load-sample.ts';
 import { DISCIPLINES } from '../runtime/scheduler/admission/discipline.ts';
-import { parseDuration } from '../runtime/workload/units.ts';
+import { CPU_POLICY_NAMES } from '../runtime/scheduler/allocation/policies.ts';
+import { parseBytes, parseDuration } from '../runtime/workload/units.ts';
 import { parseStoreSize } from './store-size.ts';
+
+/** Of the node's ceiling, in bytes. */
+const LEAST_MEMORY = 64 * 2 ** 20;
 
 /** Longest time for requests in flight when the node stops, in milliseconds. */
 const MAX_STOP_MS = 24 * 3_600_000;
@@ -133,6 +137,20 @@ export const NodeConfig = z.strictObject({
     'Requests that the node serves at once, of all workloads; more wait, and the workloads take turns.',
   ),
   'node-queue': countBetween(0, 1_000_000).describe('Requests of all workloads that may wait; more are answered 503.'),
+  'node-memory': z
+    .string()
+    .refine((text) => (parseBytes(text) ?? 0) >= LEAST_MEMORY, {
+      error: 'must be a size of at least 64MiB, such as "2GiB"',
+    })
+    .optional()
+    .describe(
+      'Memory that the instances of containers and VMs may have together; what is least urgent is ended when more is needed. Default: nine tenths of what the machine, or the cgroup of the node, has.',
+    ),
+  allocation: z
+    .enum(CPU_POLICY_NAMES, { error: `must be one of ${CPU_POLICY_NAMES.join(', ')}` })
+    .describe(
+      'How CPU time is divided among containers that together declare more than there is: demand, in proportion to what they declare; priority, by their priority; load, to where requests are.',
+    ),
   monitors: z
     .string()
     .refine((text) => parseMonitors(text) !== null, {
@@ -192,6 +210,8 @@ export const CONFIG_FLAGS: readonly ConfigFlag[] = [
   { key: 'discipline', argument: 'fcfs|slice|sjf', env: 'SKERRY_DISCIPLINE', fallback: 'slice' },
   { key: 'node-concurrency', argument: 'n', env: 'SKERRY_NODE_CONCURRENCY', fallback: '1024' },
   { key: 'node-queue', argument: 'n', env: 'SKERRY_NODE_QUEUE', fallback: '8192' },
+  { key: 'node-memory', argument: 'size', env: 'SKERRY_NODE_MEMORY', fallback: undefined },
+  { key: 'allocation', argument: CPU_POLICY_NAMES.join('|'), env: 'SKERRY_ALLOCATION', fallback: 'priority' },
   { key: 'monitors', argument: 'kind,...|none', env: 'SKERRY_MONITORS', fallback: MONITORS.join(',') },
   { key: 'stop-timeout', argument: 'time', env: 'SKERRY_STOP_TIMEOUT', fallback: '30s' },
   { key: 'log-level', argument: 'level', env: 'SKERRY_LOG_LEVEL', fallback: 'info' },

@@ -4,7 +4,8 @@ import { access, readFile, stat, statfs } from 'node:fs/promises';
 import { arch, availableParallelism, freemem, release, totalmem, type } from 'node:os';
 import { dirname } from 'node:path';
 import type { Doctor } from '../gateway/admin/schemas.ts';
-import { formatBytes } from '../runtime/workload/units.ts';
+import type { Machine } from '../runtime/scheduler/allocation/machine.ts';
+import { formatBytes, parseBytes } from '../runtime/workload/units.ts';
 
 type ProbeView = Doctor['probes'][number];
 
@@ -22,14 +23,29 @@ export function probeMachine(): ProbeView {
   };
 }
 
-export function probeMemory(): ProbeView {
-  // What a cgroup leaves of it; 0 or a huge number when none does.
+/** What a cgroup leaves of the machine's memory, in bytes; null when none holds it. */
+function allowedMemory(): number | null {
+  // 0 or a huge number when there is no limit.
   const allowed = process.constrainedMemory();
-  const held = allowed > 0 && allowed < totalmem();
+  return allowed > 0 && allowed < totalmem() ? allowed : null;
+}
+
+/** Of the memory, for workloads when nothing is said: the rest is the node's and the system's. */
+const FOR_WORKLOADS = 0.9;
+
+/** What workloads may have; `memory` as the configuration says it. */
+export function machineFor(memory: string | undefined): Machine {
+  const given = memory === undefined ? null : parseBytes(memory);
+  const memoryBytes = given ?? Math.floor((allowedMemory() ?? totalmem()) * FOR_WORKLOADS);
+  return { memoryBytes, cpuMillicores: availableParallelism() * 1000 };
+}
+
+export function probeMemory(): ProbeView {
+  const allowed = allowedMemory();
   return {
     part: 'memory',
     available: true,
-    provider: held ? `${formatBytes(allowed)} by its cgroup` : formatBytes(totalmem()),
+    provider: allowed !== null ? `${formatBytes(allowed)} by its cgroup` : formatBytes(totalmem()),
     quality: `${formatBytes(freemem())} free`,
     advice: [],
   };

@@ -27,6 +27,8 @@ import type { Neighbours } from '../runtime/network/neighbours.ts';
 import { Processes } from '../runtime/processes/processes.ts';
 import { Reconciler } from '../runtime/reconciler/reconciler.ts';
 import { Admission } from '../runtime/scheduler/admission/admission.ts';
+import { CpuAllocator } from '../runtime/scheduler/allocation/cpu-allocator.ts';
+import { CPU_POLICIES } from '../runtime/scheduler/allocation/policies.ts';
 import { DecisionLog } from '../runtime/scheduler/decisions.ts';
 import { Autoscaler, MONITOR_MAKERS } from '../runtime/scheduler/scaling/autoscaler.ts';
 import { SecretStore } from '../runtime/secrets/secret-store.ts';
@@ -49,6 +51,7 @@ import { ImageLibrary } from './image-library.ts';
 import { ImageService, ownReference } from './image-service.ts';
 import { ImageTrust } from './image-trust.ts';
 import type { Logger } from './log.ts';
+import { machineFor } from './machine.ts';
 import { ownPrivileges, type Privileges } from './privileges.ts';
 import { checkRegistry, hostsOf, type OpenRegistry, openRegistry, registryOf } from './registry-service.ts';
 import { remoteAccess } from './remote-access.ts';
@@ -282,11 +285,13 @@ async function assemble(
   const decisions = new DecisionLog((decision) => log.info({ event: 'decision', ...decision }, decision.decision));
   const monitors = new Map([...parseMonitors(settings.monitors)!].map((kind) => [kind, MONITOR_MAKERS[kind]]));
   const autoscaler = new Autoscaler({ monitors, decisions });
+  const machine = machineFor(settings['node-memory']);
   const reconciler = new Reconciler({
     desired,
     drivers,
     admission,
     decisions,
+    memoryBytes: machine.memoryBytes,
     log: (message, error) => log.warn({ err: error }, message),
     onStarted: (instance) => monitor.started(instance),
     onRemoved: (name) => {
@@ -303,7 +308,11 @@ async function assemble(
   });
   neighbours.attach(dispatcher);
   undo.add(() => reconciler.close(graceMs));
-  const scaling = setInterval(() => autoscaler.tick(performance.now(), reconciler.runners()), SCALE_EVERY_MS).unref();
+  const allocator = new CpuAllocator(machine.cpuMillicores, CPU_POLICIES[settings.allocation], decisions);
+  const scaling = setInterval(() => {
+    autoscaler.tick(performance.now(), reconciler.runners());
+    allocator.tick(reconciler.runners());
+  }, SCALE_EVERY_MS).unref();
   undo.add(() => clearInterval(scaling));
 
   let gateway: Listener | null = null;
@@ -329,6 +338,7 @@ async function assemble(
     tokens: registry.tokens,
     drivers,
     decisions,
+    machine,
     processes,
     dispatcher,
     gatewayUrl,

@@ -210,6 +210,10 @@ class RemoteContainer implements HostedContainer {
     await this.#calls.call('container.resume', { id: this.id });
   }
 
+  async resize(cpuMillicores: number): Promise<void> {
+    await this.#calls.call('container.resize', { id: this.id, cpuMillicores });
+  }
+
   async usage(): Promise<ContainerUsage> {
     return (await this.#calls.value('container.usage', { id: this.id })) as ContainerUsage;
   }

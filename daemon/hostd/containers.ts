@@ -321,6 +321,10 @@ class Container implements HostedContainer {
     return this.#group.thaw();
   }
 
+  async resize(cpuMillicores: number): Promise<void> {
+    await this.#group.setLimits({ cpuMillicores });
+  }
+
   async usage(): Promise<ContainerUsage> {
     const { cpuUs, memoryBytes, pids } = await this.#group.usage();
     return { cpuMs: (cpuUs ?? 0) / 1000, memoryBytes: memoryBytes ?? 0, processes: pids ?? 0 };

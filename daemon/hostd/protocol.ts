@@ -149,6 +149,8 @@ export const CALLS = {
   'container.kill': { fds: 0, args: OfContainer.extend({ execution: z.int().min(0) }) },
   'container.pause': { fds: 0, args: OfContainer },
   'container.resume': { fds: 0, args: OfContainer },
+  /** The share of the CPU that it may have from now on. */
+  'container.resize': { fds: 0, args: OfContainer.extend({ cpuMillicores: z.int().min(10).max(1_000_000) }) },
   'container.usage': { fds: 0, args: OfContainer },
   'container.remove': { fds: 0, args: OfContainer },
   'volumes.list': { fds: 0, args: z.strictObject({}) },

@@ -200,6 +200,10 @@ export class HostdServer {
       this.#container(id)
         .resume()
         .then(() => NOTHING),
+    'container.resize': async ({ id, cpuMillicores }) => {
+      await this.#container(id).resize(cpuMillicores);
+      return NOTHING;
+    },
     'container.usage': async ({ id }) => ({ value: await this.#container(id).usage() }),
     'container.remove': async ({ id }) => {
       // It may have been removed before.

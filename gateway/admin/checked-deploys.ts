@@ -1,6 +1,7 @@
 /** From requests to deploy to the desired state: everything that can be checked is, before anything changes. */
 import type { Driver } from '../../runtime/driver.ts';
 import { reconcilerErrors } from '../../runtime/reconciler/errors.ts';
+import { checkFits } from '../../runtime/scheduler/allocation/machine.ts';
 import type { Change, Deploy } from '../../runtime/workload/desired-state.ts';
 import { revisionOf } from '../../runtime/workload/revision-of.ts';
 import { overlay } from '../../runtime/workload/settings.ts';
@@ -18,7 +19,7 @@ export async function checkedDeploys(
   wanted: readonly Wanted[],
   commit: boolean,
 ): Promise<Plan['changes']> {
-  const { desired, drivers } = services;
+  const { desired, drivers, machine } = services;
   const deploys: Deploy[] = [];
   for (const each of wanted) {
     if (deploys.some((other) => other.name === each.name)) {
@@ -32,6 +33,8 @@ export async function checkedDeploys(
   for (const { revision } of deploys.flatMap((deploy) => deploy.revisions)) {
     const driver = drivers.get(revision.isolation) as Driver | undefined;
     if (!driver) throw reconcilerErrors.DRIVER_MISSING(revision.workload, revision.isolation);
+    const min = driver.replicated ? (deploys.find(({ name }) => name === revision.workload)?.settings.min ?? 0) : 0;
+    checkFits(machine, revision.workload, { ...revision.limits, min });
     await driver.check(revision, revision.label, () => {});
   }
   const changes = commit ? await desired.deploy(deploys) : planned;

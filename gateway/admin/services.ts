@@ -6,6 +6,7 @@ import type { Driver, ProcessStreams } from '../../runtime/driver.ts';
 import type { HostVolumes } from '../../runtime/drivers/container/host.ts';
 import type { WorkloadLogs } from '../../runtime/logs/workload-logs.ts';
 import type { Processes } from '../../runtime/processes/processes.ts';
+import type { Machine } from '../../runtime/scheduler/allocation/machine.ts';
 import type { DecisionLog } from '../../runtime/scheduler/decisions.ts';
 import type { SecretStore } from '../../runtime/secrets/secret-store.ts';
 import type { Isolation } from '../../runtime/workload/revision.ts';
@@ -63,6 +64,8 @@ export interface AdminServices extends ViewSources {
   readonly tokens: Pick<Tokens, 'create' | 'list' | 'remove'>;
   readonly drivers: ReadonlyMap<Isolation, Driver>;
   readonly decisions: Pick<DecisionLog, 'of'>;
+  /** What workloads may have together. */
+  readonly machine: Machine;
   readonly processes: Processes;
   readonly dispatcher: Dispatcher;
   /** Makes a component of an uploaded bundle. Throws a SkerryError; `signal` ends it. */

@@ -2,9 +2,12 @@
 import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
 import type { Driver, Instance } from '../driver.ts';
 import type { Admission } from '../scheduler/admission/admission.ts';
+import { MemoryBudget, type Release } from '../scheduler/allocation/memory-budget.ts';
 import type { DecisionLog } from '../scheduler/decisions.ts';
+import { schedulerErrors } from '../scheduler/errors.ts';
 import { EMPTY_SNAPSHOT, type RouteEntry, type Snapshot, type SnapshotSource } from '../snapshot.ts';
 import type { DesiredState } from '../workload/desired-state.ts';
+import type { RevisionDocument } from '../workload/documents.ts';
 import type { Isolation, Revision } from '../workload/revision.ts';
 import { routesOf } from '../workload/routes.ts';
 import { reconcilerErrors } from './errors.ts';
@@ -21,6 +24,8 @@ export interface ReconcilerOptions {
   readonly drivers: ReadonlyMap<Isolation, Driver>;
   readonly admission: Admission;
   readonly decisions: DecisionLog;
+  /** Bytes that instances may have together. */
+  readonly memoryBytes: number;
   readonly log: (message: string, error?: unknown) => void;
   /** An instance is up, and will serve. */
   readonly onStarted: (instance: Instance) => void;
@@ -29,6 +34,7 @@ export interface ReconcilerOptions {
 }
 
 export class Reconciler implements SnapshotSource {
+  readonly memory: MemoryBudget;
   readonly #options: ReconcilerOptions;
   readonly #controllers = new Map<string, WorkloadController>();
   /** Names whose reconciliation runs; true: it has to run again. */
@@ -47,6 +53,9 @@ export class Reconciler implements SnapshotSource {
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
+    this.memory = new MemoryBudget(options.memoryBytes, () =>
+      [...this.runners()].flatMap((runner) => runner.holders()),
+    );
   }
 
   get current(): Snapshot {
@@ -145,6 +154,7 @@ export class Reconciler implements SnapshotSource {
       decisions: this.#options.decisions,
       publish: (changed) => this.#publish(changed),
       started: this.#options.onStarted,
+      reserve: (revision) => this.#reserve(revision),
       startSlot: (start) => this.#startSlot(start),
       log: this.#options.log,
     };
@@ -207,6 +217,21 @@ export class Reconciler implements SnapshotSource {
     const timer = setTimeout(() => this.#reconcile(name), delayMs);
     timer.unref();
     this.#timers.set(name, timer);
+  }
+
+  async #reserve({ workload, priority, limits }: RevisionDocument): Promise<Release> {
+    const { decisions } = this.#options;
+    const bytes = limits.memoryBytes;
+    const room = await this.memory.claim({ bytes, priority }, (victims) => {
+      for (const { state, priority: less, workload: victim } of victims) {
+        const inputs = { state, priority: less, for: workload, urgency: priority, needed: bytes };
+        decisions.add(victim, 'memory', 'an instance is ended, since its memory is needed elsewhere', inputs);
+      }
+    });
+    if (room) return room;
+    const inputs = { needed: bytes, used: this.memory.usedBytes, ceiling: this.memory.totalBytes };
+    decisions.add(workload, 'memory', 'no instance is started: nothing less urgent can be ended', inputs);
+    throw schedulerErrors.MEMORY_CEILING(workload);
   }
 
   async #startSlot<T>(start: () => Promise<T>): Promise<T> {

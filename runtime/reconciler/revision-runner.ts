@@ -5,6 +5,8 @@ import { InstanceLedger } from '../monitor/instance-ledger.ts';
 import { LatencyHistogram } from '../monitor/latency-histogram.ts';
 import { ServiceTimes } from '../monitor/learned/service-times.ts';
 import type { Lane, LaneOptions } from '../scheduler/admission/lane.ts';
+import type { Allocated } from '../scheduler/allocation/cpu-allocator.ts';
+import type { Holder, Release } from '../scheduler/allocation/memory-budget.ts';
 import { ServiceRecord } from '../scheduler/balancing/service-record.ts';
 import type { Scaled } from '../scheduler/scaling/autoscaler.ts';
 import { replicasWanted } from '../scheduler/scaling/replicas.ts';
@@ -45,6 +47,8 @@ export interface RunnerListener {
   publish(): void;
   /** An instance is up, and will serve. */
   started(instance: Instance): void;
+  /** Memory for one more instance. Throws MEMORY_CEILING when there is none. */
+  reserve(revision: RevisionDocument): Promise<Release>;
   /** It is cold, and requests for it are expected. */
   wanted(): void;
   /** A heavier sandbox in place of one that keeps failing; null: there is none, or none may be taken. */
@@ -63,6 +67,8 @@ class Replica implements ServedInstance {
   readonly startedAt = performance.now();
   idleSince = this.startedAt;
   paused = false;
+  /** It has another share than it was started with, or had one. */
+  resized = false;
 
   constructor(instance: Instance) {
     this.instance = instance;
@@ -76,7 +82,7 @@ class Replica implements ServedInstance {
 /** The wait for a place that is still good, as part of what a request may take, within bounds; in milliseconds. */
 const OBJECTIVE = { part: 0.05, least: 10, most: 500 };
 
-export class RevisionRunner implements Scaled {
+export class RevisionRunner implements Scaled, Allocated {
   readonly revision: RevisionDocument;
   readonly usage: Usage = {
     requests: 0,
@@ -98,6 +104,8 @@ export class RevisionRunner implements Scaled {
   #starting: Promise<void> | null = null;
   /** Starts of further instances under way. */
   #growing = 0;
+  /** What each instance gets of the CPU. */
+  #millicores: number;
   /** Instances that the scaler wants at least. */
   #advised = 0;
   /** The instances were started with what has changed since; those that are wanted again are replaced. */
@@ -112,6 +120,7 @@ export class RevisionRunner implements Scaled {
   constructor(revision: RevisionDocument, driver: Driver, queueLimit: number, scale: Scale, listener: RunnerListener) {
     this.revision = revision;
     this.scale = scale;
+    this.#millicores = revision.limits.cpuMillicores;
     this.#driver = driver;
     this.#listener = listener;
     const { workload: name, priority, limits } = revision;
@@ -172,6 +181,47 @@ export class RevisionRunner implements Scaled {
 
   get advised(): number {
     return this.#advised;
+  }
+
+  // What the allocation asks.
+
+  get resizable(): number {
+    return this.#driver.replicated ? this.#replicas.filter(({ paused }) => !paused).length : 0;
+  }
+
+  get declaredMillicores(): number {
+    return this.revision.limits.cpuMillicores;
+  }
+
+  get reservedInstances(): number {
+    return this.scale.min;
+  }
+
+  get priority(): number {
+    return this.revision.priority;
+  }
+
+  get requests(): number {
+    return this.admission.running + this.admission.queued;
+  }
+
+  allot(millicores: number): void {
+    this.#millicores = millicores;
+    for (const replica of this.#replicas) this.#allot(replica);
+  }
+
+  /** Who of its instances holds memory. */
+  holders(): Holder[] {
+    if (!this.#driver.replicated || this.#phase !== 'ready') return [];
+    return this.#replicas.map((replica, i) => ({
+      workload: this.workload,
+      bytes: this.revision.limits.memoryBytes,
+      priority: this.revision.priority,
+      state: replica.inFlight > 0 ? 'busy' : replica.paused ? 'frozen' : 'idle',
+      reserved: i < this.scale.min,
+      idleSince: replica.idleSince,
+      evict: () => this.#evict(replica),
+    }));
   }
 
   served(): ServedRevision {
@@ -281,8 +331,18 @@ export class RevisionRunner implements Scaled {
   /** One instance more. */
   async #add(): Promise<Replica> {
     await this.#driver.prepare(this.revision, () => {});
-    const instance = await this.#startInTime();
+    // What Wasm needs depends on its requests: the engine bounds it.
+    const release = this.#driver.replicated ? await this.#listener.reserve(this.revision) : () => {};
+    let instance: Instance;
+    try {
+      instance = await this.#startInTime();
+    } catch (error) {
+      release();
+      throw error;
+    }
+    void instance.exited.finally(release);
     const replica = new Replica(instance);
+    this.#allot(replica);
     this.ledger.add(instance);
     this.#listener.started(instance);
     this.#set([...this.#replicas, replica]);
@@ -303,14 +363,33 @@ export class RevisionRunner implements Scaled {
     this.admission.concurrency = this.revision.limits.concurrency * Math.max(1, replicas.length);
   }
 
+  /** Its memory is needed elsewhere. */
+  async #evict(replica: Replica): Promise<void> {
+    if (!this.#replicas.includes(replica)) return;
+    const left = this.#replicas.filter((other) => other !== replica);
+    if (left.length === 0) this.#phase = 'cold';
+    this.#set(left);
+    await this.#leave(replica);
+  }
+
+  #allot(replica: Replica): void {
+    const { limits } = this.revision;
+    if (this.#millicores === limits.cpuMillicores && !replica.resized) return;
+    replica.resized = true;
+    replica.instance
+      .resize({ ...limits, cpuMillicores: this.#millicores })
+      .catch((error: unknown) => this.#listener.log(`resizing ${replica.instance.id} failed`, error));
+  }
+
   /** Ends an instance that gets no requests any more. */
-  #leave(replica: Replica, graceMs = this.revision.limits.timeoutMs + DRAIN_SLACK_MS): void {
+  #leave(replica: Replica, graceMs = this.revision.limits.timeoutMs + DRAIN_SLACK_MS): Promise<void> {
     this.#noteLife(replica);
     const leaving = replica.instance
       .stop(graceMs)
       .catch((error: unknown) => this.#listener.log(`stopping ${replica.instance.id} failed`, error))
       .finally(() => this.#leaving.delete(leaving));
     this.#leaving.add(leaving);
+    return leaving.then(() => {});
   }
 
   #wanted(): number {
@@ -381,6 +460,8 @@ export class RevisionRunner implements Scaled {
   }
 
   #fallBack(why: SkerryError): void {
+    // Another sandbox would need no less.
+    if (why.code === 'MEMORY_CEILING') return;
     const heavier = this.#listener.fallBack(this.#driver, why);
     if (!heavier) return;
     const failed = this.#driver;

@@ -2,6 +2,7 @@
 import { asSkerryError, type SkerryError } from '../../errors/skerry-error.ts';
 import type { Driver, Instance } from '../driver.ts';
 import type { Admission } from '../scheduler/admission/admission.ts';
+import type { Release } from '../scheduler/allocation/memory-budget.ts';
 import type { DecisionLog } from '../scheduler/decisions.ts';
 import { heavierThan } from '../scheduler/placement.ts';
 import type { ServedWorkload } from '../snapshot.ts';
@@ -29,6 +30,8 @@ export interface ControllerContext {
   publish(name: string): void;
   /** An instance is up, and will serve. */
   started(instance: Instance): void;
+  /** Memory for one more instance. Throws MEMORY_CEILING. */
+  reserve(revision: RevisionDocument): Promise<Release>;
   /** Limits how many revisions start at once. */
   startSlot<T>(start: () => Promise<T>): Promise<T>;
   log(message: string, error?: unknown): void;
@@ -169,6 +172,7 @@ export class WorkloadController {
           publish: () => this.#context.publish(this.name),
           started: (instance) => this.#context.started(instance),
           wanted: () => this.#warm(runner),
+          reserve: (wanted) => this.#context.reserve(wanted),
           fallBack: (from, why) => this.#fallBack(revision, from, why),
           lane: (options) => this.#context.admission.lane(options),
           startSlot: (start) => this.#context.startSlot(start),

@@ -25,6 +25,17 @@ export const schedulerErrors = defineErrors({
     fix: 'try again later; the operator can raise --concurrency or --max',
     retryAfter: 1,
   },
+  TOO_LARGE: {
+    status: 400,
+    what: (name: string, wanted: string, has: string) => `${name} asks for ${wanted}, and this node ${has}`,
+    fix: 'ask for less, or raise --node-memory where the machine has more',
+  },
+  MEMORY_CEILING: {
+    status: 503,
+    what: (name: string) => `the node has no memory left for a further instance of ${name}`,
+    fix: 'try again later; the operator can raise --node-memory or --priority, or remove what is not needed',
+    retryAfter: 5,
+  },
   QUEUE_DEADLINE: {
     status: 504,
     what: (name: string) => `the request waited for a place in ${name} until its deadline`,

@@ -299,6 +299,14 @@ test('a sample of the usage tells what each workload did in its window', async (
   assertProblem(await node.admin.call('GET', '/v1/usage?windowMs=1'), 400, 'INVALID_REQUEST', /windowMs/);
 });
 
+test('a deploy of more than the machine has is refused and changes nothing', async () => {
+  const { artifact } = await revisionOfFn();
+  const settings = { cpus: 256 };
+  const refused = await node.admin.call('PUT', '/v1/workloads/huge', { artifact, label: 'huge', settings });
+  assertProblem(refused, 400, 'TOO_LARGE', /huge asks for 256 cores/);
+  assertProblem(await node.admin.call('GET', '/v1/workloads/huge'), 404, 'NO_WORKLOAD');
+});
+
 test('the decisions of a workload are told with what they were made from', async () => {
   const { decisions } = (await node.admin.call('GET', '/v1/workloads/fn/decisions')).json();
   const placement = decisions.find(({ kind }: { kind: string }) => kind === 'placement');

@@ -36,7 +36,13 @@ export class ControlPlane {
   readonly admission: Admission;
   #listener: Listener | null = null;
 
-  private constructor(store: StateStore, folder: string, desired: DesiredState, admission: Admission) {
+  private constructor(
+    store: StateStore,
+    folder: string,
+    desired: DesiredState,
+    admission: Admission,
+    memoryBytes: number,
+  ) {
     this.admission = admission;
     this.store = store;
     this.folder = folder;
@@ -50,6 +56,7 @@ export class ControlPlane {
       drivers: this.drivers,
       admission: this.admission,
       decisions: this.decisions,
+      memoryBytes,
       log: () => {},
       onStarted: (instance) => this.monitor.started(instance),
       onRemoved: (name) => {
@@ -69,11 +76,12 @@ export class ControlPlane {
   static async start(
     folder = mkdtempSync(join(tmpdir(), 'skerry-plane-')),
     admission = new Admission(),
+    memoryBytes = 2 ** 40,
   ): Promise<ControlPlane> {
     const corrupt: string[] = [];
     const onCorrupt = (key: string, _error: SkerryError) => void corrupt.push(key);
     const store = await openStateStore(folder, { onCorrupt });
-    const plane = new ControlPlane(store, folder, new DesiredState(store, onCorrupt), admission);
+    const plane = new ControlPlane(store, folder, new DesiredState(store, onCorrupt), admission, memoryBytes);
     plane.corrupt.push(...corrupt);
     return plane;
   }

@@ -7,7 +7,7 @@ import { digestOf } from '../../images/store/index.ts';
 import type { Driver, Exit, Instance, InstanceStats, Probe } from '../../runtime/driver.ts';
 import { wasmErrors } from '../../runtime/drivers/wasm/errors.ts';
 import type { Exchange } from '../../runtime/exchange.ts';
-import type { Artifact, Isolation, Revision } from '../../runtime/workload/revision.ts';
+import type { Artifact, Isolation, Limits, Revision } from '../../runtime/workload/revision.ts';
 
 export type Guest = (exchange: Exchange, instance: FakeInstance) => Promise<void> | void;
 
@@ -193,7 +193,7 @@ export class FakeInstance implements Instance {
     this.#exit({ code: 1, signal: null, reason, message });
   }
 
-  async resize(): Promise<void> {}
+  async resize(_limits: Limits): Promise<void> {}
 
   stop(graceMs: number): Promise<void> {
     this.#stopped ??= this.#drain(graceMs);

@@ -137,6 +137,8 @@ export interface HostedContainer {
   exec(process: ContainerProcess, stdio: Stdio): Promise<Execution>;
   pause(): Promise<void>;
   resume(): Promise<void>;
+  /** The share of the CPU that it may have from now on. */
+  resize(cpuMillicores: number): Promise<void>;
   usage(): Promise<ContainerUsage>;
   /** Ends all its processes and leaves nothing of it. Idempotent. */
   remove(): Promise<void>;

@@ -3,7 +3,7 @@ import type { Exit, Instance, InstanceStats, ProcessStreams } from '../../driver
 import type { Exchange } from '../../exchange.ts';
 import { Liveness, type LivenessOptions } from '../../health/liveness.ts';
 import type { Upstream } from '../../proxy/upstream.ts';
-import type { Revision } from '../../workload/revision.ts';
+import type { Limits, Revision } from '../../workload/revision.ts';
 import { containerErrors } from './errors.ts';
 import { executeIn } from './execution.ts';
 import type { ContainerProcess, ContainerUsage, HostedContainer } from './host.ts';
@@ -165,8 +165,9 @@ export class ContainerInstance implements Instance {
     this.#liveness?.resume();
   }
 
-  resize(): Promise<void> {
-    return Promise.reject(new Error('resizing is not offered yet'));
+  /** Its share of the CPU; its memory stays as it was started with. */
+  resize({ cpuMillicores }: Limits): Promise<void> {
+    return this.#container.resize(cpuMillicores);
   }
 
   stop(graceMs: number): Promise<void> {

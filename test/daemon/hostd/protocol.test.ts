@@ -151,6 +151,7 @@ const GOOD: Record<CallName, unknown> = {
   'container.kill': { id: 'w-1', execution: 1 },
   'container.pause': { id: 'w-1' },
   'container.resume': { id: 'w-1' },
+  'container.resize': { id: 'w-1', cpuMillicores: 250 },
   'container.usage': { id: 'w-1' },
   'container.remove': { id: 'w-1' },
   'volumes.list': {},

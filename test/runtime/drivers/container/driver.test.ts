@@ -160,7 +160,8 @@ test('one that forks without end is ended, all of it', async (node) => {
 
 test('the kernel has the limits that its settings say', async (node) => {
   const { v1, v2, mode } = await cgroupLayout();
-  const { id } = await up(node, httpd, { memory: '48MiB', cpus: 0.5, priority: 4 });
+  const instance = await up(node, httpd, { memory: '48MiB', cpus: 0.5, priority: 4 });
+  const { id } = instance;
   const says = (mount: string | undefined, name: string) =>
     readFileSync(`${mount}/skerry/${id}/${name}`, 'utf8').trim();
   const memory = String(48 * 2 ** 20);
@@ -176,6 +177,14 @@ test('the kernel has the limits that its settings say', async (node) => {
     assert.is(says(v1.get('cpu'), 'cpu.shares'), '1024');
     assert.is(says(v1.get('pids'), 'pids.max'), '512');
   }
+  // The share of the CPU can be changed while it runs.
+  await instance.resize({ ...instance.revision.limits, cpuMillicores: 250 });
+  const [quota, period] =
+    mode === 'v2'
+      ? says(v2?.mount, 'cpu.max').split(' ')
+      : ['cpu.cfs_quota_us', 'cpu.cfs_period_us'].map((name) => says(v1.get('cpu'), name));
+  assert.is(Number(quota) / Number(period), 0.25);
+  assert.is((await get(instance)).status, 200);
 });
 
 test("the host's devices stay the host's, whatever the root of a container asks for", async (node) => {
