@@ -10,7 +10,7 @@ const PIECE = 1024 * 1024;
 export async function hashFile(
   file: Pick<FileHandle, 'read'>,
   most = Number.POSITIVE_INFINITY,
-  take: (piece: Buffer) => Promise<unknown> | void = () => {},
+  take: (piece: Buffer) => Promise<unknown> | undefined = () => {},
 ): Promise<{ readonly digest: string; readonly bytes: number }> {
   const hash = createHash('sha256');
   const buffer = Buffer.allocUnsafe(PIECE);

@@ -2,8 +2,8 @@
 import { Readable, Writable } from 'node:stream';
 import type { ProcessStreams } from '../../driver.ts';
 import type { CheckTarget } from '../../health/run-check.ts';
+import type { InnerSockets } from '../../network/inner-sockets.ts';
 import type { ContainerProcess, Execution, HostedContainer } from './host.ts';
-import type { Loopback } from './loopback.ts';
 import { ProcessPipes } from './stdio.ts';
 
 /** As `Instance.exec`. */
@@ -36,7 +36,7 @@ export async function executeIn(
 /** A container as its health checks see it. */
 export function checkTarget(
   container: HostedContainer,
-  loopback: Loopback,
+  loopback: InnerSockets,
   context: Omit<ContainerProcess, 'command'>,
 ): CheckTarget {
   return {

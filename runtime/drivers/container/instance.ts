@@ -2,12 +2,12 @@ import type { Duplex } from 'node:stream';
 import type { Exit, Instance, InstanceStats, ProcessStreams } from '../../driver.ts';
 import type { Exchange } from '../../exchange.ts';
 import { Liveness, type LivenessOptions } from '../../health/liveness.ts';
+import type { InnerSockets } from '../../network/inner-sockets.ts';
 import type { Upstream } from '../../proxy/upstream.ts';
 import type { Revision } from '../../workload/revision.ts';
 import { containerErrors } from './errors.ts';
 import { executeIn } from './execution.ts';
 import type { ContainerProcess, ContainerUsage, HostedContainer } from './host.ts';
-import type { Loopback } from './loopback.ts';
 
 /** How often it is asked what it uses, in milliseconds. */
 const USAGE_EVERY_MS = 2000;
@@ -17,7 +17,7 @@ export const CONNECT_MS = 2000;
 export interface ContainerInstanceOptions {
   readonly revision: Revision;
   readonly container: HostedContainer;
-  readonly loopback: Loopback;
+  readonly loopback: InnerSockets;
   /** What a further process gets, beside its command. */
   readonly context: Omit<ContainerProcess, 'command'>;
   /** Null: it speaks no HTTP. */
@@ -50,7 +50,7 @@ export class ContainerInstance implements Instance {
   readonly revision: Revision;
   readonly exited: Promise<Exit>;
   readonly #container: HostedContainer;
-  readonly #loopback: Loopback;
+  readonly #loopback: InnerSockets;
   readonly #context: Omit<ContainerProcess, 'command'>;
   readonly #upstream: Upstream | null;
   readonly #liveness: Liveness | null;

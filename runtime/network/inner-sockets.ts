@@ -1,33 +1,41 @@
-/** Connections to the loopback of a container. */
+/** Connections to what listens in the network of a workload. */
 import { Socket } from 'node:net';
-import { closeFd, connectSocket } from '../../../native/host/index.ts';
-import type { HostedContainer } from './host.ts';
+import { closeFd, connectSocket } from '../../native/host/index.ts';
 
-const ADDRESS = '127.0.0.1';
-/** As many as a container gives at once. */
+/** As many as the host gives at once. */
 const MOST = 16;
 
+/** A container or a machine, as its host has it. */
+interface Inner {
+  /** Descriptors of TCP sockets in its network that are not connected yet. */
+  sockets(count: number): Promise<number[]>;
+  readonly exited: Promise<unknown>;
+}
+
 /**
- * Makes connections from sockets that the container gave in advance: to get one takes a message to hostd and a thread there, to
- * connect it neither. The more are used, the more are asked for at once; most containers are reached over a few that stay open.
+ * Makes connections from sockets that the host gave in advance: to get one takes a message to hostd and a thread there, to
+ * connect it neither. The more are used, the more are asked for at once; most workloads are reached over a few that stay open.
  */
-export class Loopback {
-  readonly #container: Pick<HostedContainer, 'sockets' | 'exited'>;
+export class InnerSockets {
+  readonly #inner: Inner;
+  readonly #address: string;
   #spare: number[] = [];
   #count = 1;
   #asking: Promise<void> | null = null;
   #closed = false;
 
-  constructor(container: Pick<HostedContainer, 'sockets' | 'exited'>) {
-    this.#container = container;
-    void container.exited.then(() => this.close());
+  /** `address`: where it listens. */
+  constructor(inner: Inner, address = '127.0.0.1') {
+    this.#inner = inner;
+    this.#address = address;
+    void inner.exited.then(() => this.close());
   }
 
   /** Rejects with the system's error: ECONNREFUSED when nobody listens. */
   async connect(port: number, timeoutMs: number): Promise<Socket> {
     const fd = await this.#take();
     try {
-      await connectSocket(fd, ADDRESS, port, timeoutMs);
+      await connectSocket(fd, this.#address, port, timeoutMs);
       return new Socket({ fd, readable: true, writable: true });
     } catch (error) {
       await closeFd(fd);
@@ -48,13 +56,13 @@ export class Loopback {
         if (this.#spare.length < this.#count / 4) this.#ask().catch(() => {});
         return fd;
       }
-      if (this.#closed) throw Object.assign(new Error('the container has ended'), { code: 'ENETUNREACH' });
+      if (this.#closed) throw Object.assign(new Error('the workload has ended'), { code: 'ENETUNREACH' });
       await this.#ask();
     }
   }
 
   #ask(): Promise<void> {
-    this.#asking ??= this.#container
+    this.#asking ??= this.#inner
       .sockets(this.#count)
       .then((fds) => {
         this.#count = Math.min(MOST, this.#count * 2);

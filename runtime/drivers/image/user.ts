@@ -1,6 +1,6 @@
 /** Whom an image's processes run as: `USER[:GROUP]` looked up in the image's own files. */
-import { containerErrors } from './errors.ts';
-import type { ImageAccounts } from './host.ts';
+import { containerErrors } from '../container/errors.ts';
+import type { ImageAccounts } from '../container/host.ts';
 
 export interface ImageUser {
   readonly uid: number;
