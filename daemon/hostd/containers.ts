@@ -10,7 +10,7 @@ import * as z from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { Cgroup, Cgroups } from '../../native/host/index.ts';
 import type { Exit } from '../../runtime/driver.ts';
-import { containerErrors, PROGRAM_MISSING } from '../../runtime/drivers/container/errors.ts';
+import { PROGRAM_MISSING } from '../../runtime/drivers/container/errors.ts';
 import type {
   ContainerHost,
   ContainerLabels,
@@ -25,6 +25,7 @@ import type {
   StartContainer,
   Stdio,
 } from '../../runtime/drivers/container/host.ts';
+import { imageErrors } from '../../runtime/drivers/image/errors.ts';
 import { CAPABILITIES, containerConfig, processConfig } from './container-config.ts';
 import { hostErrors } from './errors.ts';
 import type { StoredLayers } from './host-layers.ts';
@@ -124,7 +125,7 @@ export class Containers implements ContainerHost {
       await container.remove();
       if (error instanceof SkerryError) throw error;
       if (error instanceof Error && PROGRAM_MISSING.test(error.message)) {
-        throw containerErrors.COMMAND_MISSING(spec.command[0] as string).because(error);
+        throw imageErrors.COMMAND_MISSING(spec.command[0] as string).because(error);
       }
       throw hostErrors.CONTAINER_NOT_STARTED(id, (error as Error).message).because(error);
     }

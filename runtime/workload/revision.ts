@@ -69,6 +69,11 @@ export interface Revision {
   readonly liveCheck?: { readonly check: string; readonly everyMs: number };
   /** What a container may write over its image, in bytes; left out: nothing. */
   readonly writableBytes?: number;
+  /**
+   * What a microVM goes on from: `none`, it boots each time; `boot`, a machine that has booted; `app`, one whose workload was
+   * ready. Left out: boot. Not for others.
+   */
+  readonly snapshot?: 'none' | 'boot' | 'app';
   /** How many requests one Wasm instance serves before it is replaced; 1 is a fresh one for each. */
   readonly reuse: number;
 }

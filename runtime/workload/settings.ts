@@ -179,6 +179,12 @@ export const WorkloadSettings = z.strictObject({
     .describe(
       'What a container may write over its image, in memory and counted as its own; lost when it ends. Default: nothing.',
     ),
+  snapshot: z
+    .enum(['none', 'boot', 'app'], { error: 'must be none, boot or app' })
+    .optional()
+    .describe(
+      'What a VM goes on from: boot (a machine that has booted, the same for all), app (one in which this workload was ready), or none: it boots each time. Default: boot.',
+    ),
   volumes: z
     .array(VolumeEntry)
     .max(LIMITS.volumes)
@@ -235,6 +241,7 @@ export const ProcessSettings = WorkloadSettings.pick({
   secrets: true,
   allow: true,
   writable: true,
+  snapshot: true,
   volumes: true,
 });
 export type ProcessSettings = z.infer<typeof ProcessSettings>;

@@ -1,6 +1,6 @@
 /** The driver of containers: an OCI image as a group of processes of its own, behind its loopback. */
 import { randomBytes } from 'node:crypto';
-import { Writable } from 'node:stream';
+import type { Writable } from 'node:stream';
 import type { ContentStore } from '../../../images/store/index.ts';
 import type { Driver, Instance, Probe, ProcessStreams, Progress } from '../../driver.ts';
 import { AllowList } from '../../egress/allow-list.ts';
@@ -16,15 +16,17 @@ import { insideOf, type Neighbours } from '../../network/neighbours.ts';
 import { OutboundNetwork } from '../../network/outbound.ts';
 import { MOST_OUTBOUND_ADDRESSES, outboundAddresses } from '../../network/outbound-addresses.ts';
 import { Upstream } from '../../proxy/upstream.ts';
-import { room } from '../../room.ts';
 import type { SecretStore } from '../../secrets/secret-store.ts';
 import type { Limits, Revision } from '../../workload/revision.ts';
+import { checkTarget } from '../image/check-target.ts';
+import { imageErrors } from '../image/errors.ts';
+import { CONNECT_MS, ImageInstance, type ImageInstanceOptions, type Sandbox } from '../image/instance.ts';
+import { loggedOutput } from '../image/logged-output.ts';
 import { type PreparedImage, PreparedImages } from '../image/prepared.ts';
 import { checkOf, commandOf, environmentOf, portOf, slug } from '../image/process.ts';
 import { containerErrors, PROGRAM_MISSING } from './errors.ts';
-import { checkTarget } from './execution.ts';
+import { executeIn } from './execution.ts';
 import type { ContainerHost, ContainerProcess, HostedContainer, StartContainer } from './host.ts';
-import { CONNECT_MS, ContainerInstance, type ContainerInstanceOptions } from './instance.ts';
 import { ProcessPipes } from './stdio.ts';
 
 export interface ContainerDriverOptions {
@@ -87,7 +89,7 @@ export class ContainerDriver implements Driver {
 
   async check(revision: Revision, label: string, progress: Progress): Promise<void> {
     const image = await this.#images.read(revision, label);
-    if (commandOf(revision, image).length === 0) throw containerErrors.IMAGE_NO_COMMAND(label);
+    if (commandOf(revision, image).length === 0) throw imageErrors.IMAGE_NO_COMMAND(label);
     addressesOf(revision, label);
     progress('unpacking the image');
     await this.#images.unpack(image, label);
@@ -208,20 +210,14 @@ export class ContainerDriver implements Driver {
     } catch (error) {
       // What runs it had no other place to say why.
       const said = (await pipes.discard()).trim().replaceAll(/\s+/g, ' ');
-      if (PROGRAM_MISSING.test(said)) throw containerErrors.COMMAND_MISSING(request.spec.command[0] as string);
+      if (PROGRAM_MISSING.test(said)) throw imageErrors.COMMAND_MISSING(request.spec.command[0] as string);
       throw said === '' ? error : containerErrors.PROCESS_NOT_STARTED(workload, said);
     }
     await pipes.given();
     container.follow(() => {});
-    const log = this.#options.logs.of(workload);
+    const { logs } = this.#options;
     const both = (stream: 'stdout' | 'stderr', to: Writable) =>
-      new Writable({
-        write(data: Buffer, _encoding, done) {
-          log.piece(revision, '', stream, data);
-          if (to.destroyed || to.write(data)) done();
-          else void room(to).then(() => done());
-        },
-      });
+      loggedOutput(logs, { workload, id: revision }, stream, { to });
     const streams = { stdin, stdout: both('stdout', stdout), stderr: both('stderr', stderr) };
     return { container, running: true, pipes: pipes.connect(streams, container.exited), lastWords: () => '' };
   }
@@ -236,18 +232,19 @@ export class ContainerDriver implements Driver {
       void container.exited.then(() => this.#layersOf.delete(container));
       await this.#openOutbound(container, revision);
       const context = this.#context(revision, { image, user });
-      const loopback = new InnerSockets(container);
+      const sockets = new InnerSockets(container);
+      const sandbox = sandboxOf(container, context);
       const stopSignal = image.config.stopSignal ?? 'SIGTERM';
-      const instance = (upstream: Upstream | null, liveness: ContainerInstanceOptions['liveness'] = null) => {
+      const instance = (upstream: Upstream | null, liveness: ImageInstanceOptions['liveness'] = null) => {
         const startMs = performance.now() - began;
-        const own = { revision, container, loopback, context, pipes, stopSignal, startMs };
-        return new ContainerInstance({ ...own, upstream, liveness });
+        const own = { revision, sandbox, sockets, pipes, stopSignal, startMs };
+        return new ImageInstance({ ...own, upstream, liveness });
       };
       if (revision.process) return instance(null);
       const port = portOf(revision, image);
-      const target = checkTarget(container, loopback, context);
+      const target = checkTarget(sandbox, sockets);
       await this.#ready(followed, revision, target, port, began);
-      const connect = () => loopback.connect(port, CONNECT_MS);
+      const connect = () => sockets.connect(port, CONNECT_MS);
       const upstream = await Upstream.open({ name: workload, connections: limits.concurrency, connect });
       return instance(upstream, this.#liveness(revision, target, port));
     } catch (error) {
@@ -332,6 +329,21 @@ function addressesOf({ allow }: Revision, name: string): string[] {
   const addresses = outboundAddresses(new AllowList(allow));
   if (addresses.length <= MOST_OUTBOUND_ADDRESSES) return addresses;
   throw containerErrors.TOO_MANY_ADDRESSES(name, MOST_OUTBOUND_ADDRESSES);
+}
+
+/** `context`: what a further process gets, beside its command. */
+function sandboxOf(container: HostedContainer, context: Omit<ContainerProcess, 'command'>): Sandbox {
+  return {
+    id: container.id,
+    exited: container.exited,
+    exec: (command, streams, signal) => executeIn(container, { ...context, command }, streams, signal),
+    signal: (name) => container.signal(name),
+    pause: () => container.pause(),
+    resume: () => container.resume(),
+    resize: () => Promise.reject(new Error('resizing is not offered yet')),
+    usage: () => container.usage(),
+    remove: () => container.remove(),
+  };
 }
 
 const later = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
