@@ -194,7 +194,7 @@ export async function openDrivers(
   const warn = (message: string, error?: unknown) => log.warn({ err: error }, message);
   const imageDrivers: (ContainerDriver | MicrovmDriver)[] = [];
   let layers: HostLayers | null = null;
-  let machineHost: MachineHost | null = null;
+  let machines: { readonly host: MachineHost; readonly driver: MicrovmDriver } | null = null;
   try {
     const host = await privileges.openContainers(folder.path, warn);
     const containers = new ContainerDriver({ host, blobs, logs, secrets, egress, neighbours });
@@ -209,12 +209,12 @@ export async function openDrivers(
   }
   try {
     const host = await privileges.openMachines(folder.path, warn);
-    const machines = new MicrovmDriver({ host, blobs, logs, secrets, egress, neighbours, log: warn });
-    undo.add(() => machines.close());
-    drivers.set(machines.isolation, machines);
-    imageDrivers.push(machines);
+    const driver = new MicrovmDriver({ host, blobs, logs, secrets, egress, neighbours, log: warn });
+    undo.add(() => driver.close());
+    drivers.set(driver.isolation, driver);
+    imageDrivers.push(driver);
+    machines = { host, driver };
     layers ??= host.layers;
-    machineHost = host;
     log.info(`microVMs run ${host.acceleration.why}`);
   } catch (error) {
     if (!(error instanceof NoMachines)) throw error;
@@ -224,7 +224,9 @@ export async function openDrivers(
     if (!layers) return;
     const inUse = imageDrivers.flatMap((driver) => [...driver.layersInUse()]);
     await sweepLayers(layers, images, new Set(inUse));
-    if (machineHost) await sweepDisks(machineHost.disks, images);
+    if (!machines) return;
+    await sweepDisks(machines.host.disks, images);
+    await machines.driver.sweepTemplates();
   };
   return { drivers, missing, engine: engine.version, volumes, sweepLayers: sweep };
 }

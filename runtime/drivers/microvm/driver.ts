@@ -1,6 +1,8 @@
 /** The driver of microVMs: an OCI image in a machine with a kernel of its own. */
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
+import { SkerryError } from '../../../errors/skerry-error.ts';
+import type { StoredImage } from '../../../images/oci/index.ts';
 import type { ContentStore } from '../../../images/store/index.ts';
 import type { Driver, Instance, Probe, ProcessStreams, Progress } from '../../driver.ts';
 import { AllowList } from '../../egress/allow-list.ts';
@@ -12,7 +14,7 @@ import { untilReady } from '../../health/readiness.ts';
 import type { WorkloadLogs } from '../../logs/workload-logs.ts';
 import { InnerSockets } from '../../network/inner-sockets.ts';
 import { insideOf, type Neighbours } from '../../network/neighbours.ts';
-import { OutboundNetwork } from '../../network/outbound.ts';
+import { OutboundNetwork, type Sockets } from '../../network/outbound.ts';
 import { Upstream } from '../../proxy/upstream.ts';
 import type { SecretStore } from '../../secrets/secret-store.ts';
 import type { Limits, Revision } from '../../workload/revision.ts';
@@ -20,17 +22,17 @@ import { checkTarget } from '../image/check-target.ts';
 import { imageErrors } from '../image/errors.ts';
 import { CONNECT_MS, ImageInstance } from '../image/instance.ts';
 import { loggedOutput } from '../image/logged-output.ts';
-import { type PreparedImage, PreparedImages } from '../image/prepared.ts';
+import { PreparedImages } from '../image/prepared.ts';
 import { checkOf, commandOf, environmentOf, portOf, slug } from '../image/process.ts';
 import type { GuestConfiguration, GuestProcess } from './agent/messages.ts';
 import type { AgentProcess } from './agent/process.ts';
 import { machineErrors } from './errors.ts';
-import type { HostedMachine, MachineHost, StartMachine } from './host.ts';
+import type { HostedMachine, MachineHost, MachineMemory, StartMachine } from './host.ts';
 import { GuestFiles } from './kernel.ts';
 import { bootMachine, KERNEL_ARGUMENTS, type Machine } from './machine.ts';
 import { MACHINE_ADDRESSES, MACHINE_LINK } from './network.ts';
 import { MachineSandbox, startFailure } from './sandbox.ts';
-import { guestMemory, Templates } from './templates.ts';
+import { guestMemory, type TemplateParts, Templates } from './templates.ts';
 
 export interface MicrovmDriverOptions {
   readonly host: MachineHost;
@@ -54,12 +56,15 @@ const ENTROPY_BYTES = 64;
 const LAST_WORDS = 300;
 const ETHERNET_MTU = 1500;
 
+/** Failures of a start that say nothing of the template that it began from. */
+const NOT_THE_TEMPLATE = new Set(['MACHINE_NOT_STARTED', 'TOO_MANY_MACHINES', 'DISK_NOT_MADE', 'LAYER_NOT_HERE']);
+
 /** A workload's process in its machine. */
 interface Running {
   readonly machine: Machine;
   readonly process: AgentProcess;
   readonly context: Omit<GuestProcess, 'command'>;
-  readonly prepared: PreparedImage;
+  readonly image: StoredImage;
   readonly memoryBytes: number;
   lastWords(): string;
 }
@@ -73,6 +78,8 @@ export class MicrovmDriver implements Driver {
   readonly #templates: Templates;
   /** Diff ids of the layers under each machine that there is. */
   readonly #layersOf = new Map<HostedMachine, readonly string[]>();
+  /** Templates that revisions go on from, by `nameOf`. */
+  readonly #templatesOf = new Map<string, readonly string[]>();
   /** What the allow-lists of machines let out. */
   readonly #networks = new Set<OutboundNetwork>();
 
@@ -116,12 +123,19 @@ export class MicrovmDriver implements Driver {
   async prepare(revision: Revision): Promise<void> {
     const { layers } = await this.#images.of(revision);
     await this.#options.host.disks.make(layers);
-    await this.#template(revision, revision.limits);
+    await this.#memory(revision, revision.limits);
   }
 
   /** Disks are shared: those that no image has any more are swept with the images. */
-  async release({ artifact }: Revision): Promise<void> {
-    this.#images.forget(artifact.digest);
+  async release(revision: Revision): Promise<void> {
+    this.#images.forget(revision.artifact.digest);
+    this.#templatesOf.delete(nameOf(revision));
+    await this.sweepTemplates();
+  }
+
+  /** Removes templates that no revision which was prepared goes on from. */
+  async sweepTemplates(): Promise<void> {
+    await this.#templates.sweep(new Set([...this.#templatesOf.values()].flat()));
   }
 
   async start(revision: Revision, limits: Limits, streams?: ProcessStreams): Promise<Instance> {
@@ -151,82 +165,125 @@ export class MicrovmDriver implements Driver {
     await this.#options.host.close();
   }
 
-  /** The template that its machines go on from; null: they boot. */
-  async #template(revision: Revision, limits: Limits): Promise<string | null> {
-    if (revision.snapshot === 'none') return null;
-    const { workload } = revision;
-    const [kernel, initramfs] = [await this.#files.kernel(), await this.#files.agent()];
-    const memoryBytes = guestMemory(workload, limits.memoryBytes, this.#options.host.mostMemoryBytes);
-    return this.#templates.boot({ kernel, initramfs, memoryBytes, cpus: cpusOf(limits) });
+  /** Where the memory of a new machine comes from. Templates that are not there are made. */
+  async #memory(revision: Revision, limits: Limits): Promise<MachineMemory> {
+    const { snapshot = 'boot' } = revision;
+    if (snapshot === 'none') return { kind: 'own' };
+    const parts = await this.#parts(revision, limits);
+    const template =
+      snapshot === 'boot' ? await this.#templates.boot(parts) : await this.#appTemplate(revision, limits, parts);
+    if (template === null) return { kind: 'own' };
+    this.#templatesOf.set(nameOf(revision), [...(this.#templatesOf.get(nameOf(revision)) ?? []), template]);
+    return { kind: 'clone', template };
   }
 
-  /** A new machine, in which the workload's process runs. */
-  async #launch(revision: Revision, limits: Limits, began: number, streams?: ProcessStreams): Promise<Running> {
-    const { workload, id: revisionId } = revision;
-    const { host, secrets } = this.#options;
-    const prepared = await this.#images.of(revision);
+  /** What machines of a revision have in common with those of others. */
+  async #parts({ workload }: Revision, limits: Limits): Promise<TemplateParts> {
+    const memoryBytes = guestMemory(workload, limits.memoryBytes, this.#options.host.mostMemoryBytes);
     const [kernel, initramfs] = [await this.#files.kernel(), await this.#files.agent()];
-    const memoryBytes = guestMemory(workload, limits.memoryBytes, host.mostMemoryBytes);
-    const template = await this.#template(revision, limits);
-    const request: StartMachine = {
-      id: `${slug(workload)}-${revisionId}-${randomBytes(4).toString('hex')}`,
-      labels: { workload, revision: revisionId },
-      kernel,
-      initramfs,
+    return { kernel, initramfs, memoryBytes, cpus: cpusOf(limits) };
+  }
+
+  /** A machine of the revision itself, kept when it is ready. What it was told is in it: with other secrets it is another. */
+  async #appTemplate(revision: Revision, limits: Limits, parts: TemplateParts): Promise<string | null> {
+    const { image } = await this.#images.of(revision);
+    const environment = environmentOf(revision, image, this.#options.secrets);
+    const key = this.#templates.key({ ...parts, app: nameOf(revision), environment });
+    return this.#templates.make(key, async () => {
+      const began = performance.now();
+      const until = began + revision.limits.startTimeoutMs;
+      const request = { ...(await this.#request(revision, limits)), memory: { kind: 'template' } } as const;
+      const machine = await bootMachine(this.#options.host, request, revision.workload, until);
+      const running = await this.#begin(machine, revision, parts.memoryBytes);
+      const sandbox = new MachineSandbox(running);
+      try {
+        await this.#ready(running, sandbox, revision, began);
+        sandbox.letGo();
+        await this.#templates.keep(machine, key);
+      } catch (error) {
+        await sandbox.remove();
+        throw error;
+      }
+    });
+  }
+
+  async #request(revision: Revision, limits: Limits): Promise<Omit<StartMachine, 'memory'>> {
+    const { workload, id } = revision;
+    const { layers } = await this.#images.of(revision);
+    return {
+      ...(await this.#parts(revision, limits)),
+      id: `${slug(workload)}-${id}-${randomBytes(4).toString('hex')}`,
+      labels: { workload, revision: id },
       kernelArguments: KERNEL_ARGUMENTS,
-      layers: prepared.layers,
-      cpus: cpusOf(limits),
-      memoryBytes,
+      layers,
       // Until it is ready it has its processors whole: to boot is the node's work as much as its own.
       cpuMillicores: cpusOf(limits) * 1000,
       cpuWeight: 20 * (1 + revision.priority),
       outbound: revision.allow.length > 0,
-      memory: template === null ? { kind: 'own' } : { kind: 'clone', template },
     };
-    const machine = await this.#boot(request, workload, began + revision.limits.startTimeoutMs);
+  }
+
+  /** A new machine, in which the workload's process runs. */
+  async #launch(revision: Revision, limits: Limits, began: number, streams?: ProcessStreams): Promise<Running> {
+    const until = began + revision.limits.startTimeoutMs;
+    const request = await this.#request(revision, limits);
+    const memory = await this.#memory(revision, limits);
+    const machine = await this.#boot({ ...request, memory }, revision.workload, until);
+    return this.#begin(machine, revision, request.memoryBytes, streams);
+  }
+
+  /** Once more from the start, where a template turns out to be of no use: nothing of the workload has run by then. */
+  async #boot(request: StartMachine, name: string, until: number): Promise<Machine> {
+    const { host, log } = this.#options;
+    const { memory } = request;
     try {
-      const { image, user } = prepared;
+      return await bootMachine(host, request, name, until);
+    } catch (error) {
+      if (memory.kind !== 'clone' || (error instanceof SkerryError && NOT_THE_TEMPLATE.has(error.code))) throw error;
+      log(`a machine of ${name} did not go on from its template: it is booted`, error);
+      await host.templates.delete(memory.template);
+      return bootMachine(host, { ...request, id: `${request.id}-boot`, memory: { kind: 'own' } }, name, until);
+    }
+  }
+
+  /** What tells a machine from all others, then its root, then its process; which runs already in one of `app`. */
+  async #begin(machine: Machine, revision: Revision, memoryBytes: number, streams?: ProcessStreams): Promise<Running> {
+    const { hosted, agent } = machine;
+    try {
+      const { image, layers, user } = await this.#images.of(revision);
+      this.#layersOf.set(hosted, layers);
+      void hosted.exited.then(() => this.#layersOf.delete(hosted));
       const command = commandOf(revision, image);
       const context = {
-        env: environmentOf(revision, image, secrets),
+        env: environmentOf(revision, image, this.#options.secrets),
         directory: image.config.workingDir,
         user,
         capabilities: CAPABILITIES,
         noNewPrivileges: false,
       };
-      this.#openOutbound(machine.hosted, revision, await this.#outboundOf(machine.hosted, revision));
-      const { agent } = machine;
-      const hostname = slug(workload) || 'machine';
+      if (revision.allow.length > 0) this.#openOutbound(hosted, revision, await hosted.outbound());
+      const hostname = slug(revision.workload) || 'machine';
       const machineId = randomBytes(16).toString('hex');
       await agent.restored({ entropy: randomBytes(ENTROPY_BYTES), hostname, machineId });
-      await agent.configure(configurationOf(revision, hostname));
       let last = '';
       const hear = (data: Buffer) => {
         last = (last + data.toString('utf8')).slice(-LAST_WORDS);
       };
       const stdio = this.#streamsOf(revision, hear, streams);
-      const process = await agent.start({ ...context, command }, stdio).catch((error: unknown) => {
-        throw startFailure(error, command[0] as string);
-      });
-      return { machine, process, context, prepared, memoryBytes, lastWords: () => endInOneLine(last, LAST_WORDS) };
+      const runs = agent.hello.state === 'running';
+      if (!runs) await agent.configure(configurationOf(revision, hostname));
+      const process = runs
+        ? await agent.attach(stdio, () => {})
+        : await agent.start({ ...context, command }, stdio).catch((error: unknown) => {
+            throw startFailure(error, command[0] as string);
+          });
+      const lastWords = () => endInOneLine(last, LAST_WORDS);
+      return { machine, process, context, image, memoryBytes, lastWords };
     } catch (error) {
       await discard(machine);
       // A layer may have gone since.
       this.#images.forget(revision.artifact.digest);
       throw error;
-    }
-  }
-
-  /** Once more from the start, where a template turns out to be of no use. */
-  async #boot(request: StartMachine, name: string, until: number): Promise<Machine> {
-    const { host, log } = this.#options;
-    if (request.memory.kind !== 'clone') return bootMachine(host, request, name, until);
-    try {
-      return await bootMachine(host, request, name, until);
-    } catch (error) {
-      log(`a machine of ${name} did not go on from its template: it is booted`, error);
-      await host.templates.delete(request.memory.template);
-      return bootMachine(host, { ...request, memory: { kind: 'own' } }, name, until);
     }
   }
 
@@ -239,31 +296,24 @@ export class MicrovmDriver implements Driver {
 
   /** An instance of a machine in which the process runs, once it is ready; else it is removed. */
   async #serve(running: Running, revision: Revision, limits: Limits, began: number): Promise<Instance> {
-    const { machine, process, context, prepared, memoryBytes } = running;
+    const { machine, image } = running;
     const { hosted } = machine;
-    const sandbox = new MachineSandbox({ machine, process, context, memoryBytes });
+    const sandbox = new MachineSandbox(running);
     try {
-      this.#layersOf.set(hosted, prepared.layers);
-      void hosted.exited.then(() => this.#layersOf.delete(hosted));
-      const sockets = new InnerSockets(hosted, MACHINE_LINK.guest);
-      const { image } = prepared;
-      const stopSignal = image.config.stopSignal ?? 'SIGTERM';
-      const target = checkTarget(sandbox, sockets);
-      const port = portOf(revision, image);
-      if (!revision.process) await this.#ready(running, sandbox, revision, target, port, began);
+      if (!revision.process) await this.#ready(running, sandbox, revision, began);
       await hosted.limit({ cpuMillicores: limits.cpuMillicores });
+      const sockets = new InnerSockets(hosted, MACHINE_LINK.guest);
+      const port = portOf(revision, image);
       const connect = () => sockets.connect(port, CONNECT_MS);
+      const { workload: name } = revision;
       const upstream = revision.process
         ? null
-        : await Upstream.open({ name: revision.workload, connections: limits.concurrency, connect });
+        : await Upstream.open({ name, connections: limits.concurrency, connect });
       return new ImageInstance({
-        revision,
-        sandbox,
-        sockets,
-        upstream,
-        liveness: revision.process ? null : this.#liveness(revision, target, port),
+        ...{ revision, sandbox, sockets, upstream },
+        liveness: revision.process ? null : this.#liveness(revision, checkTarget(sandbox, sockets), port),
         lost: sandbox.lost,
-        stopSignal,
+        stopSignal: image.config.stopSignal ?? 'SIGTERM',
         startMs: performance.now() - began,
       });
     } catch (error) {
@@ -279,17 +329,8 @@ export class MicrovmDriver implements Driver {
     return { check: checkOf(liveCheck.check), everyMs: liveCheck.everyMs, target, port, log };
   }
 
-  async #outboundOf(hosted: HostedMachine, { allow }: Revision) {
-    return allow.length === 0 ? null : hosted.outbound();
-  }
-
   /** What it sends out goes where its allow-list says, until it ends. */
-  #openOutbound(
-    hosted: HostedMachine,
-    { workload, id, allow: entries }: Revision,
-    sockets: Awaited<ReturnType<HostedMachine['outbound']>> | null,
-  ): void {
-    if (!sockets) return;
+  #openOutbound(hosted: HostedMachine, { workload, id, allow: entries }: Revision, sockets: Sockets): void {
     const { egress, neighbours, logs } = this.#options;
     const allow = new AllowList(entries);
     const connector = new Connector({ allow, ...egress, inside: insideOf(neighbours, workload) });
@@ -308,16 +349,19 @@ export class MicrovmDriver implements Driver {
 
   /** Resolves when it is ready. Throws MACHINE_ENDED, MACHINE_NOT_LISTENING, MACHINE_NOT_READY. */
   async #ready(
-    { lastWords }: Running,
+    { machine, image, lastWords }: Running,
     sandbox: MachineSandbox,
-    { workload, id, readyCheck = 'tcp', limits: { startTimeoutMs } }: Revision,
-    target: ReturnType<typeof checkTarget>,
-    port: number,
+    { workload, id, port: given, readyCheck = 'tcp', limits: { startTimeoutMs } }: Revision,
     began: number,
   ): Promise<void> {
     const check = checkOf(readyCheck);
+    const sockets = new InnerSockets(machine.hosted, MACHINE_LINK.guest);
+    const target = checkTarget(sandbox, sockets);
+    const port = portOf(given === undefined ? {} : { port: given }, image);
     const until = began + startTimeoutMs;
-    const found = await untilReady({ check, target, port, until, ended: sandbox.exited });
+    const found = await untilReady({ check, target, port, until, ended: sandbox.exited }).finally(() =>
+      sockets.close(),
+    );
     if (found.state === 'ready') return;
     if (found.state === 'ended') {
       throw machineErrors.MACHINE_ENDED(workload, (await sandbox.exited).message, lastWords());
@@ -329,6 +373,10 @@ export class MicrovmDriver implements Driver {
     this.#options.logs.of(workload).write(id, '', 'node', `it is ended: ${error.what}`);
     throw error;
   }
+}
+
+function nameOf({ workload, id }: Revision): string {
+  return `${workload}/${id}`;
 }
 
 function cpusOf({ cpuMillicores }: Limits): number {

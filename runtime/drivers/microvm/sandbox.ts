@@ -110,6 +110,12 @@ export class MachineSandbox implements Sandbox {
     return this.#hosted.usage();
   }
 
+  /** Asks it nothing more: it is somebody else's to end. */
+  letGo(): void {
+    this.#removing ??= Promise.resolve();
+    clearTimeout(this.#asking);
+  }
+
   remove(): Promise<void> {
     this.#removing ??= this.#remove();
     return this.#removing;
