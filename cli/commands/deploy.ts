@@ -1,6 +1,6 @@
 import type { WorkloadView } from '../../gateway/admin/schemas.ts';
 import { overlay } from '../../runtime/workload/settings.ts';
-import { makeArtifact } from '../artifact.ts';
+import { makeArtifact, uploadKernel } from '../artifact.ts';
 import { choiceText } from '../builders/choose.ts';
 import type { Context } from '../context.ts';
 import { warningLines } from '../describe.ts';
@@ -19,6 +19,8 @@ export interface DeployFlags extends Readonly<Record<string, unknown>> {
   readonly builder?: string;
   readonly base?: string;
   readonly network?: boolean;
+  /** A file. */
+  readonly kernel?: string;
 }
 
 export async function deploy(context: Context, path: string, flags: DeployFlags): Promise<void> {
@@ -66,8 +68,12 @@ export async function deployOnce(
   const name = given ?? source.name();
   const settings = overlay(source.settings, over);
   const { artifact } = await makeArtifact(context, source, progress, flags, onInputs);
+  const kernel = flags.kernel === undefined ? {} : { kernel: await uploadKernel(context, flags.kernel, progress) };
   progress.step(`Deploying ${name}`);
-  return settle(client, await client.deploy(name, { artifact, label: source.label.slice(-256), settings }));
+  return settle(
+    client,
+    await client.deploy(name, { artifact, label: source.label.slice(-256), settings: { ...settings, ...kernel } }),
+  );
 }
 
 /** The revision that the spec gives the most of the traffic. */

@@ -56,6 +56,13 @@ function volumesOf({ volumes: texts = [] }: WorkloadSettings, isolation: Isolati
 }
 
 /** Left out where it is not said. Throws INVALID_SETTING. */
+function kernelOf({ kernel }: WorkloadSettings, isolation: Isolation): Pick<Revision, 'kernel'> {
+  if (kernel === undefined) return {};
+  if (isolation !== 'vm') throw workloadErrors.INVALID_SETTING('kernel', `it is for VMs, not for ${isolation}`);
+  return { kernel };
+}
+
+/** Left out where it is not said. Throws INVALID_SETTING. */
 function snapshotOf(
   { snapshot }: WorkloadSettings,
   isolation: Isolation,
@@ -110,6 +117,7 @@ export function revisionOf(
     // Left out where it is not said, so that revisions from before there were such settings keep their names.
     ...(settings.port === undefined ? {} : { port: settings.port }),
     ...(settings.writable === undefined ? {} : { writableBytes: parsed(parseBytes, settings.writable, 0) }),
+    ...kernelOf(settings, isolation),
     ...snapshotOf(settings, isolation, process !== undefined),
     ...volumesOf(settings, isolation),
     ...healthOf(settings, isolation),

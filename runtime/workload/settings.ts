@@ -179,6 +179,13 @@ export const WorkloadSettings = z.strictObject({
     .describe(
       'What a container may write over its image, in memory and counted as its own; lost when it ends. Default: nothing.',
     ),
+  kernel: z
+    .string()
+    .regex(/^sha256:[0-9a-f]{64}$/, { error: 'must be a digest: sha256: and 64 hexadecimal digits' })
+    .optional()
+    .describe(
+      "Digest of the kernel that a VM boots, sent to the node before (`skerry deploy --kernel FILE` does both). Default: the node's own.",
+    ),
   snapshot: z
     .enum(['none', 'boot', 'app'], { error: 'must be none, boot or app' })
     .optional()
@@ -241,6 +248,7 @@ export const ProcessSettings = WorkloadSettings.pick({
   secrets: true,
   allow: true,
   writable: true,
+  kernel: true,
   snapshot: true,
   volumes: true,
 });

@@ -29,6 +29,7 @@ import type { AgentProcess } from './agent/process.ts';
 import { machineErrors } from './errors.ts';
 import type { HostedMachine, MachineHost, MachineMemory, StartMachine } from './host.ts';
 import { GuestFiles } from './kernel.ts';
+import { checkKernel } from './kernel-image.ts';
 import { bootMachine, KERNEL_ARGUMENTS, type Machine } from './machine.ts';
 import { MACHINE_ADDRESSES, MACHINE_LINK } from './network.ts';
 import { MachineSandbox, startFailure } from './sandbox.ts';
@@ -113,7 +114,7 @@ export class MicrovmDriver implements Driver {
     const image = await this.#images.read(revision, label);
     if (commandOf(revision, image).length === 0) throw imageErrors.IMAGE_NO_COMMAND(label);
     guestMemory(label, revision.limits.memoryBytes, this.#options.host.mostMemoryBytes);
-    await this.#files.kernel();
+    await this.#kernel(revision, label);
     progress('unpacking the image');
     const { layers } = await this.#images.unpack(image, label);
     progress('making its root disk');
@@ -177,10 +178,23 @@ export class MicrovmDriver implements Driver {
     return { kind: 'clone', template };
   }
 
+  /** Its digest, when the host has it. Throws NO_KERNEL, KERNEL_MISSING, KERNEL_UNFIT. */
+  async #kernel({ kernel }: Revision, label: string): Promise<string> {
+    if (kernel === undefined) return this.#files.kernel();
+    const { blobs, host } = this.#options;
+    if (await host.files.has(kernel)) return kernel;
+    if (!(await blobs.has(kernel))) throw machineErrors.KERNEL_MISSING(label, kernel);
+    const { path } = await blobs.open(kernel);
+    await checkKernel(path, label);
+    await this.#files.give(kernel, path);
+    return kernel;
+  }
+
   /** What machines of a revision have in common with those of others. */
-  async #parts({ workload }: Revision, limits: Limits): Promise<TemplateParts> {
+  async #parts(revision: Revision, limits: Limits): Promise<TemplateParts> {
+    const { workload } = revision;
     const memoryBytes = guestMemory(workload, limits.memoryBytes, this.#options.host.mostMemoryBytes);
-    const [kernel, initramfs] = [await this.#files.kernel(), await this.#files.agent()];
+    const [kernel, initramfs] = [await this.#kernel(revision, workload), await this.#files.agent()];
     return { kernel, initramfs, memoryBytes, cpus: cpusOf(limits) };
   }
 

@@ -32,6 +32,16 @@ export const machineErrors = defineErrors({
     fix: 'build it, once and for some minutes, with `npm run build`, or deploy with a kernel of your own (--kernel)',
     retryAfter: 60,
   },
+  KERNEL_UNFIT: {
+    status: 422,
+    what: (name: string, why: string) => `${name} has no kernel that can be booted: ${why}`,
+    fix: 'give an ELF vmlinux with CONFIG_PVH, or a bzImage, for this machine, with virtio over MMIO built in',
+  },
+  KERNEL_MISSING: {
+    status: 409,
+    what: (name: string, digest: string) => `the node does not have the kernel ${digest} that ${name} names`,
+    fix: 'deploy again with --kernel FILE',
+  },
   MACHINE_ENDED: {
     status: 503,
     what: (name: string, why: string, last: string) =>
