@@ -17,6 +17,17 @@ export const CONTAINER_PACKAGES = {
 /** What the host layer is built with. */
 export const COMPILER_PACKAGES = { 'g++': '/usr/bin/g++' };
 
+/** What the kernel of microVMs is built with. */
+export const KERNEL_PACKAGES = {
+  gcc: '/usr/bin/gcc',
+  make: '/usr/bin/make',
+  flex: '/usr/bin/flex',
+  bison: '/usr/bin/bison',
+  bc: '/usr/bin/bc',
+  'libelf-dev': '/usr/include/libelf.h',
+  'xz-utils': '/usr/bin/xz',
+};
+
 /** What tests of containers need beside it. */
 export const CONTAINER_TEST_PACKAGES = {
   'busybox-static': '/bin/busybox',

@@ -88,10 +88,11 @@ export class AgentClient {
     this.closed = new Promise((resolve) => {
       this.#tellClosed = resolve;
     });
-    stream.on('error', (error) => this.#end(error));
+    stream.on('error', (error) => this.#end(agentErrors.AGENT_GONE().because(error)));
     for (const event of ['end', 'close']) stream.on(event, () => this.#end(null));
     stream.on('data', (bytes: Buffer) => this.#read(bytes));
     this.#read(rest);
+    stream.resume();
   }
 
   /** Owns the stream, also when it fails. Throws AGENT_SILENT, AGENT_NONSENSE, AGENT_GONE, AGENT_OTHER_VERSION. */

@@ -5,6 +5,8 @@ import { Malformed } from './fields.ts';
 import { type Frame, FrameParser, HEADER_BYTES, NotFrames } from './frames.ts';
 import { decodeHello, type Hello, NONCE_BYTES, told } from './messages.ts';
 
+/** Of the answer's frame, in bytes. */
+const MOST_ANSWER = 256;
 /** What may come before it, in bytes: what an agent had to say to a node that left. */
 const MOST_BEFORE = 2 * 2 ** 20;
 
@@ -45,7 +47,7 @@ export function findHello(
         over(() => reject(agentErrors.AGENT_NONSENSE('it talks without end and does not greet')));
       }
     };
-    const failed = (error: Error) => over(() => reject(error));
+    const failed = (error: Error) => over(() => reject(agentErrors.AGENT_GONE().because(error)));
     const gone = () => over(() => reject(agentErrors.AGENT_GONE()));
     const timer = setTimeout(() => over(() => reject(agentErrors.AGENT_SILENT('its greeting', timeoutMs))), timeoutMs);
     stream.on('data', take).on('error', failed).on('end', gone).on('close', gone);
@@ -61,6 +63,7 @@ function helloIn(held: Buffer, nonce: Uint8Array): { hello: Hello; rest: Buffer 
     frame ??= { ...each, payload: Buffer.from(each.payload) };
   });
   const length = held.readUInt32LE(start + 4) + HEADER_BYTES + 1;
+  if (length > MOST_ANSWER) throw new Malformed('a greeting that is too long');
   parser.push(held.subarray(start, start + length));
   // Assigned in the handler, which the compiler does not see.
   const whole = frame as Frame | null;
