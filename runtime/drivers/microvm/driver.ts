@@ -30,7 +30,7 @@ import { machineErrors } from './errors.ts';
 import type { HostedMachine, MachineHost, MachineMemory, StartMachine } from './host.ts';
 import { GuestFiles } from './kernel.ts';
 import { checkKernel } from './kernel-image.ts';
-import { bootMachine, KERNEL_ARGUMENTS, type Machine } from './machine.ts';
+import { bootMachine, kernelArguments, type Machine } from './machine.ts';
 import { MACHINE_ADDRESSES, MACHINE_LINK } from './network.ts';
 import { MachineSandbox, startFailure } from './sandbox.ts';
 import { guestMemory, type TemplateParts, Templates } from './templates.ts';
@@ -228,7 +228,7 @@ export class MicrovmDriver implements Driver {
       ...(await this.#parts(revision, limits)),
       id: `${slug(workload)}-${id}-${randomBytes(4).toString('hex')}`,
       labels: { workload, revision: id },
-      kernelArguments: KERNEL_ARGUMENTS,
+      kernelArguments: kernelArguments(this.#options.host),
       layers,
       // Until it is ready it has its processors whole: to boot is the node's work as much as its own.
       cpuMillicores: cpusOf(limits) * 1000,

@@ -8,8 +8,14 @@ import type { HostedMachine, MachineHost, StartMachine } from './host.ts';
 import type { Monitor } from './monitor.ts';
 import { QemuMonitor } from './qemu/monitor.ts';
 
-/** Told to the kernel, whichever it is: short words on a console, and an end of the machine where there is a panic. */
-export const KERNEL_ARGUMENTS = 'console=ttyS0 quiet loglevel=3 panic=-1 reboot=t random.trust_cpu=on';
+/** Told to the kernel, whichever it is: last words on a console, and an end of the machine where there is a panic. */
+const KERNEL_ARGUMENTS = 'console=ttyS0 quiet loglevel=1 panic=-1 reboot=t';
+/** An emulated processor gains nothing from these. */
+const EMULATED = ' mitigations=off no_timer_check';
+
+export function kernelArguments({ acceleration }: Pick<MachineHost, 'acceleration'>): string {
+  return KERNEL_ARGUMENTS + (acceleration.kind === 'tcg' ? EMULATED : '');
+}
 
 export interface Machine {
   readonly hosted: HostedMachine;

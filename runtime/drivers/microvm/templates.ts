@@ -5,7 +5,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { machineErrors } from './errors.ts';
 import type { MachineHost, StartMachine } from './host.ts';
-import { bootMachine, KERNEL_ARGUMENTS, type Machine } from './machine.ts';
+import { bootMachine, kernelArguments, type Machine } from './machine.ts';
 
 /** Of what is in a template and how it is used: another one makes other templates. */
 const FORM = 1;
@@ -35,7 +35,7 @@ export class Templates {
     const key = this.key({ kernel, initramfs, memoryBytes, cpus });
     return this.make(key, async () => {
       const began = performance.now();
-      const machine = await bootMachine(this.#host, templateRequest(parts), 'a template', began + BOOT_MS);
+      const machine = await bootMachine(this.#host, templateRequest(parts, kernelArguments(this.#host)), 'a template', began + BOOT_MS);
       await this.keep(machine, key);
       this.#log(`a template of a machine was made in ${Math.round(performance.now() - began)} ms`);
     });
@@ -44,7 +44,7 @@ export class Templates {
   /** The name of one that is made from this, whatever it is; and by this monitor. */
   key(parts: object): string {
     const { provider, acceleration } = this.#host;
-    const whole = { form: FORM, provider, accelerator: acceleration.kind, arguments: KERNEL_ARGUMENTS, ...parts };
+    const whole = { form: FORM, provider, accelerator: acceleration.kind, arguments: kernelArguments(this.#host), ...parts };
     return createHash('sha256').update(JSON.stringify(whole)).digest('hex');
   }
 
@@ -94,12 +94,12 @@ export class Templates {
   }
 }
 
-function templateRequest(parts: TemplateParts): StartMachine {
+function templateRequest(parts: TemplateParts, words: string): StartMachine {
   return {
     ...parts,
     id: `template-${randomBytes(6).toString('hex')}`,
     labels: { workload: 'template', revision: 'template' },
-    kernelArguments: KERNEL_ARGUMENTS,
+    kernelArguments: words,
     layers: null,
     cpuMillicores: parts.cpus * 1000,
     cpuWeight: 50,
