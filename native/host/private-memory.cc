@@ -27,11 +27,13 @@ int open_as(const char* symbol, const char* path, int flags, mode_t mode) {
 
 mode_t mode_of(int flags, va_list arguments) { return (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(arguments, mode_t) : 0; }
 
+#define EXPORTED __attribute__((visibility("default")))
+
 }  // namespace
 
 extern "C" {
 
-__attribute__((visibility("default"))) int open(const char* path, int flags, ...) {
+EXPORTED int open(const char* path, int flags, ...) {
   va_list arguments;
   va_start(arguments, flags);
   const mode_t mode = mode_of(flags, arguments);
@@ -39,11 +41,15 @@ __attribute__((visibility("default"))) int open(const char* path, int flags, ...
   return open_as("open", path, flags, mode);
 }
 
-__attribute__((visibility("default"))) int open64(const char* path, int flags, ...) {
+EXPORTED int open64(const char* path, int flags, ...) {
   va_list arguments;
   va_start(arguments, flags);
   const mode_t mode = mode_of(flags, arguments);
   va_end(arguments);
   return open_as("open64", path, flags, mode);
 }
+
+// What glibc's headers make of a call without a mode, in a program that is fortified.
+EXPORTED int __open_2(const char* path, int flags) { return open_as("open", path, flags, 0); }
+EXPORTED int __open64_2(const char* path, int flags) { return open_as("open64", path, flags, 0); }
 }

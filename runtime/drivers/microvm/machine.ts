@@ -1,5 +1,6 @@
 /** A machine whose guest has booted or gone on from a template: the node's ends of all that leads into it. */
 import { Socket } from 'node:net';
+import { SkerryError } from '../../../errors/skerry-error.ts';
 import type { Exit } from '../../driver.ts';
 import { AgentClient } from './agent/client.ts';
 import { Console } from './console.ts';
@@ -16,6 +17,12 @@ const EMULATED = ' mitigations=off no_timer_check';
 export function kernelArguments({ acceleration }: Pick<MachineHost, 'acceleration'>): string {
   return KERNEL_ARGUMENTS + (acceleration.kind === 'tcg' ? EMULATED : '');
 }
+
+/** How the end of a machine shows first. */
+const GONE = new Set(['MONITOR_GONE', 'AGENT_GONE']);
+const EXIT_MS = 1000;
+
+const later = (ms: number) => new Promise<null>((resolve) => setTimeout(resolve, ms, null));
 
 export interface Machine {
   readonly hosted: HostedMachine;
@@ -64,10 +71,13 @@ export async function bootMachine(
     agent = await Promise.race([greeting, ended, late]);
     return { hosted, monitor, agent, console: kernel };
   } catch (error) {
+    // Streams end a moment before it is known how their process has ended, which says more.
+    const isGone = error instanceof SkerryError && GONE.has(error.code);
+    const exit = isGone ? await Promise.race([hosted.exited, later(EXIT_MS)]) : null;
     monitor?.close();
     stream.destroy();
     await hosted.remove();
-    throw error;
+    throw exit ? machineErrors.MACHINE_ENDED(name, exit.message, kernel.lastWords()).because(error) : error;
   } finally {
     timer.abort();
   }

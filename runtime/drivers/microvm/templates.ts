@@ -35,7 +35,12 @@ export class Templates {
     const key = this.key({ kernel, initramfs, memoryBytes, cpus });
     return this.make(key, async () => {
       const began = performance.now();
-      const machine = await bootMachine(this.#host, templateRequest(parts, kernelArguments(this.#host)), 'a template', began + BOOT_MS);
+      const machine = await bootMachine(
+        this.#host,
+        templateRequest(parts, kernelArguments(this.#host)),
+        'a template',
+        began + BOOT_MS,
+      );
       await this.keep(machine, key);
       this.#log(`a template of a machine was made in ${Math.round(performance.now() - began)} ms`);
     });
@@ -44,7 +49,13 @@ export class Templates {
   /** The name of one that is made from this, whatever it is; and by this monitor. */
   key(parts: object): string {
     const { provider, acceleration } = this.#host;
-    const whole = { form: FORM, provider, accelerator: acceleration.kind, arguments: kernelArguments(this.#host), ...parts };
+    const whole = {
+      form: FORM,
+      provider,
+      accelerator: acceleration.kind,
+      arguments: kernelArguments(this.#host),
+      ...parts,
+    };
     return createHash('sha256').update(JSON.stringify(whole)).digest('hex');
   }
 
