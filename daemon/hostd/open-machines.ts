@@ -63,9 +63,8 @@ export async function openMachines(
     const acceleration = await chooseAcceleration();
     const store = layers ?? new StoredLayers(await openLayerStore(join(dataFolder, 'layers'), { range: LAYER_IDS }));
     const folders = await openFolders(join(dataFolder, 'machines'));
-    const name = createHash('sha256').update(dataFolder).digest('hex').slice(0, 12);
     const machines = new Machines({
-      folder: join('/run/skerry', `${name}.machines`),
+      folder: machinesFolder(dataFolder),
       launcher: LAUNCHER,
       program,
       acceleration,
@@ -84,6 +83,12 @@ export async function openMachines(
     if (error instanceof NoMachines) throw error;
     throw new NoMachines((error as Error).message, BUILD);
   }
+}
+
+/** Where machines of a node have their folders. */
+export function machinesFolder(dataFolder: string): string {
+  const name = createHash('sha256').update(dataFolder).digest('hex').slice(0, 12);
+  return join('/run/skerry', `${name}.machines`);
 }
 
 /** Root's alone; what a crash left half made is removed. */

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Machines } from '../../daemon/hostd/machines.ts';
-import { NoMachines, openMachines } from '../../daemon/hostd/open-machines.ts';
+import { machinesFolder, NoMachines, openMachines } from '../../daemon/hostd/open-machines.ts';
 import { GatewayNeighbours } from '../../gateway/neighbours.ts';
 import { importImage, openImageSource } from '../../images/oci/index.ts';
 import { type ContentStore, openContentStore } from '../../images/store/index.ts';
@@ -33,6 +33,17 @@ export async function whyNoMachines(): Promise<string | null> {
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+/** Machines that there are of the node with this data folder. */
+export function machinesOf(data: string): string[] {
+  const folder = machinesFolder(data);
+  return existsSync(folder) ? readdirSync(folder) : [];
+}
+
+/** Removes what a node that was killed has left in memory; its machines have ended with it. */
+export function removeMachines(data: string): void {
+  rmSync(machinesFolder(data), { recursive: true, force: true });
 }
 
 /** Under emulation, on a machine that does other things too. */
