@@ -48,6 +48,14 @@ function ask(command, args, cwd) {
 
 /** The package with the source itself and its version, or null where the system's packages have none. */
 function newestSource() {
+  const found = lookForSource();
+  if (found || process.getuid?.() !== 0) return found;
+  // The list of packages may be empty yet.
+  spawnSync('apt-get', ['update', '-qq'], { stdio: ['ignore', 2, 2] });
+  return lookForSource();
+}
+
+function lookForSource() {
   const look = (name, field) => {
     const { stdout } = spawnSync('apt-cache', ['show', '--no-all-versions', name], { encoding: 'utf8' });
     return new RegExp(`^${field}: (.*)$`, 'm').exec(stdout ?? '')?.[1];
