@@ -23,7 +23,7 @@ pub struct Cgroup {
 impl Cgroup {
     pub fn make() -> Result<Self> {
         let what = || "the workload's cgroup cannot be made".to_owned();
-        std::fs::write(format!("{TOP}/cgroup.subtree_control"), "+pids").because(FAILED, what)?;
+        std::fs::write(format!("{TOP}/cgroup.subtree_control"), "+pids +memory").because(FAILED, what)?;
         create_dir(FOLDER).because(FAILED, what)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = openat(CWD, FOLDER, flags, Mode::empty()).because(FAILED, what)?;
@@ -55,6 +55,13 @@ impl Cgroup {
 
     pub fn processes(&self) -> u32 {
         self.read("pids.current").and_then(|text| text.trim_end().parse().ok()).unwrap_or(0)
+    }
+
+    /// Of its processes, those that were ended because the machine had no memory left, ever.
+    pub fn out_of_memory_kills(&self) -> u64 {
+        let events = self.read("memory.events").unwrap_or_default();
+        let count = events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok());
+        count.unwrap_or(0)
     }
 
     fn event(&self, line: &str) -> bool {

@@ -32,7 +32,7 @@ impl Output {
     }
 
     fn send_kept(&mut self, kind: u8, stream: u8, channel: u16, port: &mut Port) {
-        if self.lost > 0 {
+        if self.lost > 0 && self.credit > 0 {
             let mut payload = vec![stream];
             payload.extend_from_slice(&self.lost.to_le_bytes());
             port.send(told::LOST, channel, &payload);

@@ -36,7 +36,6 @@ pub struct Server {
     running: Vec<Running>,
     /// How the workload's own process ended, for a host that comes later.
     main_ending: Option<(Ending, bool)>,
-    kills_before: u64,
     power_off_at: Option<Instant>,
 }
 
@@ -65,7 +64,6 @@ impl Server {
             root: None,
             running: Vec::new(),
             main_ending: None,
-            kills_before: 0,
             power_off_at: None,
         }
     }
@@ -309,7 +307,6 @@ impl Server {
         let pid = spawned.pid;
         if is_main {
             self.state = State::Running;
-            self.kills_before = self.proc.out_of_memory_kills();
         }
         self.running.push(Running::new(channel, is_main, spawned, window));
         Ok(pid)
@@ -342,7 +339,7 @@ impl Server {
             load: self.proc.load(),
             processes: self.cgroup.processes(),
             written_bytes: self.root.as_ref().map_or(0, Root::written_bytes),
-            out_of_memory_kills: self.proc.out_of_memory_kills(),
+            out_of_memory_kills: self.cgroup.out_of_memory_kills(),
         }
     }
 
@@ -356,7 +353,7 @@ impl Server {
                 Ending::Status(libc::WEXITSTATUS(status) as u8)
             };
             let killed = ending == Ending::Signal(libc::SIGKILL as u8);
-            let out_of_memory = killed && self.proc.out_of_memory_kills() > self.kills_before;
+            let out_of_memory = killed && self.cgroup.out_of_memory_kills() > 0;
             running.ended(ending, out_of_memory, now);
             if running.is_main {
                 self.state = State::Ended;

@@ -51,9 +51,4 @@ impl Proc {
         let load: f64 = self.read("loadavg").split_whitespace().next().and_then(|x| x.parse().ok()).unwrap_or(0.0);
         (load * 1000.0) as u32
     }
-
-    /// Processes that were ended because there was no memory left, ever.
-    pub fn out_of_memory_kills(&self) -> u64 {
-        self.number("vmstat", "oom_kill ")
-    }
 }

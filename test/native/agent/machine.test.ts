@@ -21,6 +21,7 @@ import {
   identity,
   makeRootDisk,
   makeVolume,
+  process,
   run,
   shell,
 } from '../../support/guest.ts';
@@ -55,7 +56,7 @@ async function inMachine(
     const client = await guest.connect();
     await client.restored(identity());
     await client.configure({ ...CONFIGURATION, ...configuration });
-    await client.start(shell('while sleep 1; do :; done'), quiet());
+    await client.start(shell('while :; do sleep 1; done'), quiet());
     await work(client, guest);
     client.close();
   } finally {
@@ -86,7 +87,7 @@ test('has its names, its files, the time of the host, and a root that takes writ
     const full = await run(client, shell('dd if=/dev/zero of=/large bs=1M count=20; echo status $?; rm /large'));
     assert.match(full.stdout, /status 1/);
     assert.match(full.stderr, /No space left/);
-    const many = await run(client, shell('i=0; while : >/many-$i; do i=$((i+1)); done; rm -f /many-*'));
+    const many = await run(client, shell('i=0; while true >/many-$i; do i=$((i+1)); done; rm -f /many-*'));
     assert.match(many.stderr, /No space left/);
     assert.is(
       (await run(client, shell('echo x > /etc/new && rm /bin/yes && cat /etc/new; ls /bin/yes'))).stdout,
@@ -161,7 +162,10 @@ test('ends a workload that does not listen to being asked', async () => {
     const client = await guest.connect();
     await client.restored(identity());
     await client.configure(CONFIGURATION);
-    const workload = await client.start(shell('trap "" TERM; while sleep 1; do :; done'), quiet());
+    const stdout = new Captured();
+    const stubborn = shell('trap "" TERM; echo ready; while :; do sleep 1; done');
+    const workload = await client.start(stubborn, { ...quiet(), stdout: stdout.stream });
+    while (!stdout.text.includes('ready')) await new Promise((resolve) => setTimeout(resolve, 10));
     const exited = failure(workload.exited);
     await client.powerOff(200);
     await guest.ended;
@@ -177,7 +181,7 @@ test('tells how its workload ended, and that memory was why', async () => {
     const client = await guest.connect();
     await client.restored(identity());
     await client.configure(CONFIGURATION);
-    const greedy = await client.start(shell('x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done'), quiet());
+    const greedy = await client.start(process(['dd', 'if=/dev/zero', 'of=/dev/null', 'bs=45M']), quiet());
     assert.equal(await greedy.exited, { code: null, signal: 9, outOfMemory: true });
     assert.ok((await client.stats()).outOfMemoryKills > 0);
     assert.is((await failure<AgentRefusal>(client.exec(shell('true'), quiet()))).code, 'OUT_OF_ORDER');

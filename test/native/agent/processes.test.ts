@@ -41,7 +41,7 @@ tests.before(async () => {
   await client.restored(identity());
   await client.configure(CONFIGURATION);
   const streams = { stdin: Readable.from([]), stdout: main.stdout.stream, stderr: main.stderr.stream };
-  await client.start(shell('echo it runs; while sleep 1; do :; done'), streams);
+  await client.start(shell('echo it runs; while :; do sleep 1; done'), streams);
 });
 
 tests.after(async () => {

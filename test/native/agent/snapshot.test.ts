@@ -105,7 +105,7 @@ test('a machine that waits is given its disk at the clone, whatever the size of 
       const own = { ...identity(), hostname: name };
       await client.restored(own);
       await client.configure(CONFIGURATION);
-      await client.start(shell('while sleep 1; do :; done'), streams());
+      await client.start(shell('while :; do sleep 1; done'), streams());
       const script = `cat /etc/name; hostname; cat /etc/machine-id; date +%s; ${RANDOM}`;
       const [file, hostname, id, time, ...random] = (await run(client, shell(script))).stdout.trim().split('\n');
       assert.equal([file, hostname, id], [name, name, own.machineId]);
