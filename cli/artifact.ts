@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { createReadStream } from 'node:fs';
 import { chmod, mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import type { AdminClient } from '../gateway/admin/client.ts';
 import type { DeployRequest } from '../gateway/admin/schemas.ts';
@@ -103,16 +103,28 @@ async function buildModule(
 }
 
 async function uploadComponent(client: AdminClient, source: Source, progress: Progress): Promise<Made['artifact']> {
-  const { file, label } = source;
+  const mediaType = 'application/wasm';
+  return { digest: await uploadFile(client, source, mediaType, progress), mediaType };
+}
+
+/** The kernel of a VM; gives its digest. */
+export function uploadKernel({ client }: Pick<Context, 'client'>, file: string, progress: Progress): Promise<string> {
+  return uploadFile(client, { file, label: basename(file) }, 'application/octet-stream', progress);
+}
+
+async function uploadFile(
+  client: AdminClient,
+  { file, label }: Pick<Source, 'file' | 'label'>,
+  mediaType: string,
+  progress: Progress,
+): Promise<string> {
   progress.step(`Uploading ${label}`);
   const found = await stat(file).catch((error: Error) => {
     throw unreadable(file, error);
   });
   const { size } = found;
-  const mediaType = 'application/wasm';
   const body = Readable.from(exactly(file, size), { objectMode: false, highWaterMark: CHUNK });
-  const { digest } = await client.upload({ mediaType, label, body, size });
-  return { digest, mediaType };
+  return (await client.upload({ mediaType, label, body, size })).digest;
 }
 
 /** A folder or a file of ours is sent as an archive; what a registry has the node gets itself. */

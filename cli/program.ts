@@ -109,6 +109,7 @@ function defineDeploying(program: Command, bind: Bind): void {
     .addOption(new Option('--builder <builder>', builder.description).choices(BUILDER_NAMES))
     .option('--base <image>', base.description)
     .option('--network', network.description);
+  kernelOption(deploy);
   for (const setting of SETTING_FLAGS) settingOption(deploy, setting);
   json(deploy.option('--watch', 'Deploy again on each save, until Ctrl-C.'));
   examples(deploy, [
@@ -170,12 +171,13 @@ function defineBuilding(program: Command, bind: Bind): void {
 function defineProcesses(program: Command, bind: Bind): void {
   const run = program
     .command('run')
-    .description('Run an image as a process in a container; exits with its status.')
+    .description('Run an image as a process in a container or a VM; exits with its status.')
     .argument('<ref>', 'An image: of a registry, of the node, oci:DIR[:TAG] or docker-archive:FILE.')
     .argument('[cmd...]', "What to run in place of the image's own command.")
     .option('-d, --detach', 'Print its name and leave it running.')
     .option('--name <name>', 'Name of the process. Default: made from the image.')
     .option('--rm', 'Remove it when it has ended.');
+  kernelOption(run);
   for (const setting of PROCESS_FLAGS) settingOption(run, setting);
   examples(json(run), [
     'skerry run busybox echo hello',
@@ -224,6 +226,13 @@ function defineVolumes(program: Command, bind: Bind): void {
     .argument('<volume...>', 'Names of volumes.');
   examples(rm, ['skerry volume rm db']);
   bind(rm, async (context, _flags, names) => (await import('./commands/volume.ts')).removeVolumes(context, names));
+}
+
+function kernelOption(command: Command): void {
+  command.option(
+    '--kernel <file>',
+    "The kernel that a VM boots, an ELF vmlinux or a bzImage. Default: the node's own.",
+  );
 }
 
 function settingOption(command: Command, setting: (typeof SETTING_FLAGS)[number]): void {

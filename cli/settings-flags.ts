@@ -30,6 +30,7 @@ export const SETTING_FLAGS: readonly SettingFlag[] = [
   { key: 'allow', flag: '--allow', value: 'host[:port]', kind: 'list' },
   { key: 'port', flag: '--port', value: 'n', kind: 'number' },
   { key: 'writable', flag: '--writable', value: 'size', kind: 'text' },
+  { key: 'snapshot', flag: '--snapshot', value: 'none|boot|app', kind: 'text' },
   { key: 'volumes', flag: '--volume', value: 'name:/path[:size]', kind: 'list' },
   { key: 'ready-check', flag: '--ready-check', value: 'check', kind: 'text' },
   { key: 'live-check', flag: '--live-check', value: 'check', kind: 'text' },

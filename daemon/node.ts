@@ -14,8 +14,9 @@ import { answerOwn } from '../gateway/own-paths.ts';
 import { ImageCatalog, type NamedReference } from '../images/oci/index.ts';
 import { type ContentStore, openContentStore } from '../images/store/index.ts';
 import type { Driver } from '../runtime/driver.ts';
-import type { HostVolumes } from '../runtime/drivers/container/host.ts';
-import { ContainerDriver, WasmDriver } from '../runtime/drivers/index.ts';
+import type { HostLayers, HostVolumes } from '../runtime/drivers/container/host.ts';
+import { ContainerDriver, MicrovmDriver, WasmDriver } from '../runtime/drivers/index.ts';
+import type { MachineHost } from '../runtime/drivers/microvm/host.ts';
 import { resolveHere } from '../runtime/egress/resolver.ts';
 import { systemTrust } from '../runtime/egress/trust.ts';
 import { type KeyValueStore, openKeyValueStore } from '../runtime/keyvalue/store.ts';
@@ -46,6 +47,7 @@ import { examine, type Missing } from './doctor.ts';
 import { daemonErrors } from './errors.ts';
 import { evict } from './evict.ts';
 import { NoContainers } from './hostd/open.ts';
+import { NoMachines } from './hostd/open-machines.ts';
 import { ImageBuilds } from './image-builds.ts';
 import { ImageLibrary } from './image-library.ts';
 import { ImageService, ownReference } from './image-service.ts';
@@ -58,7 +60,7 @@ import { remoteAccess } from './remote-access.ts';
 import { selectEngine } from './select-engine.ts';
 import { storeLimit } from './store-size.ts';
 import { sweepKeyValue } from './sweep-keyvalue.ts';
-import { sweepLayers } from './sweep-layers.ts';
+import { sweepDisks, sweepLayers } from './sweep-layers.ts';
 import { sweepStore } from './sweep-store.ts';
 import { TrustService } from './trust-service.ts';
 import { Undo } from './undo.ts';
@@ -203,18 +205,43 @@ export async function openDrivers(
   const drivers = new Map<Isolation, Driver>([[wasm.isolation, wasm]]);
   const missing = new Map<Isolation, Missing>();
   let volumes: HostVolumes | null = null;
-  let sweep: OpenDrivers['sweepLayers'] = async () => {};
+  const warn = (message: string, error?: unknown) => log.warn({ err: error }, message);
+  const imageDrivers: (ContainerDriver | MicrovmDriver)[] = [];
+  let layers: HostLayers | null = null;
+  let machines: { readonly host: MachineHost; readonly driver: MicrovmDriver } | null = null;
   try {
-    const host = await privileges.openContainers(folder.path, (message, error) => log.warn({ err: error }, message));
+    const host = await privileges.openContainers(folder.path, warn);
     const containers = new ContainerDriver({ host, blobs, logs, secrets, egress, neighbours });
     undo.add(() => containers.close());
     drivers.set(containers.isolation, containers);
     volumes = host.volumes;
-    sweep = (images) => sweepLayers(host.layers, images, containers.layersInUse());
+    imageDrivers.push(containers);
+    layers = host.layers;
   } catch (error) {
     if (!(error instanceof NoContainers)) throw error;
     missing.set('container', { why: error.message, advice: error.advice });
   }
+  try {
+    const host = await privileges.openMachines(folder.path, warn);
+    const driver = new MicrovmDriver({ host, blobs, logs, secrets, egress, neighbours, log: warn });
+    undo.add(() => driver.close());
+    drivers.set(driver.isolation, driver);
+    imageDrivers.push(driver);
+    machines = { host, driver };
+    layers ??= host.layers;
+    log.info(`microVMs run ${host.acceleration.why}`);
+  } catch (error) {
+    if (!(error instanceof NoMachines)) throw error;
+    missing.set('vm', { why: error.message, advice: error.advice });
+  }
+  const sweep: OpenDrivers['sweepLayers'] = async (images) => {
+    if (!layers) return;
+    const inUse = imageDrivers.flatMap((driver) => [...driver.layersInUse()]);
+    await sweepLayers(layers, images, new Set(inUse));
+    if (!machines) return;
+    await sweepDisks(machines.host.disks, images);
+    await machines.driver.sweepTemplates();
+  };
   return { drivers, missing, engine: engine.version, volumes, sweepLayers: sweep };
 }
 

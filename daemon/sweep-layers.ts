@@ -1,5 +1,6 @@
 import type { ImageCatalog } from '../images/oci/index.ts';
 import type { HostLayers } from '../runtime/drivers/container/host.ts';
+import type { MachineDisks } from '../runtime/drivers/microvm/host.ts';
 
 /**
  * Removes unpacked layers that no image has and no container uses. An image is named in the catalog before its layers are
@@ -19,4 +20,15 @@ export async function sweepLayers(
   // An image that cannot be read may have any of them.
   if (!readable) return;
   for (const diffId of listed) if (!kept.has(diffId) && !inUse.has(diffId)) await layers.delete(diffId);
+}
+
+/** Removes root disks of machines whose images are gone; those that machines have now stay. */
+export async function sweepDisks(disks: Pick<MachineDisks, 'keep'>, images: Pick<ImageCatalog, 'list'>): Promise<void> {
+  let readable = true;
+  const listed = images.list(() => {
+    readable = false;
+  });
+  if (!readable) return;
+  const containers = listed.filter(({ image }) => image.component === undefined);
+  await disks.keep(containers.map(({ image }) => image.layers.map(({ diffId }) => diffId).reverse()));
 }

@@ -17,6 +17,24 @@ export const CONTAINER_PACKAGES = {
 /** What the host layer is built with. */
 export const COMPILER_PACKAGES = { 'g++': '/usr/bin/g++' };
 
+/** What microVMs need. */
+export const MICROVM_PACKAGES = {
+  'qemu-system-x86': '/usr/bin/qemu-system-x86_64',
+  'erofs-utils': '/usr/bin/mkfs.erofs',
+  e2fsprogs: '/sbin/mke2fs',
+};
+
+/** What the kernel of microVMs is built with. */
+export const KERNEL_PACKAGES = {
+  gcc: '/usr/bin/gcc',
+  make: '/usr/bin/make',
+  flex: '/usr/bin/flex',
+  bison: '/usr/bin/bison',
+  bc: '/usr/bin/bc',
+  'libelf-dev': '/usr/include/libelf.h',
+  'xz-utils': '/usr/bin/xz',
+};
+
 /** What tests of containers need beside it. */
 export const CONTAINER_TEST_PACKAGES = {
   'busybox-static': '/bin/busybox',
@@ -46,8 +64,9 @@ export function installSystemPackages(packages, purpose) {
   say(`${missing.join(', ')} could not be installed; ${purpose} may be left out`);
 }
 
-// `npm run build`: what the native parts are built with, and what containers need beside them.
+// `npm run build`: what the native parts are built with, and what containers and microVMs need beside them.
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   installSystemPackages(COMPILER_PACKAGES, 'the host layer');
   installSystemPackages(CONTAINER_PACKAGES, 'containers');
+  installSystemPackages(MICROVM_PACKAGES, 'microVMs');
 }

@@ -9,6 +9,7 @@ import {
   CONTAINER_PACKAGES,
   CONTAINER_TEST_PACKAGES,
   installSystemPackages,
+  MICROVM_PACKAGES,
 } from './system-packages.mjs';
 import { countsLine, readCounts, summaryOf } from './test-counts.mjs';
 
@@ -21,6 +22,7 @@ const patterns = process.argv.slice(2);
 await setup({ development: true });
 installSystemPackages({ ...CONTAINER_PACKAGES, ...CONTAINER_TEST_PACKAGES }, 'containers');
 installSystemPackages(COMPILER_PACKAGES, 'the host layer');
+installSystemPackages(MICROVM_PACKAGES, 'microVMs');
 run(process.execPath, [join(root, 'scripts', 'build-native.mjs'), 'wasm']);
 run(process.execPath, [join(root, 'scripts', 'build-programs.mjs')]);
 
@@ -40,6 +42,17 @@ function check(name, command, args, cwd = root) {
 
 // Without the host layer its tests are skipped; that it could not be built is told as a failure.
 check('native/host is built', process.execPath, [join(root, 'scripts', 'build-native.mjs'), 'host']);
+// As are those of microVMs without the agent and its kernel, which takes minutes the first time.
+check('native/agent is built', process.execPath, [join(root, 'scripts', 'build-native.mjs'), 'agent']);
+buildKernel();
+
+/** Where it cannot be had, such as off Debian, what needs it is skipped with that reason. */
+function buildKernel() {
+  const { status } = spawnSync(process.execPath, [join(root, 'scripts', 'build-native.mjs'), 'kernel'], {
+    stdio: ['ignore', 2, 2],
+  });
+  if (status !== 0) say('there is no kernel for microVMs; see above');
+}
 
 function checkSources() {
   const bin = (name) => join(root, 'node_modules', '.bin', name);
@@ -55,6 +68,9 @@ function checkSources() {
     check(`rustfmt of native/${name}`, 'cargo', ['fmt', '--check'], join(root, 'native', name));
   check('clippy of native/unpack and native/delta', process.execPath, [buildPrograms, '--clippy']);
   check('unit tests of native/unpack and native/delta (cargo test)', process.execPath, [buildPrograms, '--test']);
+  check('rustfmt of native/agent', 'cargo', ['fmt', '--check'], join(root, 'native', 'agent'));
+  check('clippy of native/agent', process.execPath, [buildNative, 'agent', '--clippy']);
+  check('unit tests of native/agent (cargo test)', process.execPath, [buildNative, 'agent', '--test']);
 }
 
 function testFiles() {

@@ -1,7 +1,7 @@
 import type { WorkloadView } from '../../gateway/admin/schemas.ts';
 import type { BuildSettings } from '../../runtime/workload/build-settings.ts';
 import { overlay } from '../../runtime/workload/settings.ts';
-import { makeArtifact } from '../artifact.ts';
+import { makeArtifact, uploadKernel } from '../artifact.ts';
 import { choiceText } from '../builders/choose.ts';
 import type { Context } from '../context.ts';
 import { warningLines } from '../describe.ts';
@@ -16,6 +16,8 @@ import { palette, writeJson, writeLine } from '../terminal.ts';
 export interface DeployFlags extends Readonly<Record<string, unknown>>, BuildSettings {
   readonly name?: string;
   readonly watch?: boolean;
+  /** A file. */
+  readonly kernel?: string;
 }
 
 export async function deploy(context: Context, path: string, flags: DeployFlags): Promise<void> {
@@ -63,8 +65,12 @@ export async function deployOnce(
   const name = given ?? source.name();
   const settings = overlay(source.settings, over);
   const { artifact } = await makeArtifact(context, source, progress, onInputs);
+  const kernel = flags.kernel === undefined ? {} : { kernel: await uploadKernel(context, flags.kernel, progress) };
   progress.step(`Deploying ${name}`);
-  return settle(client, await client.deploy(name, { artifact, label: source.label.slice(-256), settings }));
+  return settle(
+    client,
+    await client.deploy(name, { artifact, label: source.label.slice(-256), settings: { ...settings, ...kernel } }),
+  );
 }
 
 /** Those that were given: they win over what a file says. */

@@ -107,6 +107,8 @@ function describeRevision(revision: RevisionView, view: WorkloadView, colours: P
     ['key-value quota', formatBytes(revision.keyvalueQuotaBytes)],
     ...(revision.port === undefined ? [] : [['port', String(revision.port)]]),
     ...(revision.writableBytes === undefined ? [] : [['writable', formatBytes(revision.writableBytes)]]),
+    ...(revision.kernel === undefined ? [] : [['kernel', revision.kernel.slice(0, 19)]]),
+    ...(revision.snapshot === undefined ? [] : [['snapshot', revision.snapshot]]),
     ...(revision.readyCheck === undefined ? [] : [['ready check', revision.readyCheck]]),
     ...(revision.liveCheck === undefined
       ? []

@@ -1,6 +1,6 @@
 /** `skerry run`: an image as a process, attached to this terminal or left running. */
 import type { RunRequest } from '../../gateway/admin/schemas.ts';
-import { sendImage } from '../artifact.ts';
+import { sendImage, uploadKernel } from '../artifact.ts';
 import type { Context } from '../context.ts';
 import { cliErrors } from '../errors.ts';
 import { printable } from '../printable.ts';
@@ -14,6 +14,8 @@ export interface RunFlags extends Readonly<Record<string, unknown>> {
   readonly name?: string;
   readonly detach?: boolean;
   readonly rm?: boolean;
+  /** A file. */
+  readonly kernel?: string;
 }
 
 /** Told on to the process. */
@@ -34,6 +36,7 @@ export async function runProcess(
   let request: RunRequest;
   try {
     const artifact = await sendImage(context, ref, progress);
+    const kernel = flags.kernel === undefined ? {} : { kernel: await uploadKernel(context, flags.kernel, progress) };
     const basename = nameFromImage(ref).slice(0, 50);
     request = {
       ...(name !== undefined && { name }),
@@ -41,7 +44,7 @@ export async function runProcess(
       artifact,
       label: ref.slice(-256),
       arguments: [...command],
-      settings,
+      settings: { ...settings, ...kernel },
       remove: flags.rm === true,
     };
     if (detach) progress.step(`Starting ${ref}`);

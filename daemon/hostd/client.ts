@@ -22,11 +22,13 @@ import type {
   StartContainer,
   Stdio,
 } from '../../runtime/drivers/container/host.ts';
+import type { MachineHost } from '../../runtime/drivers/microvm/host.ts';
 import type { Settings } from '../config.ts';
 import { ADDRESS_SETTINGS, FILE_SETTINGS, parseAddress } from '../config-schema.ts';
 import type { Privileges } from '../privileges.ts';
 import type { NodeUrls } from '../run-node.ts';
 import { hostErrors } from './errors.ts';
+import { openRemoteMachines } from './machine-client.ts';
 import { closeAll, type Message, Messages } from './messages.ts';
 import { NoContainers } from './open.ts';
 import { Answer, type Args, type CallName, errorFrom } from './protocol.ts';
@@ -45,12 +47,20 @@ interface Waiting {
   reject(error: Error): void;
 }
 
-/** Calls to hostd and their answers; events go to the containers they are about. */
-class Calls {
+/** What runs, and is told of. */
+interface Told {
+  readonly id: string;
+  tellExit(exit: Exit): void;
+  /** Of containers. */
+  tellOutput?(piece: ContainerOutput): void;
+}
+
+/** Calls to hostd and their answers; events go to the containers and machines that they are about. */
+export class Calls {
   readonly #messages: Messages;
   readonly #waiting = new Map<number, Waiting>();
-  readonly #containers = new Map<string, RemoteContainer>();
-  /** Of containers that hostd tells of before its answer, which names them, was read. */
+  readonly #sandboxes = new Map<string, Told>();
+  /** Of those that hostd tells of before its answer, which names them, was read. */
   readonly #early = new Map<string, Exit>();
   readonly #executions = new Map<number, (status: number) => void>();
   #serial = 0;
@@ -104,16 +114,16 @@ class Calls {
     this.#executions.delete(execution);
   }
 
-  add(container: RemoteContainer): void {
-    const { id } = container;
-    this.#containers.set(id, container);
+  add(sandbox: Told): void {
+    const { id } = sandbox;
+    this.#sandboxes.set(id, sandbox);
     const exit = this.#early.get(id);
-    if (exit) container.tellExit(exit);
+    if (exit) sandbox.tellExit(exit);
     this.#early.delete(id);
   }
 
-  forget(container: RemoteContainer): void {
-    if (this.#containers.get(container.id) === container) this.#containers.delete(container.id);
+  forget(sandbox: Told): void {
+    if (this.#sandboxes.get(sandbox.id) === sandbox) this.#sandboxes.delete(sandbox.id);
   }
 
   #take({ document, bytes, fds }: Message): void {
@@ -125,9 +135,9 @@ class Calls {
         this.#executions.delete(answer.execution);
         return;
       }
-      const container = this.#containers.get(answer.id);
-      if (answer.event === 'output') container?.tellOutput({ stream: answer.stream, data: bytes });
-      else if (container) container.tellExit(answer.exit);
+      const sandbox = this.#sandboxes.get(answer.id);
+      if (answer.event === 'output') sandbox?.tellOutput?.({ stream: answer.stream, data: bytes });
+      else if (sandbox) sandbox.tellExit(answer.exit);
       else this.#early.set(answer.id, answer.exit);
       return;
     }
@@ -224,7 +234,7 @@ class RemoteContainer implements HostedContainer {
   }
 }
 
-class RemoteLayers implements HostLayers {
+export class RemoteLayers implements HostLayers {
   readonly #calls: Calls;
 
   constructor(calls: Calls) {
@@ -370,6 +380,10 @@ export class HostdClient implements Privileges {
       | { missing: string; advice: string[] };
     if ('missing' in opened) throw new NoContainers(opened.missing, opened.advice);
     return new RemoteHost(this.#calls, opened.provider);
+  }
+
+  async openMachines(): Promise<MachineHost> {
+    return openRemoteMachines(this.#calls);
   }
 
   async bind(host: string, port: number): Promise<ListenAt> {

@@ -10,7 +10,7 @@ import * as z from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { Cgroup, Cgroups } from '../../native/host/index.ts';
 import type { Exit } from '../../runtime/driver.ts';
-import { containerErrors, PROGRAM_MISSING } from '../../runtime/drivers/container/errors.ts';
+import { PROGRAM_MISSING } from '../../runtime/drivers/container/errors.ts';
 import type {
   ContainerHost,
   ContainerLabels,
@@ -26,6 +26,7 @@ import type {
   StartContainer,
   Stdio,
 } from '../../runtime/drivers/container/host.ts';
+import { imageErrors } from '../../runtime/drivers/image/errors.ts';
 import { containerConfig, processConfig } from './container-config.ts';
 import { endEntered, enteredProcesses } from './entered-processes.ts';
 import { hostErrors } from './errors.ts';
@@ -129,7 +130,7 @@ export class Containers implements ContainerHost {
       await container.remove();
       if (error instanceof SkerryError) throw error;
       if (error instanceof Error && PROGRAM_MISSING.test(error.message)) {
-        throw containerErrors.COMMAND_MISSING(spec.command[0] as string).because(error);
+        throw imageErrors.COMMAND_MISSING(spec.command[0] as string).because(error);
       }
       throw hostErrors.CONTAINER_NOT_STARTED(id, (error as Error).message).because(error);
     }

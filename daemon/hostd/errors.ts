@@ -71,6 +71,58 @@ export const hostErrors = defineErrors({
     fix: 'deploy the image again',
     retryAfter: 5,
   },
+  MACHINE_NOT_STARTED: {
+    status: 503,
+    what: (id: string, why: string) => `the machine ${id} could not be started: ${why}`,
+    fix: 'see `skerry doctor` for what this machine lacks, and the log of the node',
+    retryAfter: 5,
+  },
+  MACHINE_EXISTS: {
+    status: 409,
+    what: (id: string) => `there is a machine ${id} already`,
+    fix: 'stop it first',
+  },
+  MACHINE_GONE: {
+    status: 503,
+    what: (id: string) => `there is no machine ${id}`,
+    fix: 'send the request again: another one is started',
+    retryAfter: 1,
+  },
+  TOO_MANY_MACHINES: {
+    status: 503,
+    what: (most: number) => `the node runs ${most} machines already`,
+    fix: 'stop some of them',
+    retryAfter: 10,
+  },
+  MACHINE_FILE_MISSING: {
+    status: 503,
+    what: (digest: string) => `the kernel or initial file system ${digest} is not here`,
+    fix: 'deploy again',
+    retryAfter: 5,
+  },
+  MACHINE_FILE_CORRUPT: {
+    status: 500,
+    what: (digest: string) => `what was given as ${digest} is something else, or too large`,
+    fix: 'deploy again; if that does not help, check the disk',
+  },
+  DISK_NOT_MADE: {
+    status: 503,
+    what: (why: string) => `the root disk of the image could not be made: ${why}`,
+    fix: 'see `skerry doctor` for the disk; mkfs.erofs (erofs-utils) is needed',
+    retryAfter: 10,
+  },
+  TEMPLATE_MISSING: {
+    status: 503,
+    what: (key: string) => `there is no template ${key}`,
+    fix: 'try again: it is made anew',
+    retryAfter: 1,
+  },
+  TEMPLATE_INCOMPLETE: {
+    status: 503,
+    what: (why: string) => `the template of a machine could not be kept: ${why}`,
+    fix: 'see the log of the node; `--snapshot none` starts without one',
+    retryAfter: 5,
+  },
   TOO_MANY_CONTAINERS: {
     status: 503,
     what: (most: number) => `the node runs ${most} containers already`,

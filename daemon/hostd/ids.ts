@@ -20,3 +20,11 @@ export function containerIds(slot: number): IdRange {
 
 /** Users of builds from Dockerfiles: of no container. */
 export const BUILD_IDS: IdRange = containerIds(MOST_CONTAINERS);
+
+/** Machines at once. */
+export const MOST_MACHINES = 4000;
+
+/** The user, and group, of the monitor of the machine with this number, from 0 on. */
+export function monitorUser(slot: number): number {
+  return BUILD_IDS.base + BUILD_IDS.count + slot;
+}

@@ -1,16 +1,19 @@
-/** Networks of containers: a loopback and nothing else, reached from outside by sockets that are made inside. */
+/** Networks of containers and machines: a loopback, or a wire to one machine, reached from outside by sockets that are made inside. */
 import {
   addAddressInside,
   bindUdpInside,
   closeFd,
+  deliverAllInside,
   listenInside,
   makeNetworkNamespace,
   openNetworkNamespace,
+  openTap,
   socketsInside,
   steerStreams,
 } from '../../native/host/index.ts';
-import { FIRST_SOCKETS, type OutboundSockets } from '../../runtime/drivers/container/host.ts';
+import type { OutboundSockets } from '../../runtime/drivers/container/host.ts';
 import { RESOLVER_ADDRESS, RESOLVER_PORT } from '../../runtime/network/addresses.ts';
+import { FIRST_SOCKETS } from '../../runtime/network/inner-sockets.ts';
 import { hostErrors } from './errors.ts';
 
 /** Of the socket that streams are steered to: nobody asks for it by that, and nobody else wants it. */
@@ -19,6 +22,7 @@ const STREAMS_PORT = 1;
 /** A network namespace, as long as it is open here or somebody is in it. */
 export class NetworkNamespace {
   readonly fd: number;
+  readonly #resolver: string;
   #closed = false;
   /** Made, and not given to the node yet. */
   #waiting: OutboundSockets | null = null;
@@ -27,12 +31,14 @@ export class NetworkNamespace {
   /** Sockets that nobody has asked for yet. */
   #prepared: Promise<number[]> | null = null;
 
-  private constructor(fd: number) {
+  private constructor(fd: number, resolver = RESOLVER_ADDRESS) {
     this.fd = fd;
+    this.#resolver = resolver;
   }
 
-  static async make(): Promise<NetworkNamespace> {
-    return new NetworkNamespace(await makeNetworkNamespace());
+  /** `resolver`: the address in it that is asked for names. */
+  static async make(resolver?: string): Promise<NetworkNamespace> {
+    return new NetworkNamespace(await makeNetworkNamespace(), resolver);
   }
 
   /** The one that a process is in. */
@@ -62,6 +68,24 @@ export class NetworkNamespace {
     for (const [index, address] of addresses.entries()) await addAddressInside(this.fd, index, address);
   }
 
+  /**
+   * The wire to a machine: a descriptor for frames, which the caller closes. All that comes over it is for the node where
+   * `toNode`; else nobody takes it.
+   */
+  async openWire(
+    { host, prefix }: { readonly host: string; readonly prefix: number },
+    toNode: boolean,
+  ): Promise<number> {
+    const tap = await openTap(this.fd, 'wire', { address: { host, prefix }, vnetHeader: true });
+    try {
+      if (toNode) await deliverAllInside(this.fd);
+      return tap;
+    } catch (error) {
+      await closeFd(tap);
+      throw error;
+    }
+  }
+
   /** From here on what is sent out of it waits for the node. */
   async openOutbound(): Promise<void> {
     this.#waiting ??= await this.#makeOutbound();
@@ -76,9 +100,9 @@ export class NetworkNamespace {
 
   async #makeOutbound(): Promise<OutboundSockets> {
     if (this.#closed) throw Object.assign(new Error('the network is gone'), { code: 'ENETUNREACH' });
-    const streams = await listenInside(this.fd, RESOLVER_ADDRESS, STREAMS_PORT);
+    const streams = await listenInside(this.fd, this.#resolver, STREAMS_PORT);
     try {
-      const queries = await bindUdpInside(this.fd, RESOLVER_ADDRESS, RESOLVER_PORT);
+      const queries = await bindUdpInside(this.fd, this.#resolver, RESOLVER_PORT);
       try {
         const before = this.#steering;
         this.#steering = null;

@@ -13,7 +13,7 @@ export function nodeUser(dataFolder: string): number {
 }
 
 /** Folders in the data folder that stay root's: their files belong to the users of containers. */
-const ROOTS_OWN = ['builds', 'layers', 'volumes'];
+const ROOTS_OWN = ['builds', 'layers', 'machines', 'volumes'];
 
 /** Gives all that is in a data folder to `user`. No link is followed. */
 export async function giveContents(folder: string, user: number): Promise<void> {

@@ -1,12 +1,14 @@
 /**
  * What the node may ask of hostd: all of it, and nothing else. The node may have been taken over by whom it serves: each
  * call is checked here against its schema before anything is done, names files by role or name and never by path, and
- * gives no rights but over containers that hostd makes itself.
+ * gives no rights but over containers and machines that hostd makes itself.
  */
 import * as z from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import { isDigest } from '../../images/store/index.ts';
 import { MOST_OUTBOUND_ADDRESSES } from '../../runtime/network/outbound-addresses.ts';
+import { MACHINE_CALLS } from './machine-protocol.ts';
+import { MOST_LAYERS, SandboxId, WorkloadLabels } from './protocol-parts.ts';
 
 /** Calls that are being carried out at once; more wait unread. */
 export const MOST_CALLS = 256;
@@ -14,8 +16,6 @@ export const MOST_CALLS = 256;
 const MOST_SOCKETS = 16;
 /** Of a container. */
 const MOST_VOLUMES = 8;
-/** Of an image, or of a container. */
-const MOST_LAYERS = 128;
 const GIB = 2 ** 30;
 /** Of an error, in characters. */
 const MAX_MESSAGE = 8192;
@@ -25,12 +25,6 @@ const text = (most: number) =>
     .string()
     .max(most)
     .regex(/^[^\0]*$/, { error: 'has a NUL' });
-const ContainerId = z.string().regex(/^[a-z0-9][a-z0-9-]{0,99}$/);
-const Name = z
-  .string()
-  .min(1)
-  .max(253)
-  .regex(/^[A-Za-z0-9._-]+$/);
 const DiffId = z.string().refine(isDigest);
 const Layers = z.array(DiffId).max(MOST_LAYERS);
 const VolumeName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/);
@@ -83,8 +77,8 @@ const Spec = Process.extend({
 });
 
 const StartRequest = z.strictObject({
-  id: ContainerId,
-  labels: z.strictObject({ workload: Name, revision: Name }),
+  id: SandboxId,
+  labels: WorkloadLabels,
   layers: Layers.min(1),
   writableBytes: z
     .int()
@@ -115,7 +109,7 @@ const BuildSettings = z.strictObject({
   network: z.boolean(),
 });
 
-const OfContainer = z.strictObject({ id: ContainerId });
+const OfContainer = z.strictObject({ id: SandboxId });
 
 /** Arguments of each call; `fds` is how many descriptors come with it. */
 export const CALLS = {
@@ -167,6 +161,7 @@ export const CALLS = {
   'layers.list': { fds: 0, args: z.strictObject({}) },
   'layers.delete': { fds: 0, args: z.strictObject({ diffId: DiffId }) },
   'layers.accounts': { fds: 0, args: z.strictObject({ layers: Layers }) },
+  ...MACHINE_CALLS,
 } as const;
 
 export type CallName = keyof typeof CALLS;

@@ -3,11 +3,22 @@ import { fstat } from 'node:fs';
 import { promisify } from 'node:util';
 import type { FileAccess } from '../../gateway/listener/certificate.ts';
 import type { ImageBuilderHost } from '../../images/build/dockerfile/builder-host.ts';
-import type { ContainerHost, Execution, HostedContainer, Stdio } from '../../runtime/drivers/container/host.ts';
+import type { Exit } from '../../runtime/driver.ts';
+import type {
+  ContainerHost,
+  Execution,
+  HostedContainer,
+  HostLayers,
+  Stdio,
+} from '../../runtime/drivers/container/host.ts';
 import type { Settings } from '../config.ts';
 import { ADDRESS_SETTINGS, FILE_SETTINGS } from '../config-schema.ts';
 import type { NodeUrls } from '../run-node.ts';
 import { hostErrors } from './errors.ts';
+import { StoredLayers } from './host-layers.ts';
+import { MachineCalls } from './machine-calls.ts';
+import type { MACHINE_CALLS } from './machine-protocol.ts';
+import type { Machines } from './machines.ts';
 import { closeAll, type Message, Messages } from './messages.ts';
 import { NoContainers } from './open.ts';
 import { type Args, CALLS, type CallName, describeError, MOST_CALLS, Request } from './protocol.ts';
@@ -18,6 +29,8 @@ export interface HostdOptions {
   readonly files: FileAccess;
   /** Throws NoContainers. Called once. */
   openContainers(): Promise<ContainerHost>;
+  /** Throws NoMachines. Called once. `layers`: those that are open already. */
+  openMachines(layers: StoredLayers | undefined): Promise<Machines>;
   /** Throws NO_IMAGE_BUILDER. Called once. */
   openBuilder(): Promise<ImageBuilderHost>;
   /** A descriptor of a socket that listens at a `HOST:PORT`. */
@@ -28,13 +41,13 @@ export interface HostdOptions {
 }
 
 /** What a call gives back: a value, bytes and descriptors, which are closed when they are sent. */
-interface Result {
+export interface Result {
   readonly value?: unknown;
   readonly bytes?: Uint8Array;
   readonly fds?: readonly number[];
 }
 
-type Handlers = { readonly [K in CallName]: (args: Args<K>, fds: readonly number[]) => Promise<Result> };
+export type Handlers = { readonly [K in CallName]: (args: Args<K>, fds: readonly number[]) => Promise<Result> };
 
 const NOTHING: Result = {};
 /** Exit status of what could not be started, as container engines use it. */
@@ -53,6 +66,7 @@ export class HostdServer {
   readonly #containers = new Map<string, HostedContainer>();
   readonly #executions = new Map<number, Execution>();
   readonly #builds = new Map<number, AbortController>();
+  readonly #machines: MachineCalls;
   #builder: Promise<ImageBuilderHost> | null = null;
   #opening: Promise<ContainerHost> | null = null;
   #violation: Error | null = null;
@@ -62,6 +76,15 @@ export class HostdServer {
   /** Owns the descriptor. */
   constructor(fd: number, options: HostdOptions) {
     this.#options = options;
+    this.#machines = new MachineCalls({
+      open: (layers) => options.openMachines(layers),
+      layers: async () => {
+        const layers = (await this.#opening?.catch(() => null))?.layers;
+        return layers instanceof StoredLayers ? layers : undefined;
+      },
+      tellExit: (id, exit) => this.#tellExit(id, exit),
+    });
+    this.#handlers = { ...this.#ownHandlers, ...this.#machines.handlers };
     let tell: (why: Error | null) => void = () => {};
     this.closed = new Promise((resolve) => {
       tell = resolve;
@@ -75,13 +98,14 @@ export class HostdServer {
     });
   }
 
-  /** Lets go of all containers, which go on. */
+  /** Lets go of all containers, which go on; ends all machines. */
   async close(): Promise<void> {
     this.#messages.close();
     // Nobody waits for them any more.
     for (const cancel of this.#builds.values()) cancel.abort();
     const host = await this.#opening?.catch(() => null);
     await host?.close();
+    await this.#machines.close();
   }
 
   async #take({ document, fds }: Message): Promise<void> {
@@ -134,7 +158,9 @@ export class HostdServer {
     }
   }
 
-  readonly #handlers: Handlers = {
+  readonly #handlers: Handlers;
+
+  readonly #ownHandlers: Omit<Handlers, keyof typeof MACHINE_CALLS> = {
     settings: async () => ({ value: this.#options.settings }),
     ready: async (urls) => {
       this.#options.onReady(urls);
@@ -237,17 +263,23 @@ export class HostdServer {
       this.#builds.get(build)?.abort();
       return NOTHING;
     },
-    'layers.has': async ({ diffId }) => ({ value: await (await this.#host()).layers.has(diffId) }),
+    'layers.has': async ({ diffId }) => ({ value: await (await this.#layers()).has(diffId) }),
     'layers.unpack': async ({ diffId }, [blob]) => {
       const status = await fileStatus(blob!);
       if (!status.isFile()) throw hostErrors.HOSTD_CALL_INVALID('layers.unpack', 'the layer is no file');
-      await (await this.#host()).layers.unpack(diffId, blob!);
+      await (await this.#layers()).unpack(diffId, blob!);
       return NOTHING;
     },
-    'layers.list': async () => ({ value: await (await this.#host()).layers.list() }),
-    'layers.delete': async ({ diffId }) => ({ value: await (await this.#host()).layers.delete(diffId) }),
-    'layers.accounts': async ({ layers }) => ({ value: await (await this.#host()).layers.accounts(layers) }),
+    'layers.list': async () => ({ value: await (await this.#layers()).list() }),
+    'layers.delete': async ({ diffId }) => ({ value: await (await this.#layers()).delete(diffId) }),
+    'layers.accounts': async ({ layers }) => ({ value: await (await this.#layers()).accounts(layers) }),
   };
+
+  /** Of containers, or of machines where there are no containers. */
+  async #layers(): Promise<HostLayers> {
+    const machines = await this.#machines.layers();
+    return machines ?? (await this.#host()).layers;
+  }
 
   #builderHost(): Promise<ImageBuilderHost> {
     return this.#builder ?? Promise.reject(hostErrors.HOSTD_CALL_INVALID('builder', 'it is not open'));
@@ -272,7 +304,11 @@ export class HostdServer {
   #add(container: HostedContainer): void {
     const { id } = container;
     this.#containers.set(id, container);
-    void container.exited.then((exit) => this.#messages.send({ event: 'exited', id, exit }).catch(() => {}));
+    void container.exited.then((exit) => this.#tellExit(id, exit));
+  }
+
+  #tellExit(id: string, exit: Exit): void {
+    this.#messages.send({ event: 'exited', id, exit }).catch(() => {});
   }
 
   #path(setting: string): string {

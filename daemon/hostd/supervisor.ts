@@ -15,6 +15,7 @@ import { daemonErrors } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { ownPrivileges } from '../privileges.ts';
 import { accessFor } from './node-user.ts';
+import { openMachines } from './open-machines.ts';
 import { HostdServer } from './server.ts';
 import { CHANNEL_FD, LAUNCHER } from './split.ts';
 
@@ -34,6 +35,7 @@ export async function superviseNode(settings: Settings, entry: string, log: Logg
     settings: given,
     files: ownPrivileges.files,
     openContainers: () => ownPrivileges.openContainers(folder.path, warn),
+    openMachines: (layers) => openMachines(folder.path, warn, layers),
     openBuilder: () => ownPrivileges.openImageBuilder(folder.path),
     listen: listenAt,
     whyNoKvm: ownPrivileges.whyNoKvm,

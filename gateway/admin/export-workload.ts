@@ -7,7 +7,7 @@ import { formatVolume } from '../../runtime/workload/volume.ts';
 
 function revisionSettings(revision: RevisionDocument): RevisionSettings {
   const { isolation, limits, priority, env, reuse, secrets, allow, keyvalueQuotaBytes } = revision;
-  const { port, writableBytes, volumes, readyCheck, liveCheck } = revision;
+  const { port, writableBytes, kernel, snapshot, volumes, readyCheck, liveCheck } = revision;
   return {
     isolation,
     memory: exactBytes(limits.memoryBytes),
@@ -25,6 +25,8 @@ function revisionSettings(revision: RevisionDocument): RevisionSettings {
     ...(allow.length > 0 ? { allow: [...allow] } : {}),
     ...(port === undefined ? {} : { port }),
     ...(writableBytes === undefined ? {} : { writable: exactBytes(writableBytes) }),
+    ...(kernel === undefined ? {} : { kernel }),
+    ...(snapshot === undefined ? {} : { snapshot }),
     ...(volumes ? { volumes: volumes.map(formatVolume) } : {}),
     ...(readyCheck === undefined ? {} : { 'ready-check': readyCheck }),
     ...(liveCheck && { 'live-check': liveCheck.check, 'live-every': formatDuration(liveCheck.everyMs) }),

@@ -89,6 +89,8 @@ export const RevisionView = z
     keyvalueQuotaBytes: z.number(),
     port: z.number().optional(),
     writableBytes: z.number().optional(),
+    kernel: z.string().optional(),
+    snapshot: z.enum(['none', 'boot', 'app']).optional(),
     volumes: z.array(z.object({ name: z.string(), path: z.string(), bytes: z.number().nullable() })).optional(),
     readyCheck: z.string().optional(),
     liveCheck: z.object({ check: z.string(), everyMs: z.number() }).optional(),

@@ -50,6 +50,8 @@ function revisionView(document: RevisionDocument, runner: RevisionRunner | undef
     keyvalueQuotaBytes: document.keyvalueQuotaBytes,
     ...(document.port !== undefined && { port: document.port }),
     ...(document.writableBytes !== undefined && { writableBytes: document.writableBytes }),
+    ...(document.kernel !== undefined && { kernel: document.kernel }),
+    ...(document.snapshot !== undefined && { snapshot: document.snapshot }),
     ...(document.volumes && { volumes: document.volumes.map((volume) => ({ ...volume })) }),
     ...(document.readyCheck !== undefined && { readyCheck: document.readyCheck }),
     ...(document.liveCheck && { liveCheck: { ...document.liveCheck } }),

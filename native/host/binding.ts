@@ -14,6 +14,7 @@ export interface NativeHost {
   socketError(fd: number): Promise<number>;
   waitFor(fd: number, events: number, timeoutMs: number, ref: boolean): NativeWait;
   socketPair(): Promise<[number, number]>;
+  streamPair(): Promise<[number, number]>;
   makePipe(): Promise<[number, number]>;
   Channel: new (
     fd: number,
@@ -27,6 +28,7 @@ export interface NativeHost {
   listenInside(network: number, host: string, port: number, backlog: number): Promise<number>;
   bindUdpInside(network: number, host: string, port: number): Promise<number>;
   addAddressInside(network: number, index: number, host: string): Promise<void>;
+  deliverAllInside(network: number): Promise<void>;
   steerStreams(network: number, listener: number): Promise<number>;
   openTap(network: number, name: string, address: string, prefix: number, vnetHeader: boolean): Promise<number>;
   pidfdOpen(pid: number): Promise<number>;

@@ -296,11 +296,12 @@ class Channel : public Napi::ObjectWrap<Channel> {
   bool reset_ = false;
 };
 
+template <int TYPE>
 Napi::Value socket_pair(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return at_once(env, [&] {
     int fds[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) fail("socketpair");
+    if (socketpair(AF_UNIX, TYPE | SOCK_CLOEXEC, 0, fds) != 0) fail("socketpair");
     const auto made = Napi::Array::New(env, 2);
     made.Set(0u, Napi::Number::New(env, fds[0]));
     made.Set(1u, Napi::Number::New(env, fds[1]));
@@ -323,7 +324,8 @@ Napi::Value make_pipe(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void init_channel(Napi::Env env, Napi::Object exports) {
-  exports.Set("socketPair", Napi::Function::New(env, socket_pair));
+  exports.Set("socketPair", Napi::Function::New(env, socket_pair<SOCK_SEQPACKET>));
+  exports.Set("streamPair", Napi::Function::New(env, socket_pair<SOCK_STREAM>));
   exports.Set("makePipe", Napi::Function::New(env, make_pipe));
   exports.Set("Channel", Channel::define(env));
 }

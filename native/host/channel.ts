@@ -80,6 +80,11 @@ export function socketPair(): Promise<[number, number]> {
   return call((host) => host.socketPair());
 }
 
+/** The two ends of a stream both ways (SOCK_STREAM), as `net.Socket` and other programs take them. @throws HostError EMFILE */
+export function streamPair(): Promise<[number, number]> {
+  return call((host) => host.streamPair());
+}
+
 /** A pipe, the end to read from first; both closed on exec. @throws HostError EMFILE */
 export function makePipe(): Promise<[number, number]> {
   return call((host) => host.makePipe());

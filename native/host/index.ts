@@ -8,7 +8,15 @@ export { Cgroups } from './cgroups/cgroups.ts';
 export type { Cgroup, CgroupUsage, Pressure, PressureFigures } from './cgroups/group.ts';
 export { type CgroupLayout, layout as cgroupLayout } from './cgroups/layout.ts';
 export type { CgroupLimits, Unapplied } from './cgroups/limits.ts';
-export { Channel, type ChannelHandlers, MAX_MESSAGE_BYTES, MAX_MESSAGE_FDS, makePipe, socketPair } from './channel.ts';
+export {
+  Channel,
+  type ChannelHandlers,
+  MAX_MESSAGE_BYTES,
+  MAX_MESSAGE_FDS,
+  makePipe,
+  socketPair,
+  streamPair,
+} from './channel.ts';
 export { type Credentials, closeFd, dupFd, events, peerCredentials, setCloexec, waitFor } from './descriptors.ts';
 export { HostError } from './host-error.ts';
 export { calibrateKvm, type KvmCalibration, type KvmProbe, probeKvm } from './kvm.ts';
@@ -17,6 +25,7 @@ export {
   bindUdpInside,
   connectInside,
   connectSocket,
+  deliverAllInside,
   listenInside,
   makeNetworkNamespace,
   openNetworkNamespace,

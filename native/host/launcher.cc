@@ -8,6 +8,7 @@
 #include <linux/capability.h>
 #include <linux/loop.h>
 #include <linux/mount.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -22,6 +23,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdarg>
@@ -139,6 +141,7 @@ struct Options {
   std::optional<Range> idmap;
   std::optional<uint64_t> upper_bytes;
   std::vector<Bind> binds;
+  std::vector<std::string> devices;
   std::vector<std::string> hidden, scratch;
   std::vector<Volume> volumes;
   std::vector<std::string> cgroups;
@@ -151,6 +154,7 @@ struct Options {
   std::optional<int> nice;
   bool dies_with_parent = false;
   bool as_runtime = false;
+  bool isolated = false;
   bool probe = false;
   char** command = nullptr;
 };
@@ -165,6 +169,7 @@ struct Options {
       "    --lower DIR             layers, the topmost first\n"
       "    --upper BYTES           and a writable one in memory of at most this size (else: read-only)\n"
       "  --bind SOURCE:TARGET      mounts a folder elsewhere; --bind-read-only\n"
+      "  --device SOURCE:TARGET    mounts a device node elsewhere\n"
       "  --volume FD:DIR           mounts the folder `data` of the file system in a file there, its ids mapped as those of layers\n"
       "  --hide DIR                puts an empty folder in memory there\n"
       "  --scratch DIR             puts an empty folder in memory there that everybody may write to, 64 MiB\n"
@@ -177,6 +182,8 @@ struct Options {
       "  --chroot DIR              sees nothing else\n"
       "  --directory DIR           starts there\n"
       "  --user UID:GID            gives up every other identity, all capabilities, and gaining any\n"
+      "  --isolate                 stands alone in new namespaces of processes, IPC, host name and control groups; what waits\n"
+      "                            for it outside has the same identity, and ends when it ends, with its status\n"
       "  --die-with-parent         is killed when the process that started it ends\n"
       "  --keep FD                 leaves a descriptor beside 0, 1 and 2 open\n"
       "  --nice N                  lowers the priority\n"
@@ -203,6 +210,10 @@ Options parse(int argc, char** argv) {
       options.mount_namespace = true;
       continue;
     }
+    if (name == "--isolate") {
+      options.isolated = true;
+      continue;
+    }
     if (name == "--die-with-parent") {
       options.dies_with_parent = true;
       continue;
@@ -226,6 +237,10 @@ Options parse(int argc, char** argv) {
       if (colon == std::string::npos) fail("%s: takes a descriptor, a colon and a folder", option);
       const auto image = number(std::string_view(value).substr(0, colon), option, INT32_MAX);
       options.volumes.push_back({static_cast<int>(image), value.substr(colon + 1)});
+    } else if (name == "--device") {
+      const auto two = parts(value, 2, option);
+      options.devices.push_back(std::string(two[0]));
+      options.binds.push_back({std::string(two[0]), std::string(two[1]), true, false});
     } else if (name == "--hide") options.hidden.push_back(value);
     else if (name == "--scratch") options.scratch.push_back(value);
     else if (name == "--show") options.binds.push_back({value, value, true, false});
@@ -444,12 +459,12 @@ void own_devices(const std::string& at) {
   check(umount2(at.c_str(), MNT_DETACH) == 0, "cannot unmount", at);
 }
 
-Fd open_bind(const Bind& bind, const std::optional<Fd>& user_namespace) {
+Fd open_bind(const Bind& bind, bool is_device, const std::optional<Fd>& user_namespace) {
   Fd tree = open_tree_clone(bind.source);
   check(tree.ok(), "cannot open", bind.source);
   if (user_namespace && bind.mapped) check(set_attributes(tree, MOUNT_ATTR_IDMAP, user_namespace->get()), "cannot map the ids of", bind.source);
-  check(set_attributes(tree, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | (bind.writable ? 0 : MOUNT_ATTR_RDONLY)), "cannot restrict",
-        bind.source);
+  const uint64_t device = is_device ? 0 : MOUNT_ATTR_NODEV;
+  check(set_attributes(tree, device | MOUNT_ATTR_NOSUID | (bind.writable ? 0 : MOUNT_ATTR_RDONLY)), "cannot restrict", bind.source);
   return tree;
 }
 
@@ -565,7 +580,10 @@ void mounts(const Options& options) {
   if (!options.root.empty()) mount_root(options, user_namespace);
   for (const Volume& volume : options.volumes) mount_volume(volume, user_namespace);
   std::vector<Fd> trees;
-  for (const Bind& bind : options.binds) trees.push_back(open_bind(bind, user_namespace));
+  for (const Bind& bind : options.binds) {
+    const bool is_device = std::find(options.devices.begin(), options.devices.end(), bind.source) != options.devices.end();
+    trees.push_back(open_bind(bind, is_device, user_namespace));
+  }
   for (const std::string& path : options.hidden) hide(path, "0755");
   for (const std::string& path : options.scratch) hide(path, "1777");
   for (size_t i = 0; i < trees.size(); i++) attach_bind(options.binds[i], trees[i]);
@@ -598,6 +616,29 @@ void drop_privileges(uint32_t user, uint32_t group) {
 void die_with(pid_t parent) {
   check(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0, "cannot ask for a signal at the end of the parent");
   if (getppid() != parent) fail("the process that started it has ended");
+}
+
+/// Goes on in a child, the first process of the namespace that was made for it; does not return in the parent.
+void stand_alone() {
+  int alive[2];
+  check(pipe2(alive, O_CLOEXEC) == 0, "cannot make a pipe");
+  const pid_t child = fork();
+  check(child >= 0, "cannot fork");
+  if (child == 0) {
+    close(alive[1]);
+    check(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0, "cannot ask for a signal at the end of the parent");
+    // Which may have ended before: it has no number in here to look at.
+    pollfd state{alive[0], POLLIN, 0};
+    if (poll(&state, 1, 0) != 0) fail("the process that started it has ended");
+    return;
+  }
+  // Whoever reads what the command writes must see its end.
+  syscall(SYS_close_range, 0, static_cast<unsigned>(alive[1]) - 1, 0);
+  syscall(SYS_close_range, static_cast<unsigned>(alive[1]) + 1, ~0U, 0);
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
 void close_others(const std::vector<int>& kept) {
@@ -695,9 +736,13 @@ int main(int argc, char** argv) {
     check(fchdir(root.get()) == 0 && chroot(".") == 0, "cannot change the root to", options.chroot);
   }
   if (!options.directory.empty()) check(chdir(options.directory.c_str()) == 0, "cannot change to", options.directory);
+  if (options.isolated) {
+    check(unshare(CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) == 0, "cannot make namespaces");
+  }
   if (options.user) drop_privileges(*options.user, *options.group);
   // Another identity takes back what was asked for before.
   if (options.dies_with_parent) die_with(parent);
+  if (options.isolated) stand_alone();
   if (options.as_runtime) {
     leave_device_stdin();
     execv(options.command[0], run_at_once(options.command).data());

@@ -2,6 +2,7 @@
 // work can ever run on it. A socket belongs to the namespace of the thread that made it, wherever it is used.
 #include <arpa/inet.h>
 #include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -227,6 +228,56 @@ Napi::Value add_address_inside(const Napi::CallbackInfo& info) {
   }
 }
 
+/// A route `local 0.0.0.0/0 dev lo` in the main table: what a device leads to is more specific.
+void deliver_all() {
+  const Fd netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  if (!netlink.valid()) fail("socket");
+  struct {
+    nlmsghdr head;
+    rtmsg route;
+    rtattr attribute;
+    uint32_t interface;
+  } request{};
+  request.head.nlmsg_len = sizeof request;
+  request.head.nlmsg_type = RTM_NEWROUTE;
+  request.head.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+  request.route.rtm_family = AF_INET;
+  request.route.rtm_table = RT_TABLE_MAIN;
+  request.route.rtm_protocol = RTPROT_STATIC;
+  request.route.rtm_scope = RT_SCOPE_HOST;
+  request.route.rtm_type = RTN_LOCAL;
+  request.attribute.rta_len = RTA_LENGTH(sizeof request.interface);
+  request.attribute.rta_type = RTA_OIF;
+  request.interface = if_nametoindex("lo");
+  if (send(netlink.get(), &request, sizeof request, 0) != sizeof request) fail("sendto", "rtnetlink");
+  struct {
+    nlmsghdr head;
+    nlmsgerr told;
+    char rest[256];
+  } answer{};
+  if (recv(netlink.get(), &answer, sizeof answer, 0) < static_cast<ssize_t>(sizeof answer.head + sizeof answer.told)) {
+    fail("recvfrom", "rtnetlink");
+  }
+  if (answer.told.error != 0) throw Failure{-answer.told.error, "rtnetlink", "local 0.0.0.0/0"};
+}
+
+/// deliverAllInside(network)
+Napi::Value deliver_all_inside(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  try {
+    return on_thread(
+        env,
+        [network = Fd::duplicate(int_of(info, 0))] {
+          enter(network);
+          deliver_all();
+          return 0;
+        },
+        [](Napi::Env made_in, int) { return made_in.Undefined(); });
+  } catch (const Failure& failure) {
+    return rejected(env, failure);
+  }
+}
+
 /// openTap(network, name, address or "", prefix, vnetHeader) → fd
 Napi::Value open_tap(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -266,6 +317,7 @@ void init_namespaces(Napi::Env env, Napi::Object exports) {
   exports.Set("listenInside", Napi::Function::New(env, listen_inside));
   exports.Set("bindUdpInside", Napi::Function::New(env, bind_udp_inside));
   exports.Set("addAddressInside", Napi::Function::New(env, add_address_inside));
+  exports.Set("deliverAllInside", Napi::Function::New(env, deliver_all_inside));
   exports.Set("openTap", Napi::Function::New(env, open_tap));
 }
 

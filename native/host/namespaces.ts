@@ -93,6 +93,15 @@ export function addAddressInside(network: number, index: number, host: string): 
   return call((native) => native.addAddressInside(network, index, host));
 }
 
+/**
+ * What comes to a namespace over its devices is delivered in it, whatever IPv4 address it is for, except what a device leads
+ * to: a socket that listens there, or `steerStreams`, takes it.
+ * @throws HostError EEXIST (it is so already), EPERM, EBADF
+ */
+export function deliverAllInside(network: number): Promise<void> {
+  return call((native) => native.deliverAllInside(network));
+}
+
 export interface TapOptions {
   /** The IPv4 address and prefix length of this side: `{ host: '10.0.0.1', prefix: 30 }`. None when left out. */
   readonly address?: { readonly host: string; readonly prefix: number };

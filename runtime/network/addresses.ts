@@ -4,9 +4,19 @@
 export const RESOLVER_ADDRESS = '127.64.0.53';
 export const RESOLVER_PORT = 53;
 
-/** Names stand for addresses in 127.65.0.0 to 127.127.255.255. */
-const FIRST = 0x7f41_0000;
-const COUNT = 0x003f_0000;
+/** What stands in a network for the node, and for names. */
+export interface NetworkAddresses {
+  /** Where its resolver is asked. */
+  readonly resolver: string;
+  /** IPv4 addresses that stand for names, from the first on. */
+  readonly names: { readonly first: number; readonly count: number };
+}
+
+/** In a network that is a loopback alone: names stand for 127.65.0.0 to 127.127.255.255. */
+export const LOOPBACK_ADDRESSES: NetworkAddresses = {
+  resolver: RESOLVER_ADDRESS,
+  names: { first: 0x7f41_0000, count: 0x003f_0000 },
+};
 
 function textOf(address: number): string {
   return [24, 16, 8, 0].map((shift) => (address >>> shift) & 0xff).join('.');
@@ -24,6 +34,7 @@ function hashOf(name: string): number {
  * remembers of an earlier answer goes on to mean what it meant.
  */
 export class NamedAddresses {
+  readonly #range: NetworkAddresses['names'];
   readonly #most: number;
   readonly #addresses = new Map<string, string>();
   readonly #names = new Map<string, string>();
@@ -31,8 +42,9 @@ export class NamedAddresses {
   readonly #lastAsked = new Map<string, number>();
   readonly #keepMs: number;
 
-  /** @param most names that are not kept for good  @param keepMs how long one of them is kept after it was asked for */
-  constructor(most: number, keepMs: number) {
+  /** @param most names that are not kept for good  @param keepMs how long one of them is kept after it was asked for  @param range of the addresses */
+  constructor(most: number, keepMs: number, range = LOOPBACK_ADDRESSES.names) {
+    this.#range = range;
     this.#most = most;
     this.#keepMs = keepMs;
   }
@@ -58,9 +70,17 @@ export class NamedAddresses {
     return this.#names.get(address);
   }
 
+  /** Whether an address could stand for a name. */
+  covers(address: string): boolean {
+    const { first, count } = this.#range;
+    const number = address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+    return number >= first && number < first + count;
+  }
+
   #give(name: string): string {
-    for (let at = hashOf(name) % COUNT; ; at = (at + 1) % COUNT) {
-      const address = textOf(FIRST + at);
+    const { first, count } = this.#range;
+    for (let at = hashOf(name) % count; ; at = (at + 1) % count) {
+      const address = textOf(first + at);
       if (this.#names.has(address)) continue;
       this.#names.set(address, name);
       this.#addresses.set(name, address);

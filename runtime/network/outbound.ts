@@ -10,7 +10,7 @@ import type { Connector } from '../egress/connector.ts';
 import { asEgressFailure } from '../egress/failure.ts';
 import { formatHost, type Host } from '../egress/host.ts';
 import { workloadNamed } from '../egress/internal-name.ts';
-import { NamedAddresses, RESOLVER_ADDRESS, RESOLVER_PORT } from './addresses.ts';
+import { LOOPBACK_ADDRESSES, NamedAddresses, type NetworkAddresses, RESOLVER_PORT } from './addresses.ts';
 import { Intake } from './intake.ts';
 import { NETWORK_LIMITS, NETWORK_TIMEOUTS } from './limits.ts';
 import { answerDatagrams, answerStream, type Names } from './name-server.ts';
@@ -23,6 +23,8 @@ export interface OutboundOptions {
   readonly allow: AllowList;
   readonly connector: Pick<Connector, 'connect'>;
   readonly neighbours: Neighbours;
+  /** Of its network; those of a loopback when left out. */
+  readonly addresses?: NetworkAddresses;
   /** What was refused or failed and why, for its developer: the same is told once, and so much of it at most. */
   readonly tell: (message: string) => void;
 }
@@ -35,7 +37,8 @@ export interface Sockets {
 
 export class OutboundNetwork implements Names {
   readonly #options: OutboundOptions;
-  readonly #addresses = new NamedAddresses(NETWORK_LIMITS.wildcardNames, NETWORK_TIMEOUTS.wildcardKeep);
+  readonly #addresses: NamedAddresses;
+  readonly #resolver: string;
   readonly #kept: ReadonlySet<string>;
   readonly #streams: Intake;
   readonly #queries: Intake;
@@ -46,6 +49,9 @@ export class OutboundNetwork implements Names {
   /** Owns the descriptors. */
   constructor({ streams, queries }: Sockets, options: OutboundOptions) {
     this.#options = options;
+    const { resolver, names } = options.addresses ?? LOOPBACK_ADDRESSES;
+    this.#resolver = resolver;
+    this.#addresses = new NamedAddresses(NETWORK_LIMITS.wildcardNames, NETWORK_TIMEOUTS.wildcardKeep, names);
     this.#kept = new Set(options.allow.exact);
     // In the list's order, which is that of the revision: where two names make the same address, the same one gets it.
     for (const name of this.#kept) this.#addresses.keep(name);
@@ -98,7 +104,7 @@ export class OutboundNetwork implements Names {
 
   async #serve(socket: Socket): Promise<void> {
     const { localAddress = '', localPort = 0 } = socket;
-    if (localAddress === RESOLVER_ADDRESS) {
+    if (localAddress === this.#resolver) {
       if (localPort === RESOLVER_PORT) return answerStream(socket, this, () => this.#queries.count());
       return breakOff(socket);
     }
@@ -134,7 +140,9 @@ export class OutboundNetwork implements Names {
     const name = this.#addresses.nameOf(address);
     if (name !== undefined) return { name, isAddress: false };
     // A connection that has broken already has none.
-    return address === '' || address.startsWith('127.') ? null : { name: address, isAddress: true };
+    return address === '' || address.startsWith('127.') || this.#addresses.covers(address)
+      ? null
+      : { name: address, isAddress: true };
   }
 
   #tell(message: string): void {

@@ -108,8 +108,9 @@ export class DesiredState {
     const processes = this.#store.list<{ revision: RevisionDocument }>(PROCESSES, onCorrupt);
     revisions.push(...processes.map(({ value }) => value.revision));
     for (const value of revisions) {
-      const { digest } = value.artifact;
-      users.set(digest, (users.get(digest) ?? new Set()).add(value.workload));
+      for (const digest of [value.artifact.digest, value.kernel ?? []].flat()) {
+        users.set(digest, (users.get(digest) ?? new Set()).add(value.workload));
+      }
     }
     return users;
   }

@@ -56,6 +56,27 @@ function volumesOf({ volumes: texts = [] }: WorkloadSettings, isolation: Isolati
 }
 
 /** Left out where it is not said. Throws INVALID_SETTING. */
+function kernelOf({ kernel }: WorkloadSettings, isolation: Isolation): Pick<Revision, 'kernel'> {
+  if (kernel === undefined) return {};
+  if (isolation !== 'vm') throw workloadErrors.INVALID_SETTING('kernel', `it is for VMs, not for ${isolation}`);
+  return { kernel };
+}
+
+/** Left out where it is not said. Throws INVALID_SETTING. */
+function snapshotOf(
+  { snapshot }: WorkloadSettings,
+  isolation: Isolation,
+  isProcess: boolean,
+): Pick<Revision, 'snapshot'> {
+  if (snapshot === undefined) return {};
+  if (isolation !== 'vm') throw workloadErrors.INVALID_SETTING('snapshot', `it is for VMs, not for ${isolation}`);
+  if (snapshot === 'app' && isProcess) {
+    throw workloadErrors.INVALID_SETTING('snapshot', 'a process that is run is started once: none is ready before it');
+  }
+  return { snapshot };
+}
+
+/** Left out where it is not said. Throws INVALID_SETTING. */
 function healthOf(settings: WorkloadSettings, isolation: Isolation): Pick<Revision, 'readyCheck' | 'liveCheck'> {
   const { 'ready-check': ready, 'live-check': live, 'live-every': every } = settings;
   if (isolation === 'wasm') {
@@ -96,6 +117,8 @@ export function revisionOf(
     // Left out where it is not said, so that revisions from before there were such settings keep their names.
     ...(settings.port === undefined ? {} : { port: settings.port }),
     ...(settings.writable === undefined ? {} : { writableBytes: parsed(parseBytes, settings.writable, 0) }),
+    ...kernelOf(settings, isolation),
+    ...snapshotOf(settings, isolation, process !== undefined),
     ...volumesOf(settings, isolation),
     ...healthOf(settings, isolation),
     ...(process && { process }),

@@ -69,6 +69,13 @@ export interface Revision {
   readonly liveCheck?: { readonly check: string; readonly everyMs: number };
   /** What a container may write over its image, in bytes; left out: nothing. */
   readonly writableBytes?: number;
+  /** Digest of the kernel of a microVM, which is in the content store; left out: the node's own. */
+  readonly kernel?: string;
+  /**
+   * What a microVM goes on from: `none`, it boots each time; `boot`, a machine that has booted; `app`, one whose workload was
+   * ready. Left out: boot. Not for others.
+   */
+  readonly snapshot?: 'none' | 'boot' | 'app';
   /** How many requests one Wasm instance serves before it is replaced; 1 is a fresh one for each. */
   readonly reuse: number;
 }

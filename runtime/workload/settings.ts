@@ -180,6 +180,19 @@ export const WorkloadSettings = z.strictObject({
     .describe(
       'What a container may write over its image, in memory and counted as its own; lost when it ends. Default: nothing.',
     ),
+  kernel: z
+    .string()
+    .regex(/^sha256:[0-9a-f]{64}$/, { error: 'must be a digest: sha256: and 64 hexadecimal digits' })
+    .optional()
+    .describe(
+      "Digest of the kernel that a VM boots, sent to the node before (`skerry deploy --kernel FILE` does both). Default: the node's own.",
+    ),
+  snapshot: z
+    .enum(['none', 'boot', 'app'], { error: 'must be none, boot or app' })
+    .optional()
+    .describe(
+      'What a VM goes on from: boot (a machine that has booted, the same for all), app (one in which this workload was ready), or none: it boots each time. Default: boot.',
+    ),
   volumes: z
     .array(VolumeEntry)
     .max(LIMITS.volumes)
@@ -236,6 +249,8 @@ export const ProcessSettings = WorkloadSettings.pick({
   secrets: true,
   allow: true,
   writable: true,
+  kernel: true,
+  snapshot: true,
   volumes: true,
 });
 export type ProcessSettings = z.infer<typeof ProcessSettings>;

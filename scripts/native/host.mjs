@@ -1,5 +1,5 @@
 // Builds the host layer: native/host/skerry-host.node from its C++ sources with the compiler itself, and
-// native/host/skerry-launcher from launcher.cc, each with a stamp beside it. Nothing happens when the sources, and the
+// native/host/skerry-launcher from launcher.cc, and skerry-private-memory.so from private-memory.cc, each with a stamp beside it. Nothing happens when the sources, and the
 // Node.js that the addon was made for, are those of the last build.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -12,6 +12,10 @@ const folder = fileURLToPath(new URL('../../native/host/', import.meta.url));
 const library = join(folder, 'skerry-host.node');
 const launcher = join(folder, 'skerry-launcher');
 const LAUNCHER_SOURCE = 'launcher.cc';
+const privateMemory = join(folder, 'skerry-private-memory.so');
+const PRIVATE_MEMORY_SOURCE = 'private-memory.cc';
+/** Programs, and what is loaded into others: not of the addon. */
+const OWN = [LAUNCHER_SOURCE, PRIVATE_MEMORY_SOURCE];
 
 const compiler = process.env.CXX || 'g++';
 
@@ -89,7 +93,7 @@ async function compileOrStop(what, args) {
 }
 
 async function buildLibrary(work) {
-  const files = readdirSync(folder).filter((name) => /\.(cc|h)$/.test(name) && name !== LAUNCHER_SOURCE);
+  const files = readdirSync(folder).filter((name) => /\.(cc|h)$/.test(name) && !OWN.includes(name));
   const made = {
     platform: `${process.platform}-${process.arch}`,
     // Handles of libuv are laid out as this version's headers say.
@@ -136,12 +140,25 @@ async function buildLauncher(work) {
   writeStamp(launcher, made);
 }
 
+async function buildPrivateMemory(work) {
+  const made = { platform: `${process.platform}-${process.arch}`, sources: digests([PRIVATE_MEMORY_SOURCE]) };
+  if (isBuilt(privateMemory, made)) return;
+  checkCompiler();
+  const built = join(work, 'skerry-private-memory.so');
+  // What it stands in for are functions that fortified headers define themselves.
+  const flags = [...COMMON, '-U_FORTIFY_SOURCE', '-fPIC', '-fvisibility=hidden', '-fno-exceptions', '-fno-rtti'];
+  await compileOrStop(PRIVATE_MEMORY_SOURCE, ['-shared', ...flags, ...LINKING, PRIVATE_MEMORY_SOURCE, '-o', built]);
+  place(built, privateMemory);
+  writeStamp(privateMemory, made);
+}
+
 export async function build() {
   if (process.platform !== 'linux') return;
   const work = mkdtempSync(join(tmpdir(), 'skerry-build-'));
   try {
     await buildLibrary(work);
     await buildLauncher(work);
+    await buildPrivateMemory(work);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }

@@ -107,6 +107,8 @@ export interface ProcessOptions {
   readonly data?: string;
   readonly args?: readonly string[];
   readonly env?: Record<string, string>;
+  /** A command that becomes the node's, given behind it. */
+  readonly within?: readonly string[];
 }
 
 const started = new Set<ChildProcess>();
@@ -139,7 +141,8 @@ export async function spawnNode(options: ProcessOptions = {}) {
     ...(options.args ?? []),
   ];
   const env = { ...process.env, NODE_OPTIONS: '', ...options.env };
-  const child = spawn(process.execPath, [join(projectRoot, 'bin/skerry.js'), 'up', ...flags], {
+  const command = [...(options.within ?? []), process.execPath, join(projectRoot, 'bin/skerry.js'), 'up', ...flags];
+  const child = spawn(command[0] as string, command.slice(1), {
     env,
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });

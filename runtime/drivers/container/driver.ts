@@ -1,32 +1,32 @@
 /** The driver of containers: an OCI image as a group of processes of its own, behind its loopback. */
 import { randomBytes } from 'node:crypto';
-import { open } from 'node:fs/promises';
-import { Writable } from 'node:stream';
-import { isManifestType, readStoredImage, type StoredImage } from '../../../images/oci/index.ts';
+import type { Writable } from 'node:stream';
 import type { ContentStore } from '../../../images/store/index.ts';
 import type { Driver, Instance, Probe, ProcessStreams, Progress } from '../../driver.ts';
 import { AllowList } from '../../egress/allow-list.ts';
 import { Connector } from '../../egress/connector.ts';
 import type { Resolve } from '../../egress/resolver.ts';
 import type { Trust } from '../../egress/trust.ts';
-import { type HealthCheck, parseHealthCheck } from '../../health/health-check.ts';
 import { endInOneLine } from '../../health/one-line.ts';
 import { untilReady } from '../../health/readiness.ts';
 import type { CheckTarget } from '../../health/run-check.ts';
 import type { WorkloadLogs } from '../../logs/workload-logs.ts';
+import { InnerSockets } from '../../network/inner-sockets.ts';
 import { insideOf, type Neighbours } from '../../network/neighbours.ts';
 import { OutboundNetwork } from '../../network/outbound.ts';
 import { MOST_OUTBOUND_ADDRESSES, outboundAddresses } from '../../network/outbound-addresses.ts';
 import { Upstream } from '../../proxy/upstream.ts';
-import { room } from '../../room.ts';
 import type { SecretStore } from '../../secrets/secret-store.ts';
 import type { Limits, Revision } from '../../workload/revision.ts';
+import { checkTarget } from '../image/check-target.ts';
+import { imageErrors } from '../image/errors.ts';
+import { CONNECT_MS, ImageInstance, type ImageInstanceOptions, type Sandbox } from '../image/instance.ts';
+import { loggedOutput } from '../image/logged-output.ts';
+import { type PreparedImage, PreparedImages } from '../image/prepared.ts';
+import { checkOf, commandOf, environmentOf, portOf, slug } from '../image/process.ts';
 import { containerErrors, PROGRAM_MISSING } from './errors.ts';
-import { checkTarget } from './execution.ts';
+import { executeIn } from './execution.ts';
 import type { ContainerHost, ContainerProcess, HostedContainer, StartContainer } from './host.ts';
-import { type ImageUser, imageUser } from './image-user.ts';
-import { CONNECT_MS, ContainerInstance, type ContainerInstanceOptions } from './instance.ts';
-import { Loopback } from './loopback.ts';
 import { ProcessPipes } from './stdio.ts';
 
 export interface ContainerDriverOptions {
@@ -38,7 +38,6 @@ export interface ContainerDriverOptions {
   readonly neighbours: Neighbours;
 }
 
-const DEFAULT_PORT = 8080;
 /** Processes and threads of one container. */
 const PIDS = 512;
 /** What the mount points of a read-only root take, in bytes. */
@@ -49,16 +48,6 @@ const EXIT_MS = 1000;
 const TAKE_OVER_MS = 60_000;
 /** Of what it said last, in a message; in characters. */
 const LAST_WORDS = 300;
-
-const PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-
-/** All of an image that its containers are made from. */
-interface Prepared {
-  readonly image: StoredImage;
-  /** Diff ids, the topmost first; all unpacked. */
-  readonly layers: readonly string[];
-  readonly user: ImageUser;
-}
 
 /** A container whose output goes to the log. */
 interface Followed {
@@ -77,8 +66,7 @@ export class ContainerDriver implements Driver {
   readonly #options: ContainerDriverOptions;
   /** Diff ids of the layers under each container that there is. */
   readonly #layersOf = new Map<HostedContainer, readonly string[]>();
-  /** By artifact: revisions of the same image share it. */
-  readonly #prepared = new Map<string, Promise<Prepared>>();
+  readonly #images: PreparedImages;
   /** What the allow-lists of containers let out. */
   readonly #networks = new Set<OutboundNetwork>();
   /** Of an earlier run of the node, until somebody takes them over. */
@@ -86,6 +74,7 @@ export class ContainerDriver implements Driver {
 
   constructor(options: ContainerDriverOptions) {
     this.#options = options;
+    this.#images = new PreparedImages(options.blobs, options.host.layers);
   }
 
   async probe(): Promise<Probe> {
@@ -102,20 +91,20 @@ export class ContainerDriver implements Driver {
   }
 
   async check(revision: Revision, label: string, progress: Progress): Promise<void> {
-    const image = await this.#image(revision, label);
-    if (commandOf(revision, image).length === 0) throw containerErrors.IMAGE_NO_COMMAND(label);
+    const image = await this.#images.read(revision, label);
+    if (commandOf(revision, image).length === 0) throw imageErrors.IMAGE_NO_COMMAND(label);
     addressesOf(revision, label);
     progress('unpacking the image');
-    await this.#unpacked(image, label);
+    await this.#images.unpack(image, label);
   }
 
   async prepare(revision: Revision): Promise<void> {
-    await this.#prepare(revision);
+    await this.#images.of(revision);
   }
 
   /** Layers are shared: those that no image has any more are swept with the images. */
   async release({ artifact }: Revision): Promise<void> {
-    this.#prepared.delete(artifact.digest);
+    this.#images.forget(artifact.digest);
   }
 
   async start(revision: Revision, limits: Limits, streams?: ProcessStreams): Promise<Instance> {
@@ -184,7 +173,7 @@ export class ContainerDriver implements Driver {
   /** A new container, whose process runs. */
   async #launch(revision: Revision, limits: Limits, streams?: ProcessStreams): Promise<Followed> {
     const { workload, id: revisionId } = revision;
-    const { image, layers, user } = await this.#prepare(revision);
+    const { image, layers, user } = await this.#images.of(revision);
     const request: StartContainer = {
       id: `${slug(workload)}-${revisionId}-${randomBytes(4).toString('hex')}`,
       labels: { workload, revision: revisionId },
@@ -209,7 +198,7 @@ export class ContainerDriver implements Driver {
       return await this.#attach(request, streams);
     } catch (error) {
       // A layer may have gone since.
-      this.#prepared.delete(revision.artifact.digest);
+      this.#images.forget(revision.artifact.digest);
       throw error;
     }
   }
@@ -224,20 +213,14 @@ export class ContainerDriver implements Driver {
     } catch (error) {
       // What runs it had no other place to say why.
       const said = (await pipes.discard()).trim().replaceAll(/\s+/g, ' ');
-      if (PROGRAM_MISSING.test(said)) throw containerErrors.COMMAND_MISSING(request.spec.command[0] as string);
+      if (PROGRAM_MISSING.test(said)) throw imageErrors.COMMAND_MISSING(request.spec.command[0] as string);
       throw said === '' ? error : containerErrors.PROCESS_NOT_STARTED(workload, said);
     }
     await pipes.given();
     container.follow(() => {});
-    const log = this.#options.logs.of(workload);
+    const { logs } = this.#options;
     const both = (stream: 'stdout' | 'stderr', to: Writable) =>
-      new Writable({
-        write(data: Buffer, _encoding, done) {
-          log.piece(revision, '', stream, data);
-          if (to.destroyed || to.write(data)) done();
-          else void room(to).then(() => done());
-        },
-      });
+      loggedOutput(logs, { workload, id: revision }, stream, { to });
     const streams = { stdin, stdout: both('stdout', stdout), stderr: both('stderr', stderr) };
     return { container, running: true, pipes: pipes.connect(streams, container.exited), lastWords: () => '' };
   }
@@ -247,23 +230,24 @@ export class ContainerDriver implements Driver {
     const { container, pipes } = followed;
     const { workload } = revision;
     try {
-      const { image, layers, user } = await this.#prepare(revision);
+      const { image, layers, user } = await this.#images.of(revision);
       this.#layersOf.set(container, layers);
       void container.exited.then(() => this.#layersOf.delete(container));
       await this.#openOutbound(container, revision);
       const context = this.#context(revision, { image, user });
-      const loopback = new Loopback(container);
+      const sockets = new InnerSockets(container);
+      const sandbox = sandboxOf(container, context);
       const stopSignal = image.config.stopSignal ?? 'SIGTERM';
-      const instance = (upstream: Upstream | null, liveness: ContainerInstanceOptions['liveness'] = null) => {
+      const instance = (upstream: Upstream | null, liveness: ImageInstanceOptions['liveness'] = null) => {
         const startMs = performance.now() - began;
-        const own = { revision, container, loopback, context, pipes, stopSignal, startMs };
-        return new ContainerInstance({ ...own, upstream, liveness });
+        const own = { revision, sandbox, sockets, pipes, stopSignal, startMs };
+        return new ImageInstance({ ...own, upstream, liveness });
       };
       if (revision.process) return instance(null);
       const port = portOf(revision, image);
-      const target = checkTarget(container, loopback, context);
+      const target = checkTarget(sandbox, sockets);
       await this.#ready(followed, revision, target, port, began);
-      const connect = () => loopback.connect(port, CONNECT_MS);
+      const connect = () => sockets.connect(port, CONNECT_MS);
       const upstream = await Upstream.open({ name: workload, connections: limits.concurrency, connect });
       return instance(upstream, this.#liveness(revision, target, port));
     } catch (error) {
@@ -297,8 +281,11 @@ export class ContainerDriver implements Driver {
   }
 
   /** What each process in its containers gets, beside its command. */
-  #context(revision: Revision, { image, user }: Pick<Prepared, 'image' | 'user'>): Omit<ContainerProcess, 'command'> {
-    return { env: this.#environment(revision, image), directory: image.config.workingDir, user };
+  #context(
+    revision: Revision,
+    { image, user }: Pick<PreparedImage, 'image' | 'user'>,
+  ): Omit<ContainerProcess, 'command'> {
+    return { env: environmentOf(revision, image, this.#options.secrets), directory: image.config.workingDir, user };
   }
 
   /** Diff ids of the layers that containers stand on. */
@@ -314,52 +301,6 @@ export class ContainerDriver implements Driver {
     await this.#removeLeft();
     await Promise.all([...this.#networks].map((network) => network.close()));
     await this.#options.host.close();
-  }
-
-  #image({ artifact }: Revision, label: string): Promise<StoredImage> {
-    if (!isManifestType(artifact.mediaType)) throw new TypeError(`${artifact.mediaType} is no image`);
-    return readStoredImage(this.#options.blobs, artifact.digest, label);
-  }
-
-  #prepare(revision: Revision): Promise<Prepared> {
-    const { digest } = revision.artifact;
-    const found = this.#prepared.get(digest);
-    if (found) return found;
-    const preparing = this.#image(revision, revision.workload).then((image) =>
-      this.#unpacked(image, revision.workload),
-    );
-    this.#prepared.set(digest, preparing);
-    preparing.catch(() => this.#prepared.delete(digest));
-    return preparing;
-  }
-
-  async #unpacked(image: StoredImage, label: string): Promise<Prepared> {
-    const { blobs, host } = this.#options;
-    const diffIds: string[] = [];
-    for (const { digest, diffId } of image.layers) {
-      // To open a blob is to read all of it.
-      if (!(await host.layers.has(diffId))) {
-        const blob = await open((await blobs.open(digest)).path);
-        try {
-          await host.layers.unpack(diffId, blob.fd);
-        } finally {
-          await blob.close();
-        }
-      }
-      diffIds.unshift(diffId);
-    }
-    const user = imageUser(label, image.config.user, await host.layers.accounts(diffIds));
-    return { image, layers: diffIds, user };
-  }
-
-  /** The image's own, then what the revision says, then secrets. Throws SECRET_MISSING, SECRET_UNREADABLE. */
-  #environment(revision: Revision, { config }: StoredImage): string[] {
-    const port = revision.process ? {} : { PORT: String(portOf(revision, { config })) };
-    const own = Object.entries({ ...port, ...revision.env, ...this.#options.secrets.valuesFor(revision) });
-    const path = config.env.some((entry) => entry.startsWith('PATH=')) ? [] : [PATH];
-    const named = new Set(own.map(([name]) => name));
-    const kept = config.env.filter((entry) => !named.has(entry.slice(0, entry.indexOf('='))));
-    return [...path, ...kept, ...own.map(([name, value]) => `${name}=${value}`)];
   }
 
   /** Resolves when it is ready. Throws CONTAINER_ENDED, CONTAINER_NOT_LISTENING, CONTAINER_NOT_READY. */
@@ -393,30 +334,20 @@ function addressesOf({ allow }: Revision, name: string): string[] {
   throw containerErrors.TOO_MANY_ADDRESSES(name, MOST_OUTBOUND_ADDRESSES);
 }
 
-/** A name of a process as a host name, and as a part of an id. */
-function slug(name: string): string {
-  const text = name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
-  return text
-    .replaceAll(/^-+|-+$/g, '')
-    .slice(0, 63)
-    .replace(/-+$/, '');
-}
-
-/** Arguments of a process take the place of the image's command, behind its entrypoint. */
-function commandOf({ process }: Revision, { config }: StoredImage): readonly string[] {
-  const given = process?.arguments ?? [];
-  return given.length === 0 ? config.argv : [...config.entrypoint, ...given];
-}
-
-/** Of a revision, whose settings were checked. */
-function checkOf(text: string): HealthCheck {
-  return parseHealthCheck(text) as HealthCheck;
+/** `context`: what a further process gets, beside its command. */
+function sandboxOf(container: HostedContainer, context: Omit<ContainerProcess, 'command'>): Sandbox {
+  return {
+    id: container.id,
+    exited: container.exited,
+    exec: (command, streams, signal) => executeIn(container, { ...context, command }, streams, signal),
+    signal: (name) => container.signal(name),
+    pause: () => container.pause(),
+    resume: () => container.resume(),
+    // Its share of the CPU; its memory stays as it was started with.
+    resize: ({ cpuMillicores }) => container.resize(cpuMillicores),
+    usage: () => container.usage(),
+    remove: () => container.remove(),
+  };
 }
 
 const later = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-function portOf({ port }: Pick<Revision, 'port'>, { config }: Pick<StoredImage, 'config'>): number {
-  if (port !== undefined) return port;
-  const exposed = config.exposedPorts.filter(({ protocol }) => protocol === 'tcp').map((each) => each.port);
-  return exposed.length > 0 ? Math.min(...exposed) : DEFAULT_PORT;
-}

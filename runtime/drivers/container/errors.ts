@@ -5,32 +5,11 @@ export const PROGRAM_MISSING =
   /executable file .* not found|(?:open executable|exec container process).*: No such file/;
 
 export const containerErrors = defineErrors({
-  COMMAND_MISSING: {
-    status: 422,
-    what: (command: string) => `the image has no program ${command} that can be run`,
-    fix: "correct the image's entrypoint, or give a command",
-  },
   PROCESS_NOT_STARTED: {
     status: 503,
     what: (name: string, why: string) => `${name} could not be started: ${why}`,
     fix: 'see `skerry doctor` for what this machine lacks, and the log of the node',
     retryAfter: 5,
-  },
-  NO_HTTP: {
-    status: 409,
-    what: (name: string) => `${name} is a process that was run, not a workload that answers requests`,
-    fix: 'deploy its image to give it a URL',
-  },
-  IMAGE_NO_COMMAND: {
-    status: 422,
-    what: (name: string) => `${name} does not say what to run: its image has no entrypoint and no command`,
-    fix: 'set ENTRYPOINT or CMD in the image',
-  },
-  IMAGE_USER_UNKNOWN: {
-    status: 422,
-    what: (name: string, user: string) =>
-      `${name} runs as "${user}", which its image has no entry for in /etc/passwd or /etc/group`,
-    fix: 'name a user that the image has, or give numbers',
   },
   TOO_MANY_ADDRESSES: {
     status: 422,
@@ -56,17 +35,5 @@ export const containerErrors = defineErrors({
       `${name} was not ready within ${ms} ms: its ready-check ${check} failed: ${why}`,
     fix: 'see `skerry logs`, correct --ready-check, or raise --start-timeout',
     retryAfter: 5,
-  },
-  CONTAINER_UNWELL: {
-    status: 503,
-    what: (name: string, why: string) => `the instance of ${name} is being ended: ${why}`,
-    fix: 'try again',
-    retryAfter: 1,
-  },
-  CONTAINER_STOPPED: {
-    status: 503,
-    what: (name: string) => `the instance of ${name} was stopped`,
-    fix: 'try again',
-    retryAfter: 1,
   },
 });

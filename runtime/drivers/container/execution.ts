@@ -1,9 +1,6 @@
 /** Further processes in a container. */
-import { Readable, Writable } from 'node:stream';
 import type { ProcessStreams } from '../../driver.ts';
-import type { CheckTarget } from '../../health/run-check.ts';
 import type { ContainerProcess, Execution, HostedContainer } from './host.ts';
-import type { Loopback } from './loopback.ts';
 import { ProcessPipes } from './stdio.ts';
 
 /** As `Instance.exec`. */
@@ -31,26 +28,4 @@ export async function executeIn(
   } finally {
     signal.removeEventListener('abort', kill);
   }
-}
-
-/** A container as its health checks see it. */
-export function checkTarget(
-  container: HostedContainer,
-  loopback: Loopback,
-  context: Omit<ContainerProcess, 'command'>,
-): CheckTarget {
-  return {
-    connect: (port, timeoutMs) => loopback.connect(port, timeoutMs),
-    exec(command, output, signal) {
-      const taking = () =>
-        new Writable({
-          write(data: Buffer, _encoding, done) {
-            output(data);
-            done();
-          },
-        });
-      const streams = { stdin: Readable.from([]), stdout: taking(), stderr: taking() };
-      return executeIn(container, { ...context, command }, streams, signal);
-    },
-  };
 }

@@ -110,9 +110,6 @@ export interface Execution {
   kill(): Promise<void>;
 }
 
-/** As many sockets are asked for first, so that they can be ready: a check whether it is ready, and a request. */
-export const FIRST_SOCKETS = 2;
-
 /** A container whose process was started. */
 export interface HostedContainer {
   readonly id: string;

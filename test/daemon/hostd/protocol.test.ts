@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert';
 import type { Settings } from '../../../daemon/config.ts';
 import { closeAll, MAX_BYTES, type Message, Messages, packets } from '../../../daemon/hostd/messages.ts';
 import { NoContainers, openContainers } from '../../../daemon/hostd/open.ts';
+import { NoMachines } from '../../../daemon/hostd/open-machines.ts';
 import { CALLS, type CallName } from '../../../daemon/hostd/protocol.ts';
 import { HostdServer } from '../../../daemon/hostd/server.ts';
 import { ownFiles } from '../../../gateway/listener/certificate.ts';
@@ -50,6 +51,7 @@ class Taken {
         this.containers = host.folder;
         return host;
       },
+      openMachines: () => Promise.reject(new NoMachines('not here', [])),
       openBuilder: () => Promise.reject(new Error('not here')),
       listen: () => Promise.reject(new Error('not here')),
       whyNoKvm: async () => 'ENOENT',
@@ -126,6 +128,22 @@ const start = {
   volumes: [],
 };
 
+const machine = {
+  id: 'w-1',
+  labels: { workload: 'w', revision: 'r' },
+  kernel: digest,
+  initramfs: digest,
+  kernelArguments: 'quiet panic=-1',
+  layers: [digest],
+  cpus: 1,
+  memoryBytes: 64 * 2 ** 20,
+  cpuMillicores: 500,
+  cpuWeight: 100,
+  outbound: false,
+  memory: { kind: 'own' },
+};
+const template = 'b'.repeat(64);
+
 /** One of each call, as the node would ask. */
 const GOOD: Record<CallName, unknown> = {
   settings: {},
@@ -134,6 +152,25 @@ const GOOD: Record<CallName, unknown> = {
   'file.state': { setting: 'tls-cert' },
   listen: { setting: 'admin' },
   kvm: {},
+  'machines.open': {},
+  'machines.start': machine,
+  'machine.sockets': { id: 'w-1', count: 16 },
+  'machine.outbound': { id: 'w-1' },
+  'machine.pause': { id: 'w-1' },
+  'machine.resume': { id: 'w-1' },
+  'machine.usage': { id: 'w-1' },
+  'machine.limit': { id: 'w-1', cpuMillicores: 500 },
+  'machine.keepTemplate': { id: 'w-1', key: template },
+  'machine.remove': { id: 'w-1' },
+  'machines.hasFile': { digest },
+  'machines.putFile': { digest },
+  'machines.listFiles': {},
+  'machines.deleteFile': { digest },
+  'machines.makeDisk': { layers: [digest] },
+  'machines.keepDisks': { images: [[digest]] },
+  'machines.findTemplate': { key: template },
+  'machines.listTemplates': {},
+  'machines.deleteTemplate': { key: template },
   'containers.open': {},
   'containers.start': start,
   'containers.attach': start,
@@ -297,6 +334,7 @@ for (const [what, send] of broken) {
       settings: {} as Settings,
       files: ownFiles,
       openContainers: () => Promise.reject(new NoContainers('not here', [])),
+      openMachines: () => Promise.reject(new NoMachines('not here', [])),
       openBuilder: () => Promise.reject(new Error('not here')),
       listen: () => Promise.reject(new Error('not here')),
       whyNoKvm: async () => 'ENOENT',

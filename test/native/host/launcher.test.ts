@@ -162,6 +162,43 @@ test('the root of a user namespace in a folder of its own is nobody outside, and
   assert.is(owner, '500000:500000\n');
 });
 
+test('what stands alone is the first of its processes, in namespaces of its own, and tells its status', async () => {
+  const names = ['pid', 'ipc', 'uts', 'cgroup', 'net'];
+  const script = `echo $$; for name in ${names.join(' ')}; do readlink /proc/thread-self/ns/$name; done; exit 7`;
+  const mounted = `mount -t proc proc /proc; ${script}`;
+  const { status, out } = await launch('--mount-namespace', '--isolate', ...shell(mounted));
+  assert.is(status, 7);
+  const [pid, ...namespaces] = out.trim().split('\n');
+  assert.is(pid, '1');
+  const { out: own } = await launch(...shell(script));
+  const others = own.trim().split('\n').slice(1);
+  for (const [i, name] of names.entries()) {
+    const isOwn = name !== 'net';
+    assert.is(namespaces[i] !== others[i], isOwn, name);
+  }
+  assert.is((await launch('--isolate', ...shell('kill -9 $$; exit 3'))).status, 3, 'its first process hears no signal');
+});
+
+test('what stands alone ends with what waits for it, and that with whoever started it', async () => {
+  const child = spawn(launcher, ['--isolate', '--user', '61734:61734', ...shell('echo in; exec sleep 1000')], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(child.stdout!, 'data');
+  child.kill('SIGKILL');
+  // All that held its output has ended.
+  await once(child.stdout!, 'close');
+});
+
+test('a device can be used where it is shown as one', async (folder) => {
+  const shown = join(folder, 'root');
+  mkdirSync(shown);
+  const look = shell(`head -c 3 ${shown}/zero | od -An -tx1`);
+  const { out } = await launch('--hide', shown, '--device', `/dev/zero:${shown}/zero`, ...look);
+  assert.is(out.trim(), '00 00 00');
+  const { err } = await launch('--hide', shown, '--bind', `/dev/zero:${shown}/zero`, ...look);
+  assert.match(err, /Permission denied/);
+});
+
 test('what the kernel has is told as JSON', async () => {
   const found = JSON.parse((await launch('--probe')).out);
   assert.is(found.userNamespaces, true);

@@ -10,6 +10,7 @@ import {
   bindUdpInside,
   closeFd,
   connectInside,
+  deliverAllInside,
   listenInside,
   makeNetworkNamespace,
   openNetworkNamespace,
@@ -176,6 +177,17 @@ test('a hundred at once: none is left, and this process stays in its own', ['roo
   for (const task of readdirSync('/proc/self/task')) {
     assert.is(readlinkSync(`/proc/self/task/${task}/ns/net`), own);
   }
+});
+
+test('what comes to any address is delivered inside, but what a device leads to', ['root', IP], async () => {
+  const network = await makeNetworkNamespace();
+  const tap = await openTap(network, 'wire', { address: { host: '192.0.0.1', prefix: 30 } });
+  await deliverAllInside(network);
+  assert.is((await refused(deliverAllInside(network))).code, 'EEXIST');
+  const route = async (address: string) => (await inside(network, IP, 'route', 'get', address)).split('\n')[0] ?? '';
+  assert.match(await route('198.51.100.7'), /^local 198\.51\.100\.7 /);
+  assert.match(await route('192.0.0.2'), /^192\.0\.0\.2 dev wire /);
+  await Promise.all([tap, network].map(closeFd));
 });
 
 start();

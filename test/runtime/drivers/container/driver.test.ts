@@ -4,117 +4,28 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { cgroupLayout } from '../../../../native/host/index.ts';
 import type { Instance } from '../../../../runtime/driver.ts';
-import type { WorkloadSettings } from '../../../../runtime/workload/settings.ts';
-import { ContainerNode, type RunConfig, whyNoContainers } from '../../../support/container-node.ts';
-import { makeExchange } from '../../../support/exchange.ts';
+import { ContainerNode, whyNoContainers } from '../../../support/container-node.ts';
 import { failure } from '../../../support/failure.ts';
-import { busyboxLayer, layerOf } from '../../../support/image-builder.ts';
+import { busyboxLayer } from '../../../support/image-builder.ts';
 import { inside, shellConfig, shellLayers } from '../../../support/shell-container.ts';
-import { file, folder } from '../../../support/tar-writer.ts';
 import { testUnless } from '../../../support/test-unless.ts';
+import { conformance, get, httpd, pages, pause, shell, up } from '../image/conformance.ts';
 
 const why = await whyNoContainers();
 const containers = suite('containers');
 const test = (what: string, work: (node: ContainerNode) => Promise<void>) =>
   testUnless(containers, why, what, () => ContainerNode.during(work));
 
-const pages = layerOf([folder('www/'), file('www/index.html', 'hello from inside\n')]);
-const httpd: RunConfig = { Cmd: ['httpd', '-f', '-p', '8080', '-h', '/www'], ExposedPorts: { '8080/tcp': {} } };
-const shell = (script: string): RunConfig => ({ Cmd: ['/bin/sh', '-c', script] });
+conformance(test, {
+  codes: { notListening: 'CONTAINER_NOT_LISTENING', ended: 'CONTAINER_ENDED' },
+  smallMemory: '16MiB',
+  startTimeout: '300ms',
+});
 
-async function up(node: ContainerNode, config: RunConfig = httpd, settings: WorkloadSettings = {}): Promise<Instance> {
-  return node.start(await node.revision([busyboxLayer(), pages], config, settings));
-}
-
-async function get(instance: Instance, target = '/'): Promise<{ status: number; body: string }> {
-  const { exchange, answer } = makeExchange({ target });
-  await instance.handle(exchange);
-  const { status, body } = await answer;
-  return { status, body: body.toString() };
-}
-
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-test('an image answers HTTP, and nothing of it is left when it was stopped', async (node) => {
+test('its mounts end with it', async (node) => {
   const instance = await up(node);
-  assert.equal(await get(instance), { status: 200, body: 'hello from inside\n' });
-  assert.is((await get(instance, '/gone')).status, 404);
-  assert.is(node.left().length, 1);
   await instance.stop(1000);
-  assert.is((await instance.exited).reason, 'stopped');
-  assert.equal(node.left(), []);
   assert.not.match(readFileSync('/proc/self/mountinfo', 'utf8'), new RegExp(node.host.folder));
-});
-
-test('what it writes is in the log of its workload', async (node) => {
-  const instance = await up(
-    node,
-    shell('echo to stdout; echo to stderr >&2; printf unfinished; exec httpd -f -p 8080 -h /www'),
-  );
-  await pause(100);
-  const text = await node.log(instance.revision.workload);
-  assert.match(text, /to stdout/);
-  assert.match(text, /to stderr/);
-});
-
-test("the environment is the image's and the revision's, and the port is told", async (node) => {
-  const config = { ...shell('env > /tmp/env; exec httpd -f -p $PORT -h /tmp'), Env: ['A=image', 'B=image'] };
-  const instance = await up(node, config, { env: { B: 'revision' }, port: 8123, writable: '1MiB' });
-  const { body } = await get(instance, '/env');
-  assert.match(body, /^A=image$/m);
-  assert.match(body, /^B=revision$/m);
-  assert.match(body, /^PORT=8123$/m);
-  assert.match(body, /^PATH=\/usr/m);
-});
-
-test('a user that the image names is the one it runs as', async (node) => {
-  const config = { ...shell('id > /tmp/id; exec httpd -f -p 8080 -h /tmp'), User: 'nobody' };
-  const instance = await up(node, config, { writable: '1MiB' });
-  assert.match((await get(instance, '/id')).body, /uid=65534.* gid=65534/);
-  const error = await failure(up(node, { ...httpd, User: 'who' }));
-  assert.is(error.code, 'IMAGE_USER_UNKNOWN');
-});
-
-test('a paused container answers the next request', async (node) => {
-  const instance = await up(node);
-  await get(instance);
-  await instance.pause();
-  assert.equal(await get(instance), { status: 200, body: 'hello from inside\n' });
-});
-
-test('what a layer hides of those below is not seen; what an image has can be removed, and made again', async (node) => {
-  const below = layerOf([folder('data/'), file('data/old', 'old\n'), folder('data/sub/'), file('data/sub/x', '')]);
-  const above = layerOf([folder('data/'), file('data/.wh..wh..opq', ''), file('data/new', 'new\n'), folder('more/')]);
-  const script =
-    'cd /; ls /data; busybox rm -r /data && busybox mkdir -p /data/sub && ls /data; cat /data/old; echo mine > /www/index.html; busybox rm -r /www && busybox mkdir /www && ls /www; echo end';
-  const config = shell(`(${script}) > /tmp/said 2>&1; exec httpd -f -p 8080 -h /tmp`);
-  const revision = await node.revision([busyboxLayer(), pages, below, above], config, { writable: '1MiB' });
-  const instance = await node.start(revision);
-  assert.is(
-    (await get(instance, '/said')).body,
-    "new\nsub\ncat: can't open '/data/old': No such file or directory\nend\n",
-  );
-});
-
-test('one that never listens is told, with what it said, and nothing is left', async (node) => {
-  const error = await failure(up(node, shell('echo going to sleep; sleep 60'), { 'start-timeout': '300ms' }));
-  assert.is(error.code, 'CONTAINER_NOT_LISTENING');
-  assert.match(error.message, /8080/);
-  assert.equal(node.left(), []);
-});
-
-test('one that ends at once is told with its status and its last words', async (node) => {
-  const error = await failure(up(node, shell('echo no configuration; exit 3')));
-  assert.is(error.code, 'CONTAINER_ENDED');
-  assert.match(error.message, /status 3; the last it said: no configuration/);
-  assert.equal(node.left(), []);
-});
-
-test('a command that is not there, and an image without one, are told', async (node) => {
-  assert.is((await failure(up(node, { Cmd: ['/bin/nothing'] }))).code, 'COMMAND_MISSING');
-  const silent = await node.revision([busyboxLayer()], {});
-  assert.is((await failure(node.driver.check(silent, 'silent', () => {}))).code, 'IMAGE_NO_COMMAND');
-  assert.equal(node.left(), []);
 });
 
 test('one that takes more memory than it may ends alone, and is told as that', async (node) => {
@@ -141,21 +52,6 @@ test('one that hears the signal to stop has the time to end well; one that does 
   const began = performance.now();
   await deaf.stop(20_000);
   assert.ok(performance.now() - began < 10_000);
-});
-
-test('one that ignores the signal to stop is ended when its time is over', async (node) => {
-  const instance = await up(node, shell('trap "" TERM; httpd -p 8080 -h /www; while true; do sleep 1; done'));
-  const began = performance.now();
-  await instance.stop(300);
-  assert.ok(performance.now() - began < 5000);
-  assert.equal(node.left(), []);
-});
-
-test('one that forks without end is ended, all of it', async (node) => {
-  const instance = await up(node, shell('httpd -p 8080 -h /www; f() { f | f & }; f; sleep 60'));
-  await pause(200);
-  await instance.stop(0);
-  assert.equal(node.left(), []);
 });
 
 test('the kernel has the limits that its settings say', async (node) => {
@@ -196,15 +92,6 @@ test("the host's devices stay the host's, whatever the root of a container asks 
   for (const name of ['null', 'zero', 'full', 'random', 'urandom', 'tty']) {
     assert.match(await ask(name), /not permitted\n65534\n$/);
   }
-});
-
-test('what it uses is told', async (node) => {
-  const instance = await up(node);
-  await get(instance);
-  await pause(2200);
-  const { requests, memoryBytes, cpuMs, startMs } = instance.stats();
-  assert.is(requests, 1);
-  assert.ok(memoryBytes > 0 && cpuMs > 0 && startMs > 0);
 });
 
 test('it can be reached by the node alone: nothing listens on the host', async (node) => {

@@ -1,31 +1,47 @@
+/** What runs an image: it answers requests, or is a process; in a container or a machine of its own. */
 import type { Duplex } from 'node:stream';
 import type { Exit, Instance, InstanceStats, ProcessStreams } from '../../driver.ts';
 import type { Exchange } from '../../exchange.ts';
 import { Liveness, type LivenessOptions } from '../../health/liveness.ts';
+import type { InnerSockets } from '../../network/inner-sockets.ts';
 import type { Upstream } from '../../proxy/upstream.ts';
 import type { Limits, Revision } from '../../workload/revision.ts';
-import { containerErrors } from './errors.ts';
-import { executeIn } from './execution.ts';
-import type { ContainerProcess, ContainerUsage, HostedContainer } from './host.ts';
-import type { Loopback } from './loopback.ts';
+import { imageErrors } from './errors.ts';
 
 /** How often it is asked what it uses, in milliseconds. */
 const USAGE_EVERY_MS = 2000;
-/** A connection to its loopback is made within this, or refused; in milliseconds. */
+/** A connection into it is made within this, or refused; in milliseconds. */
 export const CONNECT_MS = 2000;
 
-export interface ContainerInstanceOptions {
+/** The sandbox around its first process. */
+export interface Sandbox {
+  readonly id: string;
+  /** Resolves when its first process has ended, whoever ended it, and all that it wrote was told. */
+  readonly exited: Promise<Exit>;
+  /** As `Instance.exec`. */
+  exec(command: readonly string[], streams: ProcessStreams, signal: AbortSignal): Promise<number>;
+  /** To its first process. False when that does not listen to it. */
+  signal(name: string): Promise<boolean>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  resize(limits: Limits): Promise<void>;
+  usage(): Promise<{ readonly cpuMs: number; readonly memoryBytes: number }>;
+  /** Ends all its processes and leaves nothing of it. Idempotent. */
+  remove(): Promise<void>;
+}
+
+export interface ImageInstanceOptions {
   readonly revision: Revision;
-  readonly container: HostedContainer;
-  readonly loopback: Loopback;
-  /** What a further process gets, beside its command. */
-  readonly context: Omit<ContainerProcess, 'command'>;
+  readonly sandbox: Sandbox;
+  readonly sockets: InnerSockets;
   /** Null: it speaks no HTTP. */
   readonly upstream: Upstream | null;
   /** What its process reads and writes goes through these. */
   readonly pipes?: Promise<void> | undefined;
   /** How it is asked whether it is still well; null: it is not. */
   readonly liveness: Omit<LivenessOptions, 'dead'> | null;
+  /** Resolves with why it is of no use any more, when it has not ended; of a machine whose agent is lost, say. */
+  readonly lost?: Promise<string>;
   /** What ends it gently: `SIGTERM`. */
   readonly stopSignal: string;
   /** What its start took, in milliseconds. */
@@ -44,20 +60,18 @@ function settledWithin(promise: Promise<unknown>, ms: number): Promise<void> {
   });
 }
 
-/** One container: it answers requests, or is a process. */
-export class ContainerInstance implements Instance {
+export class ImageInstance implements Instance {
   readonly id: string;
   readonly revision: Revision;
   readonly exited: Promise<Exit>;
-  readonly #container: HostedContainer;
-  readonly #loopback: Loopback;
-  readonly #context: Omit<ContainerProcess, 'command'>;
+  readonly #sandbox: Sandbox;
+  readonly #sockets: InnerSockets;
   readonly #upstream: Upstream | null;
   readonly #liveness: Liveness | null;
   readonly #stopSignal: string;
   readonly #startMs: number;
   readonly #polling: NodeJS.Timeout;
-  #usage: ContainerUsage = { cpuMs: 0, memoryBytes: 0, processes: 0 };
+  #usage = { cpuMs: 0, memoryBytes: 0 };
   #requests = 0;
   #failures = 0;
   #executions = 0;
@@ -69,25 +83,25 @@ export class ContainerInstance implements Instance {
   /** Why it is ended by the node: it is not well. */
   #unwell: string | null = null;
 
-  constructor(options: ContainerInstanceOptions) {
-    const { revision, container, loopback, context, upstream, pipes, liveness, stopSignal, startMs } = options;
-    this.id = container.id;
+  constructor(options: ImageInstanceOptions) {
+    const { revision, sandbox, sockets, upstream, pipes, liveness, lost, stopSignal, startMs } = options;
+    this.id = sandbox.id;
     this.revision = revision;
-    this.#container = container;
-    this.#loopback = loopback;
-    this.#context = context;
+    this.#sandbox = sandbox;
+    this.#sockets = sockets;
     this.#upstream = upstream;
     this.#liveness = liveness && new Liveness({ ...liveness, dead: (why) => this.#endUnwell(why) });
     this.#stopSignal = stopSignal;
     this.#startMs = startMs;
     this.#polling = setInterval(() => void this.#poll(), USAGE_EVERY_MS).unref();
-    this.exited = container.exited.then(async (exit) => {
+    void lost?.then((why) => this.#endUnwell(why));
+    this.exited = sandbox.exited.then(async (exit) => {
       clearInterval(this.#polling);
       this.#liveness?.close();
       await pipes;
       await upstream?.close(this.#stopped ? null : (this.#unwell ?? exit.message));
       // It may have ended by itself: nothing of it stays.
-      if (!this.#stopped) await container.remove();
+      if (!this.#stopped) await sandbox.remove();
       if (this.#stopped) return { ...exit, reason: 'stopped' };
       return this.#unwell === null ? exit : { ...exit, reason: 'failed', message: this.#unwell };
     });
@@ -95,12 +109,12 @@ export class ContainerInstance implements Instance {
   }
 
   handle(exchange: Exchange): Promise<void> {
-    if (this.#stopped) return Promise.reject(containerErrors.CONTAINER_STOPPED(this.revision.workload));
+    if (this.#stopped) return Promise.reject(imageErrors.INSTANCE_STOPPED(this.revision.workload));
     if (this.#unwell !== null) {
-      return Promise.reject(containerErrors.CONTAINER_UNWELL(this.revision.workload, this.#unwell));
+      return Promise.reject(imageErrors.INSTANCE_UNWELL(this.revision.workload, this.#unwell));
     }
     const upstream = this.#upstream;
-    if (!upstream) return Promise.reject(containerErrors.NO_HTTP(this.revision.workload));
+    if (!upstream) return Promise.reject(imageErrors.NO_HTTP(this.revision.workload));
     this.#requests++;
     const handled = this.#paused ? this.resume().then(() => upstream.handle(exchange)) : upstream.handle(exchange);
     return handled.then(
@@ -114,23 +128,23 @@ export class ContainerInstance implements Instance {
   }
 
   connect(port: number): Promise<Duplex> {
-    return this.#loopback.connect(port, CONNECT_MS);
+    return this.#sockets.connect(port, CONNECT_MS);
   }
 
   async exec(command: readonly string[], streams: ProcessStreams, signal: AbortSignal): Promise<number> {
-    if (this.#stopped) throw containerErrors.CONTAINER_STOPPED(this.revision.workload);
+    if (this.#stopped) throw imageErrors.INSTANCE_STOPPED(this.revision.workload);
     // An idle one is not paused while something runs in it.
     this.#executions++;
     try {
       await this.resume();
-      return await executeIn(this.#container, { ...this.#context, command }, streams, signal);
+      return await this.#sandbox.exec(command, streams, signal);
     } finally {
       this.#executions--;
     }
   }
 
   signal(name: string): Promise<boolean> {
-    return this.#container.signal(name);
+    return this.#sandbox.signal(name);
   }
 
   stats(): InstanceStats {
@@ -144,7 +158,7 @@ export class ContainerInstance implements Instance {
       if (this.#paused || this.#stopped || this.#unwell !== null || this.#busy) return;
       await this.#liveness?.suspend();
       try {
-        await this.#container.pause();
+        await this.#sandbox.pause();
         this.#paused = true;
       } finally {
         // What came meanwhile did not know that it was about to be paused.
@@ -160,14 +174,13 @@ export class ContainerInstance implements Instance {
   }
 
   async #wake(): Promise<void> {
-    await this.#container.resume();
+    await this.#sandbox.resume();
     this.#paused = false;
     this.#liveness?.resume();
   }
 
-  /** Its share of the CPU; its memory stays as it was started with. */
-  resize({ cpuMillicores }: Limits): Promise<void> {
-    return this.#container.resize(cpuMillicores);
+  resize(limits: Limits): Promise<void> {
+    return this.#sandbox.resize(limits);
   }
 
   stop(graceMs: number): Promise<void> {
@@ -181,11 +194,11 @@ export class ContainerInstance implements Instance {
     const left = () => Math.max(0, until - performance.now());
     await this.resume().catch(() => {});
     if (this.#inFlight > 0) await this.#drained(left());
-    const heard = await this.#container.signal(this.#stopSignal).catch(() => false);
-    if (heard) await settledWithin(this.#container.exited, left());
+    const heard = await this.#sandbox.signal(this.#stopSignal).catch(() => false);
+    if (heard) await settledWithin(this.#sandbox.exited, left());
     await this.#upstream?.close();
-    await this.#container.remove();
-    await this.#container.exited;
+    await this.#sandbox.remove();
+    await this.#sandbox.exited;
   }
 
   /** At once: it has had the time to answer, and did not. */
@@ -195,7 +208,7 @@ export class ContainerInstance implements Instance {
     // Before its end breaks them: who waits for an answer hears why.
     this.#upstream?.close(why).catch(() => {});
     // When hostd has gone, the node ends too.
-    this.#container.remove().catch(() => {});
+    this.#sandbox.remove().catch(() => {});
   }
 
   get #busy(): boolean {
@@ -228,7 +241,7 @@ export class ContainerInstance implements Instance {
 
   async #poll(): Promise<void> {
     try {
-      this.#usage = await this.#container.usage();
+      this.#usage = await this.#sandbox.usage();
     } catch {
       // It has just ended: what it used last stays.
     }

@@ -1,6 +1,6 @@
 /** Whom an image's processes run as: `USER[:GROUP]` looked up in the image's own files. */
-import { containerErrors } from './errors.ts';
-import type { ImageAccounts } from './host.ts';
+import type { ImageAccounts } from '../container/host.ts';
+import { imageErrors } from './errors.ts';
 
 export interface ImageUser {
   readonly uid: number;
@@ -23,7 +23,7 @@ function idOf(text: string | undefined): number | null {
 /** Throws IMAGE_USER_UNKNOWN. */
 export function imageUser(name: string, user: string, accounts: ImageAccounts): ImageUser {
   const [who = '', group] = (user === '' ? '0' : user).split(':', 2);
-  const unknown = () => containerErrors.IMAGE_USER_UNKNOWN(name, user);
+  const unknown = () => imageErrors.IMAGE_USER_UNKNOWN(name, user);
   const passwd = fields(accounts.passwd);
   const groups = fields(accounts.group);
   const number = idOf(who);
