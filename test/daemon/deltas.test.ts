@@ -133,6 +133,31 @@ deltas('another function comes as a delta too: they have the engine in common', 
   assert.ok(share(wire.takeBytes(), after) < 0.05);
 });
 
+deltas('a site that fetches for its devices gets as little', async (scene) => {
+  const { there, before, after, wire, folder } = scene;
+  await there.push('team/greet', 'v1', before);
+  await there.push('team/greet', 'v2', after);
+  const upstream = ['--registry-upstream', `site=http://${wire.address}`];
+  const auth = ['--registry-upstream-auth', join(folder, 'docker', 'config.json')];
+  const site = await startProcess({ args: [...upstream, ...auth] });
+  try {
+    const client = new Client(site.registry as string, 'device', await site.admin.token('device', 'repository:*:pull'));
+    const take = async (tag: string, component: Buffer) => {
+      wire.takeBytes();
+      assert.is((await client.ask({ path: `/v2/site/team/greet/manifests/${tag}` })).status, 200);
+      const blob = await client.ask({ path: `/v2/site/team/greet/blobs/${digestOf(component)}` });
+      assert.is(blob.headers['content-encoding'], undefined);
+      assert.equal([blob.status, blob.body.length], [200, component.length], blob.body.toString().slice(0, 300));
+      assert.is(digestOf(blob.body), digestOf(component));
+      return share(wire.takeBytes(), component);
+    };
+    assert.ok((await take('v1', before)) > 1);
+    assert.ok((await take('v2', after)) < 0.05);
+  } finally {
+    await discard(site);
+  }
+});
+
 testUnless(
   deltas,
   hasDockerRegistry() ? null : 'docker-registry is not installed',
