@@ -1,4 +1,5 @@
 /** Which blobs of this node may have much in common with one that comes or goes: what a delta can be made from. */
+import { MAX_BASES } from '../images/delta/index.ts';
 import { COMPONENT, type Descriptor, type ImageCatalog, type NamedReference } from '../images/oci/index.ts';
 import type { Repositories } from '../images/registry/index.ts';
 import type { ContentStore } from '../images/store/index.ts';
@@ -7,14 +8,9 @@ import type { DesiredState } from '../runtime/workload/desired-state.ts';
 export interface DeltaSources {
   readonly blobs: ContentStore;
   readonly catalog: Pick<ImageCatalog, 'list'>;
-  readonly repositories: Pick<Repositories, 'blobs'>;
+  readonly repositories: Pick<Repositories, 'blobsLike'>;
   readonly desired: Pick<DesiredState, 'keptRevisions'>;
 }
-
-/** As many as one side tells the other. */
-const MAX_BASES = 16;
-/** Of a blob whose kind is not known: how much longer or shorter it may be. */
-const SIZE_RATIO = 4;
 
 interface Candidate {
   readonly digest: string;
@@ -36,9 +32,8 @@ export async function deltaBases(
   const prefix = `${named.registry}/${named.repository}`;
   const isSame = ({ name }: { name: string }) => name.startsWith(`${prefix}:`) || name.startsWith(`${prefix}@`);
   const groups: Candidate[][] = [layersOf(records.filter(isSame))];
-  const pushed = repositories.blobs(named.repository);
-  const alike = pushed.filter((blob) => blob.size * SIZE_RATIO > size && blob.size < size * SIZE_RATIO);
-  groups.push(alike.map((blob) => ({ digest: blob.digest, cameMs: blob.linkedMs })));
+  const pushed = repositories.blobsLike(named.repository, { digest, size });
+  groups.push(pushed.map((blob) => ({ digest: blob.digest, cameMs: blob.linkedMs })));
   if (mediaType === COMPONENT) {
     const workload = named.repository.slice(named.repository.lastIndexOf('/') + 1);
     const components = desired.keptRevisions(() => {}).filter(({ artifact }) => artifact.mediaType === COMPONENT);

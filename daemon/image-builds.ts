@@ -1,7 +1,7 @@
 /** Builds images from Dockerfiles: brings what they begin from to the builder, and what comes of it into the store. */
 import { spawn } from 'node:child_process';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, open, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rm, statfs, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -16,6 +16,11 @@ import type { ProcessStreams } from '../runtime/driver.ts';
 import { ProcessPipes } from '../runtime/drivers/container/stdio.ts';
 import type { ImageService } from './image-service.ts';
 import type { ImageTrust } from './image-trust.ts';
+
+/** Of what is kept of builds for the next ones: bytes, a share of the disk, and how long without a build. */
+const MOST_CACHE_BYTES = 10 * 2 ** 30;
+const MOST_CACHE_SHARE = 0.1;
+const CACHE_AGE_MS = 7 * 24 * 3_600_000;
 
 /** Of what the builder said last, kept for the error; in characters. */
 const KEPT = 16 * 1024;
@@ -34,6 +39,7 @@ export class ImageBuilds {
   readonly #folder: string;
   #builder: Promise<ImageBuilderHost> | null = null;
   #serial = 0;
+  #underWay = 0;
 
   private constructor(parts: ImageBuildsParts, folder: string) {
     this.#parts = parts;
@@ -59,6 +65,7 @@ export class ImageBuilds {
     const builder = await this.#open();
     const work = join(this.#folder, String(++this.#serial));
     await mkdir(work, { mode: 0o700 });
+    this.#underWay++;
     try {
       const say = (text: string) => streams.stderr.write(`${text}\n`);
       const context = join(work, 'context.tar');
@@ -68,8 +75,23 @@ export class ImageBuilds {
       const source = createReadStream('', { fd: archive, start: 0, autoClose: true });
       return await this.#parts.images.take(request.reference, source, say, signal);
     } finally {
+      this.#underWay--;
       await rm(work, { recursive: true, force: true });
     }
+  }
+
+  /**
+   * Frees what earlier builds left, where it is too much or too old. Between what a build brings and its steps nothing is
+   * removed. Returns the bytes; 0 where nothing builds images.
+   */
+  async prune(): Promise<number> {
+    if (this.#underWay > 0) return 0;
+    const builder = await this.#open().catch(() => null);
+    const { blocks, bsize } = await statfs(this.#folder);
+    const maxBytes = Math.floor(Math.min(MOST_CACHE_BYTES, blocks * bsize * MOST_CACHE_SHARE));
+    // Again, in one turn with the call: what begins behind it waits for it.
+    if (!builder || this.#underWay > 0) return 0;
+    return builder.prune({ maxBytes, maxAgeMs: CACHE_AGE_MS });
   }
 
   #open(): Promise<ImageBuilderHost> {

@@ -23,6 +23,8 @@ export interface ImageLibraryParts extends SweepSources {
   readonly desired: DesiredState;
   /** Removes what was unpacked of images that are gone. */
   readonly sweepLayers: () => Promise<void>;
+  /** Bounds what builds keep for the next ones. Returns the bytes that it freed. */
+  readonly pruneBuilds: () => Promise<number>;
 }
 
 /** A blob or a manifest that an image is made from. */
@@ -112,8 +114,9 @@ export class ImageLibrary {
   /** Removes what no name leads to: untagged manifests, blobs of given up pushes, what workloads left behind. */
   async prune(dryRun: boolean): Promise<Pruned> {
     const swept = await sweepStore(this.#parts, { untagged: true, dryRun });
-    if (!dryRun) await this.#parts.sweepLayers();
-    return { ...swept, dryRun, store: this.store() };
+    if (dryRun) return { ...swept, dryRun, store: this.store(), buildBytes: 0 };
+    await this.#parts.sweepLayers();
+    return { ...swept, dryRun, store: this.store(), buildBytes: await this.#parts.pruneBuilds() };
   }
 
   /** Returns the bytes. What was put again since it came may be about to be deployed: the next sweep looks at it. */

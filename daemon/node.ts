@@ -296,13 +296,17 @@ async function assemble(
   );
   const unpacked = () => sweepLayers(catalog);
   const sources = { blobs, desired, builds, images: catalog, repositories };
-  const library = new ImageLibrary({ ...sources, sweepLayers: unpacked });
+  const pruneBuilds = () => imageBuilds.prune();
+  const library = new ImageLibrary({ ...sources, sweepLayers: unpacked, pruneBuilds });
   blobs.space.evict = (bytes) => evict(sources, blobs.space, bytes);
   const sweep = () =>
     void sweepStore(sources)
       .then(unpacked)
       .catch((error) => log.warn({ err: error }, 'a sweep failed'));
-  const sweeping = setInterval(sweep, SWEEP_EVERY_MS).unref();
+  const sweeping = setInterval(() => {
+    sweep();
+    pruneBuilds().catch((error) => log.warn({ err: error }, 'what builds left could not be looked at'));
+  }, SWEEP_EVERY_MS).unref();
   undo.add(() => clearInterval(sweeping));
   const admission = new Admission({
     discipline: settings.discipline,

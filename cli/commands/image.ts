@@ -97,6 +97,8 @@ export async function pruneImages({ client, terminal, json }: Context, flags: { 
       : '';
   const verb = pruned.dryRun ? 'would be freed' : 'freed';
   writeLine(terminal.stdout, `${formatBytes(pruned.bytes)} in ${pruned.blobs} blobs ${verb}${young}`);
+  if (pruned.buildBytes > 0)
+    writeLine(terminal.stdout, `${formatBytes(pruned.buildBytes)} that builds had kept for the next ones freed`);
   writeLine(terminal.stdout, storeText(pruned.store));
 }
 

@@ -2,7 +2,12 @@
 
 import type { FileAccess } from '../../gateway/listener/certificate.ts';
 import type { ListenAt } from '../../gateway/listener/listen.ts';
-import type { BuildOptions, BuildStreams, ImageBuilderHost } from '../../images/build/dockerfile/builder-host.ts';
+import type {
+  BuildOptions,
+  BuildStreams,
+  CacheBounds,
+  ImageBuilderHost,
+} from '../../images/build/dockerfile/builder-host.ts';
 import type { Exit } from '../../runtime/driver.ts';
 import type {
   ContainerHost,
@@ -346,6 +351,10 @@ class RemoteBuilder implements ImageBuilderHost {
     } finally {
       signal.removeEventListener('abort', cancel);
     }
+  }
+
+  async prune(bounds: CacheBounds): Promise<number> {
+    return Number(await this.#calls.value('builder.prune', { ...bounds }));
   }
 }
 

@@ -3,17 +3,25 @@
  * container, in a network with a loopback alone, in a control group, seeing of the data folder its own folder only. RUN steps
  * run in containers of crun inside of that. What goes in and out are descriptors.
  */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { constants } from 'node:fs';
-import { chmod, chown, type FileHandle, mkdir, open, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, type FileHandle, mkdir, open, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BuildOptions, BuildStreams, ImageBuilderHost } from '../../images/build/dockerfile/builder-host.ts';
+import { promisify } from 'node:util';
+import type {
+  BuildOptions,
+  BuildStreams,
+  CacheBounds,
+  ImageBuilderHost,
+} from '../../images/build/dockerfile/builder-host.ts';
 import { buildErrors } from '../../images/build/errors.ts';
 import { type Cgroups, closeFd, dupFd, makeNetworkNamespace } from '../../native/host/index.ts';
 import { BUILD_IDS } from './ids.ts';
 import { accessFor } from './node-user.ts';
 import { LAUNCHER } from './split.ts';
 import { unmounts } from './unmounts.ts';
+
+const run = promisify(execFile);
 
 /** At once: each wants the whole machine. */
 const MOST_BUILDS = 2;
@@ -49,6 +57,9 @@ export class ImageBuilder implements ImageBuilderHost {
   readonly #settings: string;
   #serial = 0;
   #running = 0;
+  /** What uses the storage: builds, and what is brought for them. */
+  #users = 0;
+  #pruning: Promise<number> | null = null;
 
   private constructor(options: ImageBuilderOptions) {
     this.provider = options.provider;
@@ -105,6 +116,33 @@ export class ImageBuilder implements ImageBuilderHost {
     } finally {
       this.#running--;
     }
+  }
+
+  prune(bounds: CacheBounds): Promise<number> {
+    this.#pruning ??= this.#prune(bounds).finally(() => {
+      this.#pruning = null;
+    });
+    return this.#pruning;
+  }
+
+  async #prune({ maxBytes, maxAgeMs }: CacheBounds): Promise<number> {
+    if (this.#users > 0) return 0;
+    const storage = join(this.#options.folder, 'storage');
+    const { stdout } = await run('du', ['-sk', storage]);
+    const bytes = Number.parseInt(stdout, 10) * 1024;
+    const used = await stat(this.#used).catch(() => null);
+    const idle = used !== null && used.mtimeMs < Date.now() - maxAgeMs;
+    if (bytes <= maxBytes && !idle) return 0;
+    // All of it: the steps build upon each other, and none is needed.
+    await rm(storage, { recursive: true, force: true });
+    await give(storage);
+    await rm(this.#used, { force: true });
+    return bytes;
+  }
+
+  /** A file that is as old as the last build. */
+  get #used(): string {
+    return join(this.#options.folder, 'used');
   }
 
   async #build(
@@ -168,6 +206,17 @@ export class ImageBuilder implements ImageBuilderHost {
 
   /** With a folder of its own, and a control group that ends with it. */
   async #working<T>(task: (work: string) => Promise<T>): Promise<T> {
+    while (this.#pruning) await this.#pruning.catch(() => {});
+    this.#users++;
+    try {
+      await writeFile(this.#used, '');
+      return await this.#inFolder(task);
+    } finally {
+      this.#users--;
+    }
+  }
+
+  async #inFolder<T>(task: (work: string) => Promise<T>): Promise<T> {
     const work = join(this.#options.folder, 'work', String(++this.#serial));
     await give(work);
     for (const name of ['home', 'tmp']) await give(join(work, name));

@@ -156,6 +156,7 @@ export const CALLS = {
   /** The node chooses the number `build`. Descriptors: the context, stdout, stderr. */
   'builder.build': { fds: 3, args: z.strictObject({ build: z.int().min(0), options: BuildSettings }) },
   'builder.cancel': { fds: 0, args: z.strictObject({ build: z.int().min(0) }) },
+  'builder.prune': { fds: 0, args: z.strictObject({ maxBytes: z.int().min(0), maxAgeMs: z.int().min(0) }) },
   'layers.has': { fds: 0, args: z.strictObject({ diffId: DiffId }) },
   'layers.unpack': { fds: 1, args: z.strictObject({ diffId: DiffId }) },
   'layers.list': { fds: 0, args: z.strictObject({}) },

@@ -263,6 +263,7 @@ export class HostdServer {
       this.#builds.get(build)?.abort();
       return NOTHING;
     },
+    'builder.prune': async (bounds) => ({ value: await (await this.#builderHost()).prune(bounds) }),
     'layers.has': async ({ diffId }) => ({ value: await (await this.#layers()).has(diffId) }),
     'layers.unpack': async ({ diffId }, [blob]) => {
       const status = await fileStatus(blob!);

@@ -424,6 +424,9 @@ export const Pruned = z
       .number()
       .describe('Needed by nothing, and left: less than an hour old, it may belong to a push or a deploy'),
     store: StoreView,
+    buildBytes: z
+      .number()
+      .describe('Of what builds had kept, freed since it was too much, or no build had used it for long'),
   })
   .openapi('Pruned');
 export type Pruned = z.infer<typeof Pruned>;

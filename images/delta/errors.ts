@@ -10,5 +10,6 @@ export const deltaErrors = defineErrors({
     status: 429,
     what: (why: string) => `a delta cannot be used now: ${why}`,
     fix: 'send the whole blob',
+    retryAfter: 5,
   },
 });

@@ -6,6 +6,7 @@ export {
   DELTA_CODING,
   isDelta,
   listBases,
+  MAX_BASES,
   parseBases,
   SIZE_HEADER,
 } from './negotiation.ts';

@@ -64,10 +64,18 @@ export function parseManifest(bytes: Uint8Array, contentType: string): ManifestD
   return { ...common(manifest), mediaType: type, artifactType, blobs: unique([config, ...needed]), manifests: [] };
 }
 
+/** A blob as a manifest names it. */
+export interface NamedBlob {
+  readonly mediaType: string;
+  readonly digest: string;
+  /** In bytes. */
+  readonly size: number;
+}
+
 /** As a manifest that was accepted says; null when it does not name the blob. */
-export function blobSize(manifest: Uint8Array, digest: string): number | null {
+export function namedBlob(manifest: Uint8Array, digest: string): NamedBlob | null {
   const { config, layers } = check(manifestSchema, parseJson(manifest));
-  return [config, ...(layers ?? [])].find((blob) => blob.digest === digest)?.size ?? null;
+  return [config, ...(layers ?? [])].find((blob) => blob.digest === digest) ?? null;
 }
 
 function common({ subject, annotations = {} }: z.infer<typeof manifestSchema> | z.infer<typeof indexSchema>) {

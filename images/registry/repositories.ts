@@ -8,7 +8,7 @@ import type { RecordStore, RecordWrite } from '../oci/index.ts';
 import type { ContentStore } from '../store/index.ts';
 import { registryErrors } from './errors.ts';
 import { type CollectRules, type Garbage, garbageOf, type Inventory } from './garbage.ts';
-import { blobSize, type ManifestDocument, parseManifest } from './manifest-document.ts';
+import { type ManifestDocument, type NamedBlob, namedBlob, parseManifest } from './manifest-document.ts';
 
 export interface ManifestRecord {
   readonly mediaType: string;
@@ -80,6 +80,9 @@ const tagKey = (repository: string, tag: string) => `${TAGS}${repository}:${tag}
 /** Blobs that were wanted, remembered in memory: those of some hundred pushes. */
 const MAX_WANTED = 10_000;
 
+/** Of blobs that are about as long as each other. */
+const SIZE_RATIO = 4;
+
 type OnUnreadable = (key: string, error: SkerryError) => void;
 const skip: OnUnreadable = () => {};
 
@@ -122,11 +125,17 @@ export class Repositories {
     return this.#records.get<BlobRecord>(blobKey(repository, digest))?.value ?? null;
   }
 
-  /** All that one repository has, but for damaged records. */
-  blobs(repository: string): (BlobRecord & { readonly digest: string })[] {
+  /** Other blobs of the repository that are about as long as this one, the newest first. */
+  blobsLike(
+    repository: string,
+    { digest, size }: { readonly digest: string; readonly size: number },
+  ): (BlobRecord & { readonly digest: string })[] {
     const prefix = `${BLOBS}${repository}@`;
-    const documents = this.#records.list<BlobRecord>(prefix, skip);
-    return documents.map(({ key, value }) => ({ ...value, digest: key.slice(prefix.length) }));
+    return this.#records
+      .list<BlobRecord>(prefix, skip)
+      .map(({ key, value }) => ({ ...value, digest: key.slice(prefix.length) }))
+      .filter((blob) => blob.digest !== digest && blob.size * SIZE_RATIO > size && blob.size < size * SIZE_RATIO)
+      .sort((a, b) => b.linkedMs - a.linkedMs);
   }
 
   /** Repositories that have any of these blobs, by the blob's digest. */
@@ -175,10 +184,10 @@ export class Repositories {
     return tag?.value.fromUpstream === true;
   }
 
-  /** How long a blob is, as the manifest says that names it; null when none of this repository does. */
-  async namedSize(repository: string, digest: string): Promise<number | null> {
+  /** What a blob is, as the manifest says that names it; null when none of this repository does. */
+  async namedBlob(repository: string, digest: string): Promise<NamedBlob | null> {
     const naming = this.manifests(repository).find(({ blobs }) => blobs.includes(digest));
-    return naming ? blobSize(await this.read(naming.digest), digest) : null;
+    return naming ? namedBlob(await this.read(naming.digest), digest) : null;
   }
 
   /** The very bytes that were pushed. Throws BLOB_MISSING, BLOB_CORRUPT. */

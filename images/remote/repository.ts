@@ -44,7 +44,7 @@ export interface RemoteHead {
 }
 
 /** A blob that is sent. */
-export interface PutBlob {
+interface PutBlob {
   readonly digest: string;
   /** In bytes. */
   readonly size: number;

@@ -10,7 +10,7 @@ import { CountingProxy } from '../support/counting-proxy.ts';
 import { DockerRegistry, hasDockerRegistry } from '../support/docker-registry.ts';
 import { javaScriptComponent } from '../support/javascript.ts';
 import { Client } from '../support/own-registry.ts';
-import { ask, type LocalNode, startLocal, temporaryFolder } from '../support/test-node.ts';
+import { ask, discard, type ProcessNode, startProcess, temporaryFolder } from '../support/test-node.ts';
 import { testUnless } from '../support/test-unless.ts';
 
 /** A function of some size, as a bundle with libraries is. */
@@ -19,7 +19,7 @@ const parts = [${Array.from({ length: 300 }, (_, i) => `(a) => ({ name: 'part ${
 export default { fetch(request) { return new Response(${JSON.stringify(greeting)} + parts.length); } };`;
 
 interface Peer {
-  readonly node: LocalNode;
+  readonly node: ProcessNode;
   /** Puts a component into its registry. */
   push(name: string, tag: string, component: Buffer): Promise<void>;
 }
@@ -37,9 +37,9 @@ interface Scene {
 }
 
 async function peer(): Promise<Peer> {
-  const node = await startLocal();
+  const node = await startProcess();
   const token = await node.admin.token('ci', 'repository:*:*');
-  const client = new Client(node.node.registryUrl as string, 'ci', token);
+  const client = new Client(node.registry as string, 'ci', token);
   const push = async (name: string, tag: string, component: Buffer) => {
     const made = makeWasmArtifact(
       { digest: digestOf(component), size: component.length },
@@ -68,7 +68,7 @@ deltas.before.each(async (scene) => {
   scene.folder = temporaryFolder();
   scene.here = await peer();
   scene.there = await peer();
-  scene.wire = await CountingProxy.start(new URL(scene.there.node.node.registryUrl as string).host);
+  scene.wire = await CountingProxy.start(new URL(scene.there.node.registry as string).host);
   const token = await scene.there.node.admin.token('other', 'repository:*:*');
   login(scene.folder, scene.wire.address, `other:${token}`);
   const env = { DOCKER_CONFIG: join(scene.folder, 'docker'), HOME: scene.folder, PATH: process.env.PATH ?? '' };
@@ -77,8 +77,8 @@ deltas.before.each(async (scene) => {
 });
 deltas.after.each(async ({ here, there, wire, folder }) => {
   await wire.close();
-  await here.node.close();
-  await there.node.close();
+  await discard(here.node);
+  await discard(there.node);
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -97,7 +97,7 @@ deltas('a function with a changed line is pushed with less than a twentieth of i
   assert.ok(share(bytes, after) < 0.05, `${bytes} bytes went over the socket`);
   assert.match(second.stderr, /of \d+ KiB/, 'what is told is what was sent');
   const client = new Client(
-    there.node.node.registryUrl as string,
+    there.node.registry as string,
     'more',
     await there.node.admin.token('more', 'repository:*:*'),
   );
@@ -131,6 +131,31 @@ deltas('another function comes as a delta too: they have the engine in common', 
   wire.takeBytes();
   assert.is((await run('pull', `${wire.address}/shop/cart:v1`)).status, 0);
   assert.ok(share(wire.takeBytes(), after) < 0.05);
+});
+
+deltas('a site that fetches for its devices gets as little', async (scene) => {
+  const { there, before, after, wire, folder } = scene;
+  await there.push('team/greet', 'v1', before);
+  await there.push('team/greet', 'v2', after);
+  const upstream = ['--registry-upstream', `site=http://${wire.address}`];
+  const auth = ['--registry-upstream-auth', join(folder, 'docker', 'config.json')];
+  const site = await startProcess({ args: [...upstream, ...auth] });
+  try {
+    const client = new Client(site.registry as string, 'device', await site.admin.token('device', 'repository:*:pull'));
+    const take = async (tag: string, component: Buffer) => {
+      wire.takeBytes();
+      assert.is((await client.ask({ path: `/v2/site/team/greet/manifests/${tag}` })).status, 200);
+      const blob = await client.ask({ path: `/v2/site/team/greet/blobs/${digestOf(component)}` });
+      assert.is(blob.headers['content-encoding'], undefined);
+      assert.equal([blob.status, blob.body.length], [200, component.length], blob.body.toString().slice(0, 300));
+      assert.is(digestOf(blob.body), digestOf(component));
+      return share(wire.takeBytes(), component);
+    };
+    assert.ok((await take('v1', before)) > 1);
+    assert.ok((await take('v2', after)) < 0.05);
+  } finally {
+    await discard(site);
+  }
 });
 
 testUnless(

@@ -1,8 +1,16 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: they are variables of Dockerfiles
 /** `skerry build` on a real node, by the real builder: what users write in Dockerfiles, and what they must not reach. */
-
 import { generateKeyPairSync } from 'node:crypto';
-import { chmodSync, copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -262,6 +270,20 @@ test('a build whose client leaves is ended, with all of its processes, and the n
     assert.ok(tries < 100, 'nothing of it is left');
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+});
+
+test('what builds keep for the next ones goes when none has used it for a week, and the next one does without', async (scene) => {
+  const folder = files(scene, 'cached', { Dockerfile: 'FROM base\nRUN echo cached > /cached\n' });
+  assert.is((await on(scene, 'build', '-t', 'cached', folder)).status, 0);
+  assert.not.match((await on(scene, 'image', 'prune')).stdout, /builds had kept/);
+  assert.match((await on(scene, 'build', '-t', 'cached', folder)).stderr, /Using cache/);
+  const then = Date.now() / 1000 - 8 * 86_400;
+  utimesSync(join(scene.node.data, 'builds', 'used'), then, then);
+  assert.match((await on(scene, 'image', 'prune')).stdout, /that builds had kept for the next ones freed/);
+  assert.equal(readdirSync(join(scene.node.data, 'builds', 'storage')), []);
+  const again = await on(scene, 'build', '-t', 'cached', folder);
+  assert.is(again.status, 0, again.stderr);
+  assert.not.match(again.stderr, /Using cache/);
 });
 
 builds.run();

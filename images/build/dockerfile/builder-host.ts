@@ -24,6 +24,12 @@ export interface BuildStreams {
   readonly stderr: number;
 }
 
+export interface CacheBounds {
+  readonly maxBytes: number;
+  /** Since the last build. */
+  readonly maxAgeMs: number;
+}
+
 export interface ImageBuilderHost {
   /** What builds, as `skerry doctor` tells it. */
   readonly provider: string;
@@ -36,4 +42,9 @@ export interface ImageBuilderHost {
    * which the caller closes. Throws BUILD_FAILED, and what `signal` aborts with.
    */
   build(options: BuildOptions, streams: BuildStreams, signal: AbortSignal): Promise<number>;
+  /**
+   * Forgets the steps and the bases of earlier builds when they take more of the disk than that, or when nothing was built for
+   * so long; not while something is. Resolves with the bytes that are freed.
+   */
+  prune(bounds: CacheBounds): Promise<number>;
 }

@@ -3,14 +3,17 @@
  * once, stored and served; what is here is served whether the other registry is there or not.
  */
 import { randomUUID } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SkerryError } from '../../../errors/skerry-error.ts';
+import { applyDelta, canUseDeltas, MAX_BASES, mayDiffer } from '../../delta/index.ts';
 import type { Credentials } from '../../remote/credentials.ts';
 import { RemoteRepository } from '../../remote/repository.ts';
 import type { Transport } from '../../remote/transport.ts';
 import type { ContentStore } from '../../store/index.ts';
 import { registryErrors } from '../errors.ts';
+import type { NamedBlob } from '../manifest-document.ts';
 import type { Repositories, StoredManifest } from '../repositories.ts';
 import { BlobFetch } from './blob-fetch.ts';
 
@@ -138,15 +141,15 @@ export class PullThrough {
   async blob(repository: string, digest: string): Promise<BlobFetch | null> {
     const mapped = this.#mapped(repository);
     if (!mapped) return null;
-    const size = await this.#options.repositories.namedSize(repository, digest);
-    if (size === null) return null;
-    if (await this.#isHereAndThere(mapped, repository, digest, size)) return null;
+    const named = await this.#options.repositories.namedBlob(repository, digest);
+    if (named === null) return null;
+    if (await this.#isHereAndThere(mapped, repository, digest, named.size)) return null;
     const running = this.#fetches.get(digest);
     if (running) {
       running.repositories.add(repository);
       return running;
     }
-    return this.#fetch(mapped, repository, { digest, size });
+    return this.#fetch(mapped, repository, named);
   }
 
   /** Another repository may have it: then it is enough that the upstream has it too. */
@@ -168,11 +171,7 @@ export class PullThrough {
     return true;
   }
 
-  async #fetch(
-    { upstream, remote }: Mapped,
-    repository: string,
-    blob: { readonly digest: string; readonly size: number },
-  ): Promise<BlobFetch> {
+  async #fetch({ upstream, remote }: Mapped, repository: string, blob: NamedBlob): Promise<BlobFetch> {
     const { blobs, repositories, checkRoom } = this.#options;
     const promised = [...this.#fetches.values()].reduce((sum, { missing }) => sum + missing, 0);
     await checkRoom(promised + blob.size);
@@ -190,7 +189,7 @@ export class PullThrough {
       { ...blob, registry: upstream.transport.registry },
       blobs,
       path,
-      remote.blob(blob, this.#stop.signal),
+      this.#source(remote, repository, blob),
       finish,
     );
     fetch.repositories.add(repository);
@@ -202,6 +201,20 @@ export class PullThrough {
       })
       .finally(() => this.#fetches.delete(blob.digest));
     return fetch;
+  }
+
+  /** Its bytes; what comes from a node comes as a delta from what this repository has already, where it can. */
+  async *#source(remote: RemoteRepository, repository: string, blob: NamedBlob): AsyncGenerator<Uint8Array> {
+    const { blobs, repositories } = this.#options;
+    const { signal } = this.#stop;
+    const alike = repositories.blobsLike(repository, blob).slice(0, MAX_BASES);
+    const bases = alike.map(({ digest }) => digest);
+    if (bases.length === 0 || !canUseDeltas() || !mayDiffer(blob)) return yield* remote.blob(blob, signal);
+    const came = await remote.blobOrDelta(blob, bases, signal);
+    if (!Buffer.isBuffer(came)) return yield* came;
+    const made = await applyDelta(blobs, came, blob, bases).catch(() => null);
+    if (made === null) return yield* remote.blob(blob, signal);
+    yield* createReadStream((await blobs.open(blob.digest)).path);
   }
 
   /** The longest prefix decides. */

@@ -209,6 +209,7 @@ const GOOD: Record<CallName, unknown> = {
     },
   },
   'builder.cancel': { build: 1 },
+  'builder.prune': { maxBytes: 1, maxAgeMs: 1 },
   'layers.has': { diffId: digest },
   'layers.unpack': { diffId: digest },
   'layers.list': {},
