@@ -1,5 +1,5 @@
 /** hostd at the mercy of whoever took over the node: it refuses or does what any node may ask, and nothing else. */
-import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -9,7 +9,7 @@ import { NoContainers, openContainers } from '../../../daemon/hostd/open.ts';
 import { CALLS, type CallName } from '../../../daemon/hostd/protocol.ts';
 import { HostdServer } from '../../../daemon/hostd/server.ts';
 import { ownFiles } from '../../../gateway/listener/certificate.ts';
-import { Channel, socketPair } from '../../../native/host/index.ts';
+import { Channel, makePipe, socketPair } from '../../../native/host/index.ts';
 import { hostSuite, openFiles } from '../../support/host-suite.ts';
 
 const { test, run } = hostSuite('what hostd is asked');
@@ -242,6 +242,33 @@ test('what no node may ask is refused', [], () =>
       assert.is((await hostd.ask(call, args)).error?.code, 'HOSTD_CALL_INVALID', what);
     }
   }),
+);
+
+test(
+  'what a process in a container reads and writes are pipes: no file of the host is given to its root',
+  ['root'],
+  () =>
+    taken(async (hostd) => {
+      await hostd.ask('containers.open', {});
+      const file = join(hostd.folder, 'of-the-host');
+      writeFileSync(file, '');
+      for (const path of [file, hostd.folder, '/dev/null', '/etc/passwd']) {
+        const fd = openSync(path, 'r');
+        for (const call of ['containers.attach', 'container.exec'] as const) {
+          const { error } = await hostd.ask(call, GOOD[call], [fd, fd, fd]);
+          assert.is(error?.code, 'HOSTD_CALL_INVALID', `${call} ${path}`);
+        }
+        closeSync(fd);
+      }
+      assert.is(statSync(file).uid, 0);
+      assert.not(existsSync(hostd.containers));
+      const [from, to] = await makePipe();
+      assert.is(
+        (await hostd.ask('container.exec', GOOD['container.exec'], [from, to, to])).error?.code,
+        'CONTAINER_GONE',
+      );
+      for (const fd of [from, to]) closeSync(fd);
+    }),
 );
 
 test('calls about containers that are not there are answered so, removing one is no failure', [], () =>
