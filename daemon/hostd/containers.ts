@@ -243,8 +243,8 @@ class Container implements HostedContainer {
     const { status, pid: runs } = JSON.parse(stdout) as { status?: string; pid?: number };
     this.#watchExit();
     if ((status !== 'running' && status !== 'paused') || runs !== pid) return false;
-    this.#network = await NetworkNamespace.of(pid);
     this.#kept = true;
+    this.#network = await NetworkNamespace.of(pid);
     return true;
   }
 
