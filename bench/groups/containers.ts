@@ -10,6 +10,7 @@ import { ContainerNode, whyNoContainers } from '../../test/support/container-nod
 import { makeExchange } from '../../test/support/exchange.ts';
 import { LayoutBuilder } from '../../test/support/image-builder.ts';
 import { type Holdings, holdings } from '../measure/holdings.ts';
+import { inOwnGroup } from '../measure/scheduling.ts';
 import { ratioOf, sideBySide } from '../measure/side-by-side.ts';
 import { median } from '../measure/statistics.ts';
 import { atLeast, atMost, type Context, type Group, type Row, untargeted } from '../row.ts';
@@ -35,7 +36,7 @@ export const containers: Group = {
       context.print(`  left out: ${why}`);
       return [];
     }
-    return [...(await driven(context)), ...(await proxied(context))];
+    return [...(await inOwnGroup(() => driven(context))), ...(await proxied(context))];
   },
 };
 

@@ -5,6 +5,7 @@ import { type FileHandle, readdir, readFile, rm, writeFile } from 'node:fs/promi
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import * as z from 'zod';
 import { SkerryError } from '../../errors/skerry-error.ts';
@@ -56,6 +57,8 @@ const EXECUTION = 'exec-';
 const MOST_EXECUTIONS = 64;
 /** What conmon keeps of a container's output until the node has read it, in bytes. */
 const OUTPUT_BYTES = 1024 * 1024;
+/** conmon has written down how a container ended within this, or never does; in milliseconds. */
+const EXIT_MS = 1000;
 /** conmon tells of a container that could not be made within this, or never; in milliseconds. */
 const CREATE_MS = 30_000;
 
@@ -196,6 +199,8 @@ class Container implements HostedContainer {
   /** Resolves when somebody has asked for its output, or it is removed. */
   readonly #followed: Promise<void>;
   #tellFollowed!: () => void;
+  /** By a conmon, which writes down how it ends. */
+  #kept = false;
   #executions = 0;
   #serial = 0;
   #unwatch = () => {};
@@ -231,6 +236,7 @@ class Container implements HostedContainer {
     const running = this.#run(request, layers);
     this.#network.prepareSockets();
     await running;
+    this.#kept = true;
     this.#watchExit();
   }
 
@@ -243,6 +249,7 @@ class Container implements HostedContainer {
     const { status, pid: runs } = JSON.parse(stdout) as { status?: string; pid?: number };
     this.#watchExit();
     if ((status !== 'running' && status !== 'paused') || runs !== pid) return false;
+    this.#kept = true;
     this.#network = await NetworkNamespace.of(pid);
     await this.#endExecutions(pid);
     return true;
@@ -461,6 +468,13 @@ class Container implements HostedContainer {
     void look();
   }
 
+  /** Its process has ended: waits until how that was told, if it is. */
+  async #written(): Promise<void> {
+    const over = new AbortController();
+    await Promise.race([this.exited, sleep(EXIT_MS, undefined, { signal: over.signal }).catch(() => {})]);
+    over.abort();
+  }
+
   /** crun waits for the process that it started, which does not end with it. */
   async #killExecution(crun: ChildProcess, pidFile: string): Promise<void> {
     if (crun.exitCode !== null || crun.signalCode !== null) return;
@@ -474,11 +488,13 @@ class Container implements HostedContainer {
   async #remove(): Promise<void> {
     const { programs, log } = this.#options;
     await this.#group.kill().catch((error: unknown) => log(`ending ${this.id}`, error));
+    this.#tellFollowed();
+    // How it ended is told before its folder goes.
+    if (this.#kept) await this.#written();
     await run(programs.crun, [...this.#crunOptions(), 'delete', '--force', this.id]).catch(() => {});
     await this.#group.remove().catch((error: unknown) => log(`removing the group of ${this.id}`, error));
     this.#unwatch();
     await this.#follower?.close().catch(() => {});
-    this.#tellFollowed();
     await this.#network?.close();
     // conmon may just be writing the exit status into it.
     await rm(this.#folder, { recursive: true, force: true, maxRetries: 5 });

@@ -1,5 +1,5 @@
 /** hostd's end of the channel: carries out what the node asks. Whatever comes is refused or done; nothing ends hostd. */
-import { fstat } from 'node:fs';
+import { fstat, readlinkSync } from 'node:fs';
 import { promisify } from 'node:util';
 import type { FileAccess } from '../../gateway/listener/certificate.ts';
 import type { ImageBuilderHost } from '../../images/build/dockerfile/builder-host.ts';
@@ -54,7 +54,13 @@ const NOTHING: Result = {};
 const COMMAND_FAILED = 125;
 const fileStatus = promisify(fstat);
 
-function stdioOf([stdin, stdout, stderr]: readonly number[]): Stdio {
+/** Pipes and nothing else: crun gives the root of a container what its streams are, a file of the host too. */
+function stdioOf(call: CallName, fds: readonly number[]): Stdio {
+  for (const fd of fds) {
+    if (/^pipe:\[\d+\]$/.test(readlinkSync(`/proc/self/fd/${fd}`))) continue;
+    throw hostErrors.HOSTD_CALL_INVALID(call, 'its streams are no pipes');
+  }
+  const [stdin, stdout, stderr] = fds;
   return { stdin: stdin!, stdout: stdout!, stderr: stderr! };
 }
 
@@ -186,7 +192,7 @@ export class HostdServer {
     },
     'containers.lacks': async () => ({ value: await (await this.#host()).lacks() }),
     'containers.start': (request) => this.#start(request),
-    'containers.attach': (request, fds) => this.#start(request, stdioOf(fds)),
+    'containers.attach': async (request, fds) => this.#start(request, stdioOf('containers.attach', fds)),
     'containers.recover': async () => {
       const found = await (await this.#host()).recover();
       for (const { container } of found) this.#add(container);
@@ -203,9 +209,10 @@ export class HostdServer {
     },
     'container.signal': async ({ id, name }) => ({ value: await this.#container(id).signal(name) }),
     'container.exec': async ({ id, execution, process }, fds) => {
+      const stdio = stdioOf('container.exec', fds);
       const container = this.#container(id);
       if (this.#executions.has(execution)) throw hostErrors.HOSTD_CALL_INVALID('container.exec', 'its number is taken');
-      const started = await container.exec(process, stdioOf(fds));
+      const started = await container.exec(process, stdio);
       this.#executions.set(execution, started);
       const end = (status: number) => {
         this.#executions.delete(execution);

@@ -1,5 +1,5 @@
 /** hostd at the mercy of whoever took over the node: it refuses or does what any node may ask, and nothing else. */
-import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -282,6 +282,27 @@ test('what no node may ask is refused', [], () =>
       assert.is((await hostd.ask(call, args)).error?.code, 'HOSTD_CALL_INVALID', what);
     }
   }),
+);
+
+test(
+  'what a process in a container reads and writes are pipes: no file of the host is given to its root',
+  ['root'],
+  () =>
+    taken(async (hostd) => {
+      await hostd.ask('containers.open', {});
+      const file = join(hostd.folder, 'of-the-host');
+      writeFileSync(file, '');
+      for (const path of [file, hostd.folder, '/dev/null', '/etc/passwd']) {
+        const fd = openSync(path, 'r');
+        for (const call of ['containers.attach', 'container.exec'] as const) {
+          const { error } = await hostd.ask(call, GOOD[call], [fd, fd, fd]);
+          assert.is(error?.code, 'HOSTD_CALL_INVALID', `${call} ${path}`);
+        }
+        closeSync(fd);
+      }
+      assert.is(statSync(file).uid, 0);
+      assert.not(existsSync(hostd.containers));
+    }),
 );
 
 test('calls about containers that are not there are answered so, removing one is no failure', [], () =>
