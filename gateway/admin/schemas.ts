@@ -382,7 +382,14 @@ export const ImageView = z
 export type ImageView = z.infer<typeof ImageView>;
 export const ImageList = z.object({ images: z.array(ImageView) }).openapi('ImageList');
 export const RemovedImage = z
-  .object({ name: z.string(), bytes: z.number().describe('Freed'), usedBy: z.array(z.string()) })
+  .object({
+    name: z.string(),
+    bytes: z.number().describe('Freed'),
+    youngBytes: z
+      .number()
+      .describe('Needed by nothing, and left for an hour: it was brought lately, and may be about to run'),
+    usedBy: z.array(z.string()),
+  })
   .openapi('RemovedImage');
 export type RemovedImage = z.infer<typeof RemovedImage>;
 export const TagRequest = z
