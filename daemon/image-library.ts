@@ -92,7 +92,7 @@ export class ImageLibrary {
     const usedBy = usersOf(this.#users(), [artifactOf(image).digest]);
     if (isDigest(name) && usedBy.length > 0) throw daemonErrors.IMAGE_IN_USE(name, usedBy);
     await images.delete(name);
-    return { name, usedBy, bytes: await this.#free(recordParts(image)) };
+    return { name, usedBy, ...(await this.#free(recordParts(image))) };
   }
 
   async #removePushed(reference: string, named: OwnReference): Promise<RemovedImage> {
@@ -107,8 +107,8 @@ export class ImageLibrary {
     if (digest === null) await repositories.untag(repository, tag as string);
     else await repositories.remove(repository, digest);
     await repositories.collect(repository, { before: Number.POSITIVE_INFINITY, untagged: true, only: all });
-    const bytes = await this.#free(partsOf(inventory, all));
-    return { name: formatReference(named), usedBy: usersOf(this.#users(), all), bytes };
+    const freed = await this.#free(partsOf(inventory, all));
+    return { name: formatReference(named), usedBy: usersOf(this.#users(), all), ...freed };
   }
 
   /** Removes what no name leads to: untagged manifests, blobs of given up pushes, what workloads left behind. */
@@ -119,16 +119,20 @@ export class ImageLibrary {
     return { ...swept, dryRun, store: this.store(), buildBytes: await this.#parts.pruneBuilds() };
   }
 
-  /** Returns the bytes. What was put again since it came may be about to be deployed: the next sweep looks at it. */
-  async #free(parts: Parts): Promise<number> {
+  /** What was brought, or put again, lately may be about to be deployed: the next sweep looks at it. */
+  async #free(parts: Parts): Promise<Pick<RemovedImage, 'bytes' | 'youngBytes'>> {
     const { blobs, sweepLayers } = this.#parts;
     const needed = neededDigests(this.#parts);
-    let bytes = 0;
-    if (!needed) return bytes;
-    for (const [digest, { size, cameMs }] of parts)
-      if (!needed.has(digest) && (await blobs.delete(digest, { putBefore: cameMs + 1 }))) bytes += size;
+    const lasting = neededDigests(this.#parts, { young: false });
+    const freed = { bytes: 0, youngBytes: 0 };
+    if (!needed || !lasting) return freed;
+    for (const [digest, { size, cameMs }] of parts) {
+      if (lasting.has(digest)) continue;
+      const gone = !needed.has(digest) && (await blobs.delete(digest, { putBefore: cameMs + 1 }));
+      freed[gone ? 'bytes' : 'youngBytes'] += size;
+    }
     await sweepLayers();
-    return bytes;
+    return freed;
   }
 
   #inventories(): Map<string, Inventory> {

@@ -19,11 +19,11 @@ export interface SweepSources {
 /**
  * Digests of what kept revisions and images are made from, of the source maps of these, and of what the repositories have;
  * null when a record cannot be read: it may need any of them.
- * @param without what is taken for gone, by repository
+ * @param without what is taken for gone, by repository @param young also what may be about to be deployed
  */
 export function neededDigests(
   sources: Omit<SweepSources, 'blobs'>,
-  without?: ReadonlyMap<string, Garbage>,
+  { without, young = true }: { without?: ReadonlyMap<string, Garbage>; young?: boolean } = {},
 ): Set<string> | null {
   const { desired, builds, images, repositories } = sources;
   let readable = true;
@@ -33,7 +33,7 @@ export function neededDigests(
   const deployed = desired.artifacts(unreadable);
   const needed = new Set(deployed);
   for (const { name, image } of images.list(unreadable)) {
-    if (!isWanted(name, image, deployed)) continue;
+    if (!isWanted(name, image, deployed, young)) continue;
     for (const { digest } of [image.manifest, image.config, ...image.layers]) needed.add(digest);
   }
   for (const digest of repositories.digests(unreadable, without)) needed.add(digest);
@@ -42,8 +42,9 @@ export function neededDigests(
 }
 
 /** A record by digest alone is there for what is deployed of it, or about to be. */
-export function isWanted(name: string, image: ImageRecord, deployed: ReadonlySet<string>): boolean {
-  return name !== image.manifest.digest || deployed.has(name) || image.importedMs >= Date.now() - MIN_AGE_MS;
+export function isWanted(name: string, image: ImageRecord, deployed: ReadonlySet<string>, young = true): boolean {
+  const isYoung = image.importedMs >= Date.now() - MIN_AGE_MS;
+  return name !== image.manifest.digest || deployed.has(name) || (young && isYoung);
 }
 
 export interface Swept {
@@ -68,16 +69,17 @@ export async function sweepStore(
     const rules = { before, untagged };
     garbage.set(name, dryRun ? repositories.garbage(name, rules) : await repositories.collect(name, rules));
   }
-  const needed = neededDigests(sources, garbage);
-  if (!needed) return NOTHING;
+  const needed = neededDigests(sources, { without: garbage });
+  const lasting = neededDigests(sources, { without: garbage, young: false });
+  if (!needed || !lasting) return NOTHING;
   const deployed = desired.artifacts(() => {});
   for (const { name, image } of images.list()) {
     if (!dryRun && !isWanted(name, image, deployed)) await images.delete(name);
   }
   const swept = { blobs: 0, bytes: 0, youngBytes: 0 };
   for (const { digest, size, modifiedMs } of await blobs.list()) {
-    if (needed.has(digest)) continue;
-    if (modifiedMs >= before) {
+    if (lasting.has(digest)) continue;
+    if (needed.has(digest) || modifiedMs >= before) {
       swept.youngBytes += size;
       continue;
     }

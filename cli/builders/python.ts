@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { projectRoot } from '../../errors/project-root.ts';
 import type { Builder, Product, Work } from './builder.ts';
-import type { SourceFolder } from './source-folder.ts';
+import { leftOutOfBuilds, type SourceFolder } from './source-folder.ts';
 import { runTool, type Tool } from './toolchain.ts';
 
 const INSTALL =
@@ -49,6 +49,9 @@ async function make(folder: SourceFolder, file: string, work: Work): Promise<Pro
     ...paths.flatMap((path) => ['--python-path', path]),
     ...['-o', output],
   ];
-  await runTool({ command, builder: 'python', install: INSTALL }, args, folder.path, work);
+  // It writes what it compiled beside the source, and takes what it finds there.
+  const source = join(work.scratch, 'source');
+  await folder.copy(await folder.files('.', leftOutOfBuilds), source);
+  await runTool({ command, builder: 'python', install: INSTALL }, args, source, work);
   return { kind: 'component', file: output };
 }

@@ -83,20 +83,27 @@ export async function removeImages({ client, terminal, json }: Context, names: r
     const image = await client.removeImage(name);
     removed.push(image);
     const users = image.usedBy.length > 0 ? `; ${image.usedBy.join(', ')} keeps what it is made from` : '';
-    if (!json) writeLine(terminal.stdout, `${image.name} is removed: ${formatBytes(image.bytes)} freed${users}`);
+    const freed = `${formatBytes(image.bytes)} freed${young(image.youngBytes)}`;
+    if (!json) writeLine(terminal.stdout, `${image.name} is removed: ${freed}${users}`);
   }
   if (json) writeJson(terminal.stdout, { removed });
+}
+
+/** What is left although nothing needs it. */
+function young(bytes: number): string {
+  return bytes > 0
+    ? `; ${formatBytes(bytes)} that came lately may belong to a push or a deploy, and stay for an hour`
+    : '';
 }
 
 export async function pruneImages({ client, terminal, json }: Context, flags: { dryRun?: boolean }): Promise<void> {
   const pruned = await client.pruneImages(flags.dryRun === true);
   if (json) return writeJson(terminal.stdout, pruned);
-  const young =
-    pruned.youngBytes > 0
-      ? `; ${formatBytes(pruned.youngBytes)} that nothing needs may belong to a push, and stay for an hour`
-      : '';
   const verb = pruned.dryRun ? 'would be freed' : 'freed';
-  writeLine(terminal.stdout, `${formatBytes(pruned.bytes)} in ${pruned.blobs} blobs ${verb}${young}`);
+  writeLine(
+    terminal.stdout,
+    `${formatBytes(pruned.bytes)} in ${pruned.blobs} blobs ${verb}${young(pruned.youngBytes)}`,
+  );
   if (pruned.buildBytes > 0)
     writeLine(terminal.stdout, `${formatBytes(pruned.buildBytes)} that builds had kept for the next ones freed`);
   writeLine(terminal.stdout, storeText(pruned.store));

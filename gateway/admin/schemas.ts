@@ -402,7 +402,14 @@ export type StoreView = z.infer<typeof StoreView>;
 export const ImageList = z.object({ images: z.array(ImageView), store: StoreView }).openapi('ImageList');
 export type ImageList = z.infer<typeof ImageList>;
 export const RemovedImage = z
-  .object({ name: z.string(), bytes: z.number().describe('Freed'), usedBy: z.array(z.string()) })
+  .object({
+    name: z.string(),
+    bytes: z.number().describe('Freed'),
+    youngBytes: z
+      .number()
+      .describe('Needed by nothing, and left for an hour: it was brought lately, and may be about to run'),
+    usedBy: z.array(z.string()),
+  })
   .openapi('RemovedImage');
 export type RemovedImage = z.infer<typeof RemovedImage>;
 export const TagRequest = z

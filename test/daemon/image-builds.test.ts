@@ -179,7 +179,7 @@ for (const [what, dockerfile, code, pattern] of wrong) {
 }
 
 test('what a policy refuses is not built upon', async (scene) => {
-  const folder = files(scene, 'upon', { Dockerfile: 'FROM scratch\nCOPY --from=team/part /page /page\n' });
+  const folder = files(scene, 'upon', { Dockerfile: 'FROM scratch\nCOPY --from=team/part /page /page\nENV A=b\n' });
   const part = files(scene, 'part', { Dockerfile: 'FROM scratch\nCOPY page /page\n', page: 'x' });
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const [key, pub] = [join(scene.place, 'part.key'), join(scene.place, 'part.pub')];
@@ -189,7 +189,8 @@ test('what a policy refuses is not built upon', async (scene) => {
   const build = () => on(scene, 'build', '-t', 'upon', folder);
   assert.is((await build()).status, 0);
   await on(scene, 'policy', 'set', 'team/*', '--key', pub);
-  await on(scene, 'image', 'rm', 'upon');
+  const removed = await on(scene, 'image', 'rm', 'upon');
+  assert.match(removed.stdout, /^upon:latest is removed: 0B freed; [\d.]+[KM]?i?B that came lately .* for an hour\n$/);
   const refused = await build();
   assert.match(refused.stderr, /team\/part.*no signature.*\[NOT_SIGNED\]\n$/, 'not even when the builder has it');
   assert.not.match((await on(scene, 'images')).stdout, /^upon/m);

@@ -180,6 +180,7 @@ test('a handler in Python becomes a component', typeof python === 'string' ? pyt
   const { stderr } = await deployed(scene, folder, ['--memory', '128MiB'], python as Record<string, string>);
   assert.match(stderr, /^Built by python as a component: app\.py has a class IncomingHandler$/m);
   assert.is((await get(scene, '/counter/x')).body.toString(), 'Hello from Python! You asked for /x\n');
+  assert.not.ok(existsSync(join(folder, '__pycache__')), 'the build leaves nothing in the folder');
 });
 
 test(
