@@ -17,7 +17,7 @@ use crate::output::Output;
 use crate::request::Request;
 use crate::shared::Shared;
 use crate::tasks::{self, Tasks};
-use crate::{failures, keyvalue_draft, keyvalue_draft2, logging};
+use crate::{failures, keyvalue_draft, keyvalue_draft2, logging, queue};
 
 /// Handles that one instance may hold; what stands behind them is charged to its memory, see `limits.rs`.
 const HANDLES: usize = 2048;
@@ -120,6 +120,10 @@ impl Host {
                 }
                 (None, Some(request)) => {
                     request.preempt();
+                    if !preempts {
+                        // Its turn goes on: what it has had of it counts for its limit all the same.
+                        request.add_cpu(queue::uncounted_cpu());
+                    }
                     if request.must_end().is_some() {
                         UpdateDeadline::Interrupt
                     } else if preempts {

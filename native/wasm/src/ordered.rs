@@ -13,7 +13,7 @@ use crate::waiting::{Item, Standing};
 const PRIORITY_STEP: Duration = Duration::from_millis(250);
 /// A request goes before one that needs a millisecond more, if that came no more than so many milliseconds before it. So a
 /// request waits for others of its priority until all that came in as many times its own length are done, and no longer.
-const AGEING: u32 = 20;
+const AGEING: u32 = 50;
 
 struct Entry<T> {
     /// As if it had come then, in nanoseconds.

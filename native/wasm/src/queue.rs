@@ -1,6 +1,7 @@
 //! The run queue of the guests and the threads that serve it. Guests do not run on tokio's threads, which only serve
 //! I/O and timers: a guest that burns CPU then delays neither, and the queue can choose who runs next (waiting.rs).
 
+use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -221,19 +222,28 @@ pub fn start_threads(queue: &Arc<RunQueue>, count: usize, io: &Handle) -> io::Re
 
 fn run(queue: &RunQueue, io: &Handle) {
     let _entered = io.enter();
-    // What a thread does between two turns is so little that it is counted to the turn that follows.
-    let mut before = thread_cpu();
+    uncounted_cpu();
     let mut done = None;
     while let Some(turn) = queue.next(done.as_ref()) {
         let runner = turn.metadata().clone();
         let (account, long) = (runner.account(), runner.is_long());
         turn.run();
-        let now = thread_cpu();
-        let cpu = now.saturating_sub(before);
+        let cpu = uncounted_cpu();
         runner.add_cpu(cpu);
-        before = now;
         done = Some(Done { account, long, cpu: Duration::from_nanos(cpu) });
     }
+}
+
+thread_local! {
+    /// CPU time of this thread up to which it was counted, in nanoseconds.
+    static COUNTED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// CPU time of the calling thread since it was last asked, in nanoseconds. What a thread does between two turns is so little
+/// that it is counted to the turn that follows.
+pub fn uncounted_cpu() -> u64 {
+    let now = thread_cpu();
+    now.saturating_sub(COUNTED.replace(now))
 }
 
 /// CPU time of the calling thread in nanoseconds.

@@ -127,6 +127,15 @@ for (const discipline of DISCIPLINES) {
     });
   });
 
+  test(`by ${discipline} the limit of a request's CPU time holds`, async () => {
+    await withOneThread(discipline, async (queue) => {
+      const fn = await queue.load('hog', { limits: { ...limits, cpuTimeMs: 100 } });
+      const { error } = await askInVain(fn, { target: '/loop', deadlineMs: 600_000 });
+      assert.is(error.code, 'FUNCTION_CPU');
+      await idle(fn);
+    });
+  });
+
   test(`by ${discipline} a guest that waits gives up its thread`, async () => {
     await withOneThread(discipline, async (queue) => {
       const fn = await queue.load('sleeper');
