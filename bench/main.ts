@@ -20,6 +20,7 @@ import { registry } from './groups/registry.ts';
 import { restart } from './groups/restart.ts';
 import { rustHello } from './groups/rust-hello.ts';
 import { rustReuse } from './groups/rust-reuse.ts';
+import { scheduler } from './groups/scheduler.ts';
 import { CONNECTIONS } from './measure/wrk.ts';
 import { type Context, type Group, printTable, type Row } from './row.ts';
 
@@ -37,6 +38,7 @@ const groups: readonly Group[] = [
   innerLoop,
   containers,
   registry,
+  scheduler,
 ];
 
 const { values, positionals } = parseArgs({
