@@ -323,6 +323,7 @@ async function assemble(
   const services: AdminServices = {
     desired,
     reconciler,
+    autoscaler,
     blobs,
     logs,
     secrets,
