@@ -21,6 +21,7 @@ import { restart } from './groups/restart.ts';
 import { runQueue } from './groups/run-queue.ts';
 import { rustHello } from './groups/rust-hello.ts';
 import { rustReuse } from './groups/rust-reuse.ts';
+import { scheduler } from './groups/scheduler.ts';
 import { CONNECTIONS } from './measure/wrk.ts';
 import { type Context, type Group, printTable, type Row } from './row.ts';
 
@@ -39,6 +40,7 @@ const groups: readonly Group[] = [
   innerLoop,
   containers,
   registry,
+  scheduler,
 ];
 
 const { values, positionals } = parseArgs({

@@ -363,6 +363,7 @@ async function assemble(
   const services: AdminServices = {
     desired,
     reconciler,
+    autoscaler,
     blobs,
     logs,
     secrets,

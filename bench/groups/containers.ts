@@ -10,7 +10,7 @@ import { ContainerNode, whyNoContainers } from '../../test/support/container-nod
 import { makeExchange } from '../../test/support/exchange.ts';
 import { LayoutBuilder } from '../../test/support/image-builder.ts';
 import { type Holdings, holdings } from '../measure/holdings.ts';
-import { inOwnGroup } from '../measure/scheduling.ts';
+import { inOwnGroup } from '../measure/own-group.ts';
 import { ratioOf, sideBySide } from '../measure/side-by-side.ts';
 import { median } from '../measure/statistics.ts';
 import { atLeast, atMost, type Context, type Group, type Row, untargeted } from '../row.ts';

@@ -79,6 +79,9 @@ function describeRevision(revision: RevisionView, view: WorkloadView, colours: P
   const status = [
     phaseCell(revision.phase, colours),
     ...(revision.error ? [{ text: revision.error, paint: colours.bad }] : []),
+    ...(revision.findings ?? []).map(
+      ({ monitor, sees, sure }) => `${monitor}: ${sees}, ${Math.round(100 * sure)}% sure`,
+    ),
     ...(revision.ends ? [`${revision.ends.count} ended, ${timeText(revision.ends.at)}: ${revision.ends.message}`] : []),
     ...(stats
       ? [

@@ -1,6 +1,7 @@
 /** What the admin API takes and gives; its OpenAPI document, its client and the CLI are made from these. */
 import { z } from '@hono/zod-openapi';
 import { Credentials } from '../../images/remote/credentials.ts';
+import { MONITORS } from '../../runtime/monitor/load-sample.ts';
 import { ApplyFile } from '../../runtime/workload/apply-file.ts';
 import {
   LIMITS,
@@ -105,6 +106,12 @@ export const RevisionView = z
       })
       .optional()
       .describe('Instances that ended by themselves or were not well any more, since the node started'),
+    findings: z
+      .array(
+        z.object({ monitor: z.enum(MONITORS), sees: z.string(), sure: z.number(), instances: z.number().nullable() }),
+      )
+      .optional()
+      .describe('What the monitors see now, how sure they are (0 to 1), and how many instances they would have'),
     previewHost: z.string(),
     stats: z
       .object({

@@ -5,6 +5,7 @@ import type { Instance } from '../../runtime/driver.ts';
 import type { ProcessDocument } from '../../runtime/processes/process-document.ts';
 import type { Reconciler } from '../../runtime/reconciler/reconciler.ts';
 import type { RevisionRunner } from '../../runtime/reconciler/revision-runner.ts';
+import type { Autoscaler } from '../../runtime/scheduler/scaling/autoscaler.ts';
 import type { Document } from '../../runtime/state/store.ts';
 import type { DesiredState } from '../../runtime/workload/desired-state.ts';
 import type { RevisionDocument, WorkloadDocument } from '../../runtime/workload/documents.ts';
@@ -15,6 +16,7 @@ import { shadowingWarnings } from './shadowing-warnings.ts';
 export interface ViewSources {
   readonly desired: DesiredState;
   readonly reconciler: Reconciler;
+  readonly autoscaler: Pick<Autoscaler, 'findings'>;
   /** Base URL of the gateway. */
   readonly gatewayUrl: () => string;
 }
@@ -33,7 +35,13 @@ function statsOf(runner: RevisionRunner | undefined): RevisionView['stats'] {
   };
 }
 
-function revisionView(document: RevisionDocument, runner: RevisionRunner | undefined, percent: number): RevisionView {
+function revisionView(
+  document: RevisionDocument,
+  runner: RevisionRunner | undefined,
+  percent: number,
+  { autoscaler }: ViewSources,
+): RevisionView {
+  const findings = runner ? autoscaler.findings(runner) : [];
   return {
     id: document.id,
     createdAt: document.createdAt,
@@ -59,6 +67,7 @@ function revisionView(document: RevisionDocument, runner: RevisionRunner | undef
     phase: runner?.phase ?? 'cold',
     error: runner?.error?.message ?? null,
     ...(runner?.ends && { ends: { ...runner.ends } }),
+    ...(findings.length > 0 && { findings: findings.map((finding) => ({ ...finding })) }),
     previewHost: previewHost(document.workload, document.id),
     stats: statsOf(runner),
   };
@@ -71,7 +80,7 @@ export function workloadView(document: Document<WorkloadDocument>, sources: View
   const percents = new Map(traffic.map((share) => [share.revision, share.percent]));
   const revisions = document.value.revisions.flatMap((id) => {
     const found = readable(() => sources.desired.revision(name, id));
-    return found ? [revisionView(found, controller?.runner(id), percents.get(id) ?? 0)] : [];
+    return found ? [revisionView(found, controller?.runner(id), percents.get(id) ?? 0, sources)] : [];
   });
   return {
     name,

@@ -28,7 +28,10 @@ export interface Finding {
   readonly sees: string;
   /** 0 to 1. */
   readonly sure: number;
-  /** Instances that it would have at least; null: it would do nothing, but somebody should look. */
+  /**
+   * Instances that it would have at least; 0: it is sure that none is needed soon; null: it would do nothing, but somebody
+   * should look.
+   */
   readonly instances: number | null;
 }
 

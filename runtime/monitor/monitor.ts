@@ -9,6 +9,8 @@ export interface WorkloadFigures {
   readonly workload: string;
   readonly inFlight: number;
   readonly queued: number;
+  /** Instances that serve. */
+  readonly serving: number;
   readonly instances: InstanceTotals;
   /** Undefined until it was asked for something. */
   readonly requests: RequestSeries | undefined;
@@ -56,12 +58,14 @@ export class Monitor {
     return [...names].map((workload) => {
       let inFlight = 0;
       let queued = 0;
-      for (const { admission } of workloads.get(workload)?.revisions.values() ?? []) {
+      let serving = 0;
+      for (const { admission, instances } of workloads.get(workload)?.revisions.values() ?? []) {
         inFlight += admission.running;
         queued += admission.queued;
+        serving += instances.length;
       }
       const instances = this.#ledgers.get(workload)?.totals() ?? NO_TOTALS;
-      return { workload, inFlight, queued, instances, requests: this.#requests.of(workload) };
+      return { workload, inFlight, queued, serving, instances, requests: this.#requests.of(workload) };
     });
   }
 }

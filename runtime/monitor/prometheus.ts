@@ -75,6 +75,7 @@ const families: readonly Family[] = [
   requestDuration,
   perWorkload('gauge', 'skerry_requests_in_flight', 'Requests being served.', ({ inFlight }) => inFlight),
   perWorkload('gauge', 'skerry_requests_queued', 'Requests that wait for a place.', ({ queued }) => queued),
+  perWorkload('gauge', 'skerry_workload_instances', 'Instances that serve.', ({ serving }) => serving),
   perWorkload('counter', 'skerry_workload_cpu_seconds_total', 'CPU time of its sandboxes.', ({ instances }) => {
     return instances.cpuMs / 1000;
   }),

@@ -79,6 +79,9 @@ class Replica implements ServedInstance {
   }
 }
 
+/** Of the idle time, where the scaler is sure that no request is to come. */
+const QUIET_PART = 0.1;
+
 /** The wait for a place that is still good, as part of what a request may take, within bounds; in milliseconds. */
 const OBJECTIVE = { part: 0.05, least: 10, most: 500 };
 
@@ -106,6 +109,8 @@ export class RevisionRunner implements Scaled, Allocated {
   #growing = 0;
   /** What each instance gets of the CPU. */
   #millicores: number;
+  /** No request is to come soon. */
+  #quiet = false;
   /** Instances that the scaler wants at least. */
   #advised = 0;
   /** The instances were started with what has changed since; those that are wanted again are replaced. */
@@ -173,14 +178,20 @@ export class RevisionRunner implements Scaled, Allocated {
     return Math.min(most, Math.max(least, this.revision.limits.timeoutMs * part));
   }
 
-  advise(instances: number): void {
+  advise(instances: number, quiet: boolean): void {
     this.#advised = instances;
+    this.#quiet = quiet;
     if (this.#phase === 'cold' && instances > 0) this.#listener.wanted();
     else this.#grow();
   }
 
   get advised(): number {
     return this.#advised;
+  }
+
+  /** After so long without a request an instance may be stopped, in milliseconds. */
+  get idleMs(): number {
+    return this.scale.idleMs * (this.#quiet ? QUIET_PART : 1);
   }
 
   // What the allocation asks.
@@ -287,7 +298,8 @@ export class RevisionRunner implements Scaled, Allocated {
   tend(now: number): void {
     if (this.#phase !== 'ready' || !this.#driver.replicated) return;
     this.#grow();
-    const { idleMs, min } = this.scale;
+    const { idleMs } = this;
+    const { min } = this.scale;
     const pauseMs = Math.min(PAUSE.mostMs, idleMs * PAUSE.part);
     for (const replica of this.#replicas.slice(Math.max(1, this.#wanted()))) {
       if (replica.idleFor(now) < idleMs) continue;

@@ -141,7 +141,7 @@ export class WorkloadController {
       if (missing && now >= runner.retryAt) this.#startAgain(runner);
       if (runner.phase !== 'ready') continue;
       const unused = !kept.has(id) && !runner.busy && runner.advised === 0;
-      const idle = unused && now - runner.usage.lastUsed >= document.scale.idleMs;
+      const idle = unused && now - runner.usage.lastUsed >= runner.idleMs;
       if (idle) this.#stop(runner);
       else runner.tend(now);
     }

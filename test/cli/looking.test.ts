@@ -57,6 +57,26 @@ shop  progressing  aaaa00000001 90%, bbbb00000002 10%  14        wasm       http
   );
 });
 
+test('decisions shows each with what it was made from; inspect what the monitors see', async ({ start }) => {
+  const at = '2026-01-31T12:00:00.000Z';
+  const decisions = [
+    { at, kind: 'placement', decision: 'aaaa00000001: wasm, asked for', inputs: { asked: 'wasm', cpus: 0.5 } },
+    { at, kind: 'scaling', decision: 'at least 2 instances, from 1', inputs: { monitor: 'model', sure: 0.8 } },
+  ];
+  const finding = { monitor: 'model' as const, sees: 'too much comes', sure: 0.8, instances: 2 };
+  const node = await start({
+    'GET /v1/workloads/shop/decisions': () => ({ decisions }),
+    'GET /v1/workloads/shop': () => ({ ...split, revisions: [revisionOf('aaaa00000001', { findings: [finding] })] }),
+  });
+  const { stdout } = await skerry(['decisions', 'shop'], { data: node.data });
+  assert.match(stdout, /^TIME +KIND +DECISION +FROM\n/);
+  assert.match(stdout, /placement +aaaa00000001: wasm, asked for +asked=wasm, cpus=0\.5\n/);
+  assert.match(stdout, /scaling +at least 2 instances, from 1 +monitor=model, sure=0\.8\n$/);
+  const json = await skerry(['decisions', 'shop', '--json'], { data: node.data });
+  assert.equal(JSON.parse(json.stdout), { name: 'shop', decisions });
+  assert.match((await skerry(['inspect', 'shop'], { data: node.data })).stdout, /model: too much comes, 80% sure/);
+});
+
 test('ls says of what has failed why', async ({ start }) => {
   const status = { ...workloadOf('b').status, phase: 'failed' as const, message: 'it ended: no\nanswer [EXITED]' };
   const workloads = [workloadOf('a'), workloadOf('b', { status })];

@@ -7,6 +7,8 @@ const SLOT_MS = 60_000;
 const SEASONS = [5, 10, 15, 30, 60, 1440];
 /** A slot whose forecast is at least this many requests is worth an instance that is there. */
 const WORTH = 0.5;
+/** Nothing is expected only where errors are so much smaller than the naive ones: of a timer, not of chance. */
+const SURE = 0.7;
 /** The next slot is seen to so long before it begins, in milliseconds: a timer fires at its very beginning. */
 const AHEAD_MS = 15_000;
 /** Slots without a look at the workload that are filled in, before everything is begun anew. */
@@ -43,16 +45,17 @@ export class DemandMonitor implements LoadMonitor {
     const near = SLOT_MS - (sample.at % SLOT_MS) <= AHEAD_MS;
     const forecasts = [this.#forecaster.forecast(), near ? this.#forecaster.forecast(1) : null];
     const [forecast] = forecasts.filter((each) => each !== null).sort((a, b) => b.value - a.value);
-    if (!forecast || forecast.value < WORTH) return null;
+    if (!forecast) return null;
+    const { forecast: error, naive } = this.#forecaster.errors;
+    const sure = naive > 0 ? 1 - error / naive : 0;
+    if (forecast.value < WORTH) {
+      const quiet = forecast.high < WORTH && sure >= SURE;
+      return quiet ? { monitor: 'learned', sees: 'no request is to come within a minute', sure, instances: 0 } : null;
+    }
     const { serviceMs, concurrency } = sample;
     const busy = ((forecast.high / SLOT_MS) * serviceMs) / concurrency;
-    const { forecast: error, naive } = this.#forecaster.errors;
     const range = `${forecast.low.toFixed(1)} to ${forecast.high.toFixed(1)}`;
-    return {
-      monitor: 'learned',
-      sees: `${forecast.value.toFixed(1)} requests are to come within a minute (${range})`,
-      sure: naive > 0 ? 1 - error / naive : 0,
-      instances: Math.max(1, Math.ceil(busy)),
-    };
+    const sees = `${forecast.value.toFixed(1)} requests are to come within a minute (${range})`;
+    return { monitor: 'learned', sees, sure, instances: Math.max(1, Math.ceil(busy)) };
   }
 }

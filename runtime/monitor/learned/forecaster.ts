@@ -56,8 +56,31 @@ class Smoothing {
   }
 }
 
+/** The median of the last values: the best guess, by its absolute error, of what comes seldom and at random. */
+class RollingMedian {
+  readonly #values: number[] = [];
+  readonly #window: number;
+
+  constructor(window: number) {
+    this.#window = window;
+  }
+
+  predict(): number | null {
+    if (this.#values.length < LEAST) return null;
+    return [...this.#values].sort((a, b) => a - b)[this.#values.length >> 1]!;
+  }
+
+  learn(value: number): void {
+    this.#values.push(value);
+    if (this.#values.length > this.#window) this.#values.shift();
+  }
+}
+
+/** Values that a median is taken of. */
+const MEDIAN_OF = 60;
+
 interface Scored {
-  readonly expert: Smoothing;
+  readonly expert: Smoothing | RollingMedian;
   /** Mean absolute error. */
   error: number;
   scored: number;
@@ -72,7 +95,11 @@ export class Forecaster {
 
   /** `seasons`: lengths in values that may show. */
   constructor(seasons: readonly number[]) {
-    const experts = [new Smoothing(1, 0.1, 0), new Smoothing(1, 0.3, 0)];
+    const experts: Scored['expert'][] = [
+      new Smoothing(1, 0.1, 0),
+      new Smoothing(1, 0.3, 0),
+      new RollingMedian(MEDIAN_OF),
+    ];
     for (const season of seasons) {
       experts.push(new Smoothing(season, 0.05, 0.2));
       if (season <= 256) experts.push(new Smoothing(season, 0.3, 0.1));

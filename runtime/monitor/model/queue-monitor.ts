@@ -31,10 +31,10 @@ export class QueueMonitor implements LoadMonitor {
 
   #needsMore(sample: LoadSample, queue: Queue): Finding | null {
     const { objectiveMs } = sample;
-    const breaks = breakingRate(queue, objectiveMs);
-    if (queue.rate * HEADROOM <= breaks) return null;
-    let instances = Math.max(1, sample.instances) + 1;
     const rate = queue.rate * HEADROOM;
+    if (expectedWaitMs({ ...queue, rate }) <= objectiveMs) return null;
+    const breaks = breakingRate(queue, objectiveMs);
+    let instances = Math.max(1, sample.instances) + 1;
     while (instances < MOST && expectedWaitMs({ ...this.#queue(sample, instances), rate }) > objectiveMs) instances++;
     return {
       monitor: 'model',

@@ -31,7 +31,8 @@ export class ControlChart {
    * a row of equal ones does not make the next an outlier.
    */
   judge(value: number, leastDeviation: number): Judgement | null {
-    const judged = this.#values.length < LEAST ? null : this.#judge(value, leastDeviation);
+    // Nothing is no more than is usual: most workloads are asked for nothing most of the time.
+    const judged = value <= 0 || this.#values.length < LEAST ? null : this.#judge(value, leastDeviation);
     // What is far out is remembered as less, so that one outlier does not hide the next.
     this.#ewma = this.#values.length === 0 ? value : this.#ewma + WEIGHT * (value - this.#ewma);
     this.#values.push(value);

@@ -30,8 +30,8 @@ export interface Scaled {
   readonly most: number;
   /** The wait that is still good, in milliseconds. */
   readonly objectiveMs: number;
-  /** Instances that there should be at least; 0: the scaler has no opinion. */
-  advise(instances: number): void;
+  /** Instances that there should be at least; 0: no opinion. `quiet`: no request is to come soon. */
+  advise(instances: number, quiet: boolean): void;
 }
 
 export type MonitorMaker = () => LoadMonitor;
@@ -51,6 +51,7 @@ export interface AutoscalerOptions {
 interface Watched {
   readonly monitors: Map<MonitorKind, LoadMonitor>;
   readonly advice: Advice;
+  quiet: boolean;
   findings: readonly Finding[];
   at: number;
   arrived: number;
@@ -84,7 +85,8 @@ export class Autoscaler {
   #begin(scaled: Scaled, now: number): void {
     const { arrived, begun, waitedMs } = scaled.load;
     const monitors = new Map([...this.#options.monitors].map(([kind, make]) => [kind, make()]));
-    this.#watched.set(scaled, { monitors, advice: new Advice(), findings: [], at: now, arrived, begun, waitedMs });
+    const counters = { at: now, arrived, begun, waitedMs };
+    this.#watched.set(scaled, { monitors, advice: new Advice(), quiet: false, findings: [], ...counters });
   }
 
   #look(scaled: Scaled, watched: Watched, now: number): void {
@@ -104,12 +106,14 @@ export class Autoscaler {
       .filter(({ instances }) => instances !== null)
       .sort((a, b) => b.instances! - a.instances!);
     const changed = watched.advice.take(reason?.instances ?? 0, scaled.instanceCount, scaled.most, now);
-    if (!changed) return;
     const { instances } = watched.advice;
+    const quiet = instances === 0 && reason?.instances === 0;
+    if (!changed && quiet === watched.quiet) return;
+    watched.quiet = quiet;
     if (instances > scaled.instanceCount && reason) {
       this.#note(scaled, 'scaling', `at least ${instances} instances, from ${scaled.instanceCount}`, reason);
     }
-    scaled.advise(instances);
+    scaled.advise(instances, quiet);
   }
 
   /** A monitor that throws is asked no more: the others and the counting go on. */

@@ -57,6 +57,7 @@ test('a workload tells its CPU time, peak memory, starts, and what is in flight'
     assert.is(seen.get('skerry_workload_sandboxes_total{workload="a",start="cold"}'), 2);
     assert.is(seen.get('skerry_workload_sandboxes_total{workload="a",start="warm"}'), 0);
     assert.is(seen.get('skerry_workload_start_seconds_total{workload="a"}'), 0.002);
+    assert.is(seen.get('skerry_workload_instances{workload="a"}'), 1);
     assert.is(seen.get('skerry_requests_in_flight{workload="a"}'), 0);
     assert.is(seen.get('skerry_requests_queued{workload="a"}'), 0);
     assert.is(seen.get('skerry_kept_memory_bytes'), 0);
