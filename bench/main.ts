@@ -16,6 +16,7 @@ import { javaScriptHello } from './groups/javascript-hello.ts';
 import { jco } from './groups/jco.ts';
 import { manyFunctions } from './groups/many-functions.ts';
 import { memory } from './groups/memory.ts';
+import { microvms } from './groups/microvms.ts';
 import { registry } from './groups/registry.ts';
 import { restart } from './groups/restart.ts';
 import { rustHello } from './groups/rust-hello.ts';
@@ -36,6 +37,7 @@ const groups: readonly Group[] = [
   deadline,
   innerLoop,
   containers,
+  microvms,
   registry,
 ];
 
