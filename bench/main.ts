@@ -16,6 +16,7 @@ import { javaScriptHello } from './groups/javascript-hello.ts';
 import { jco } from './groups/jco.ts';
 import { manyFunctions } from './groups/many-functions.ts';
 import { memory } from './groups/memory.ts';
+import { microvms } from './groups/microvms.ts';
 import { registry } from './groups/registry.ts';
 import { restart } from './groups/restart.ts';
 import { runQueue } from './groups/run-queue.ts';
@@ -39,6 +40,7 @@ const groups: readonly Group[] = [
   runQueue,
   innerLoop,
   containers,
+  microvms,
   registry,
   scheduler,
 ];

@@ -6,7 +6,7 @@ import { AgentClient } from './agent/client.ts';
 import { Console } from './console.ts';
 import { machineErrors } from './errors.ts';
 import type { HostedMachine, MachineHost, StartMachine } from './host.ts';
-import type { Monitor } from './monitor.ts';
+import type { DiskLimits, Monitor } from './monitor.ts';
 import { QemuMonitor } from './qemu/monitor.ts';
 
 /** Told to the kernel, whichever it is: last words on a console, and an end of the machine where there is a panic. */
@@ -17,6 +17,9 @@ const EMULATED = ' mitigations=off no_timer_check';
 export function kernelArguments({ acceleration }: Pick<MachineHost, 'acceleration'>): string {
   return KERNEL_ARGUMENTS + (acceleration.kind === 'tcg' ? EMULATED : '');
 }
+
+/** What one machine reads of its disk leaves room for the others. */
+const DISK_LIMITS: DiskLimits = { bytesPerSecond: 256 * 2 ** 20, operationsPerSecond: 10_000 };
 
 /** How the end of a machine shows first. */
 const GONE = new Set(['MONITOR_GONE', 'AGENT_GONE']);
@@ -66,6 +69,7 @@ export async function bootMachine(
     if (request.memory.kind === 'clone') {
       await Promise.race([monitor.restore().then(() => (monitor as QemuMonitor).run()), ended]);
     }
+    if (request.layers !== null) await Promise.race([monitor.limitDisk(DISK_LIMITS), ended]);
     const greeting = AgentClient.connect(stream, { timeoutMs: Math.max(1, until - performance.now()) });
     greeting.catch(() => {});
     agent = await Promise.race([greeting, ended, late]);

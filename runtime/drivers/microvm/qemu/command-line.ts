@@ -24,6 +24,9 @@ export const DISK_BYTES = 64 * 2 ** 30;
 /** The port of the agent, by its name in the guest. */
 const AGENT_PORT = 'skerry.agent';
 
+/** What QMP calls the root disk. */
+export const DISK_DEVICE = 'disk';
+
 /** Code that was translated is kept in so much, in MiB: the default is a fortune for a small guest. */
 const TRANSLATED_MIB = 64;
 
@@ -64,7 +67,7 @@ export function qemuCommandLine(machine: StartMachine, { acceleration, places, r
     ...['-chardev', `socket,id=agent,fd=${agent}`, '-device', `virtserialport,nr=1,chardev=agent,name=${AGENT_PORT}`],
     ...['-netdev', `tap,id=net,fd=${tap}`, '-device', `virtio-net-device,netdev=net,mac=${MACHINE_MAC}`],
     ...(layers === null ? [] : ['-add-fd', `fd=${QEMU_FDS.disk},set=1`]),
-    ...['-blockdev', disk, '-device', 'virtio-blk-device,drive=root,write-cache=off,num-queues=1'],
+    ...['-blockdev', disk, '-device', `virtio-blk-device,id=${DISK_DEVICE},drive=root,write-cache=off,num-queues=1`],
     ...['-object', 'rng-builtin,id=random', '-device', 'virtio-rng-device,rng=random'],
     ...['-device', 'virtio-balloon-device,id=balloon,deflate-on-oom=on,free-page-reporting=on'],
     ...(isClone

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import * as z from 'zod';
 import { machineErrors } from '../errors.ts';
 import type { DiskLimits, Monitor } from '../monitor.ts';
-import { QEMU_FDS } from './command-line.ts';
+import { DISK_DEVICE, QEMU_FDS } from './command-line.ts';
 import { QmpClient } from './qmp.ts';
 
 /** A state is some tens of KiB: it is written, and read, within this, in milliseconds. */
@@ -71,8 +71,12 @@ export class QemuMonitor implements Monitor {
   async limitDisk(limits: DiskLimits | null): Promise<void> {
     const { bytesPerSecond, operationsPerSecond } = limits ?? { bytesPerSecond: 0, operationsPerSecond: 0 };
     const each = { bps_rd: 0, bps_wr: 0, iops_rd: 0, iops_wr: 0 };
-    const id = '/machine/peripheral-anon/device[0]';
-    await this.#qmp.execute('block_set_io_throttle', { id, bps: bytesPerSecond, iops: operationsPerSecond, ...each });
+    await this.#qmp.execute('block_set_io_throttle', {
+      id: DISK_DEVICE,
+      bps: bytesPerSecond,
+      iops: operationsPerSecond,
+      ...each,
+    });
   }
 
   close(): void {
