@@ -26,7 +26,10 @@ export async function settle(
 }
 
 function servingText(view: WorkloadView): string {
-  const serving = view.status.traffic.filter((share) => share.percent > 0).map((share) => share.revision);
+  // One that has never served has the traffic all the same: its requests hear why it does not.
+  const failed = new Set(view.revisions.filter(({ phase }) => phase === 'failed').map(({ id }) => id));
+  const shares = view.status.traffic.filter(({ revision, percent }) => percent > 0 && !failed.has(revision));
+  const serving = shares.map((share) => share.revision);
   if (serving.length === 0) return 'no revision of it serves';
   return `${serving.join(' and ')} still ${serving.length > 1 ? 'serve' : 'serves'}`;
 }

@@ -20,12 +20,14 @@ export class OutputFollower {
   readonly #path: string;
   readonly #positionFile: string;
   readonly #output: (piece: ContainerOutput) => Promise<void> | void;
-  readonly #watcher: FSWatcher;
+  /** Of the file that is read: when another takes its place it hears of that, and of nothing behind it. */
+  #watcher: FSWatcher | null = null;
   #file: FileHandle | null = null;
   #inode = 0;
   /** Of the first byte that was not given to `output`. */
   #at = 0;
   #reading: Promise<void> = Promise.resolve();
+  #stopping = false;
   #closed = false;
 
   /**
@@ -36,8 +38,6 @@ export class OutputFollower {
     this.#path = path;
     this.#positionFile = positionFile;
     this.#output = output;
-    this.#watcher = watch(path, () => this.#wake());
-    this.#watcher.on('error', () => {});
     this.#wake();
   }
 
@@ -50,7 +50,8 @@ export class OutputFollower {
   /** Reads no more: another will. */
   async stop(): Promise<void> {
     const reading = this.#reading;
-    this.#watcher.close();
+    this.#stopping = true;
+    this.#watcher?.close();
     await reading;
     this.#closed = true;
     await this.#file?.close();
@@ -79,6 +80,9 @@ export class OutputFollower {
     const file = await open(this.#path, 'r');
     this.#inode = (await file.stat()).ino;
     this.#at = this.#remembered();
+    // Before it is read to its end, and looked whether it is still the one: nothing comes unheard.
+    this.#watcher?.close();
+    if (!this.#stopping) this.#watcher = watch(this.#path, () => this.#wake()).on('error', () => {});
     return file;
   }
 

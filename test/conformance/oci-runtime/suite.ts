@@ -1,12 +1,15 @@
 /** The suite's own programs, over the runtime as hostd calls it. */
 import { spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LAUNCHER } from '../../../daemon/hostd/split.ts';
 import { unmounts } from '../../../daemon/hostd/unmounts.ts';
 import { Cgroups } from '../../../native/host/index.ts';
 import { parseTap, type TapResult } from './tap.ts';
+
+/** Control groups that the suite makes above those of its containers, and leaves. */
+const GROUPS = ['testdir/cgrouptest', 'testdir', 'cgrouptest'];
 
 /** One of them waits for states that come within seconds, or never. */
 const PROGRAM_MS = 60_000;
@@ -22,10 +25,12 @@ export interface ProgramResult {
 /** A runtime by its command line: the launcher, and crun with hostd's options. */
 export class RuntimeShim {
   readonly #folder: string;
+  readonly #groups: Cgroups;
   readonly command: string;
 
-  private constructor(folder: string) {
+  private constructor(folder: string, groups: Cgroups) {
     this.#folder = folder;
+    this.#groups = groups;
     this.command = join(folder, 'runtime');
   }
 
@@ -33,11 +38,12 @@ export class RuntimeShim {
     const folder = mkdtempSync(join(tmpdir(), 'skerry-runtime-'));
     const devices = join(folder, 'devices');
     mkdirSync(devices);
+    const groups = await Cgroups.open();
     // The root of a container goes through it as nobody.
     chmodSync(folder, 0o711);
-    const launcher = [LAUNCHER, '--mount-namespace', ...unmounts(await Cgroups.open()), '--own-devices', devices];
+    const launcher = [LAUNCHER, '--mount-namespace', ...unmounts(groups), '--own-devices', devices];
     const crun = ['/usr/bin/crun', '--root', join(folder, 'state'), '--cgroup-manager=cgroupfs'];
-    const shim = new RuntimeShim(folder);
+    const shim = new RuntimeShim(folder, groups);
     writeFileSync(shim.command, `#!/bin/sh\nexec ${[...launcher, '--', ...crun].join(' ')} "$@"\n`, { mode: 0o755 });
     return shim;
   }
@@ -67,5 +73,12 @@ export class RuntimeShim {
 
   remove(): void {
     rmSync(this.#folder, { recursive: true, force: true });
+    for (const path of this.#groups.layout.mounts.flatMap((mount) => GROUPS.map((name) => join(mount, name)))) {
+      try {
+        rmdirSync(path);
+      } catch {
+        // It is not there, or somebody else's.
+      }
+    }
   }
 }
