@@ -197,7 +197,10 @@ export class RevisionRunner implements Scaled, Allocated {
   // What the allocation asks.
 
   get resizable(): number {
-    return this.#driver.replicated ? this.#replicas.filter(({ paused }) => !paused).length : 0;
+    // One that does nothing takes nothing from the others, whatever its quota: where it begins to, the kernel's weights
+    // divide by priority until the next look.
+    if (!this.#driver.replicated || this.requests === 0) return 0;
+    return this.#replicas.filter(({ paused }) => !paused).length;
   }
 
   get declaredMillicores(): number {

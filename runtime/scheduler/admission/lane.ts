@@ -43,6 +43,7 @@ export class Lane implements Contender {
   readonly #admission: Admission;
   readonly #onWaiting: () => void;
   readonly #shedding: Shedding;
+  readonly #timeoutMs: number;
   /** Those whose callers have a place get theirs first, whatever the node has. */
   readonly #nested = new WaitQueue();
   readonly #waiting = new WaitQueue();
@@ -66,6 +67,7 @@ export class Lane implements Contender {
     this.#concurrency = options.concurrency;
     this.limit = options.limit;
     this.priority = options.priority;
+    this.#timeoutMs = options.timeoutMs;
     this.#shedding = new Shedding(options.timeoutMs);
     this.#onWaiting = options.onWaiting ?? (() => {});
   }
@@ -150,9 +152,11 @@ export class Lane implements Contender {
     this.#running--;
     this.#admission.running--;
     if (servedMs !== undefined && servedMs >= 0) {
+      // A connection that speaks another protocol goes on beyond what a request may take.
+      const ms = Math.min(servedMs, this.#timeoutMs);
       const gain = this.#seen === 0 ? 1 : MEAN_GAIN;
-      this.#meanMs += (servedMs - this.#meanMs) * gain;
-      this.#squares += (servedMs * servedMs - this.#squares) * gain;
+      this.#meanMs += (ms - this.#meanMs) * gain;
+      this.#squares += (ms * ms - this.#squares) * gain;
       this.#seen++;
     }
     if (this.#admission.waiting > 0) this.#serve();

@@ -5,7 +5,7 @@ import { CPU_POLICIES, type CpuClaim, type CpuPolicy } from './policies.ts';
 /** One revision's instances, which each get the same. */
 export interface Allocated {
   readonly workload: string;
-  /** Instances that can be resized, now; 0: it takes no part. */
+  /** Instances that have something to do, and can be resized; 0: it takes no part. */
   readonly resizable: number;
   /** Of one instance, in millicores. */
   readonly declaredMillicores: number;
@@ -38,7 +38,11 @@ export class CpuAllocator {
   }
 
   tick(all: Iterable<Allocated>): void {
-    const those = [...all].filter(({ resizable }) => resizable > 0);
+    const those: Allocated[] = [];
+    for (const each of all) {
+      if (each.resizable > 0) those.push(each);
+      else this.#giveBack(each);
+    }
     const grants = this.#divide(those);
     const changes = those.map((each, i) => {
       const { declaredMillicores: declared, resizable } = each;
@@ -56,6 +60,12 @@ export class CpuAllocator {
       this.#allotted.set(each, share);
       each.allot(share);
     }
+  }
+
+  /** It has nothing to do: when it has, it begins with all that it declared. */
+  #giveBack(each: Allocated): void {
+    if (!this.#allotted.delete(each)) return;
+    each.allot(each.declaredMillicores);
   }
 
   #divide(those: readonly Allocated[]): readonly number[] {

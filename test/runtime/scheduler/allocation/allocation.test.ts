@@ -82,6 +82,7 @@ test('shares are changed when there is too little for all, not for each small ch
   assert.ok(a.allotted.at(-1)! > 1900);
   b.resizable = 0;
   allocator.tick([a, b]);
+  assert.is(b.allotted.at(-1), 2000, 'idle it is free to begin with all that it declared');
   assert.is(a.allotted.at(-1), 2000);
 });
 
