@@ -1,6 +1,6 @@
 // Builds the host layer: native/host/skerry-host.node from its C++ sources with the compiler itself, and
-// native/host/skerry-launcher from launcher.cc, and skerry-private-memory.so from private-memory.cc, each with a stamp beside it. Nothing happens when the sources, and the
-// Node.js that the addon was made for, are those of the last build.
+// native/host/skerry-launcher from launcher.cc, and what is loaded into other programs, each with a stamp beside it. Nothing
+// happens when the sources, and the Node.js that the addon was made for, are those of the last build.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -12,10 +12,10 @@ const folder = fileURLToPath(new URL('../../native/host/', import.meta.url));
 const library = join(folder, 'skerry-host.node');
 const launcher = join(folder, 'skerry-launcher');
 const LAUNCHER_SOURCE = 'launcher.cc';
-const privateMemory = join(folder, 'skerry-private-memory.so');
-const PRIVATE_MEMORY_SOURCE = 'private-memory.cc';
+/** Of NAME.cc comes skerry-NAME.so. */
+const PRELOADED = ['private-memory', 'repeatable'];
 /** Programs, and what is loaded into others: not of the addon. */
-const OWN = [LAUNCHER_SOURCE, PRIVATE_MEMORY_SOURCE];
+const OWN = [LAUNCHER_SOURCE, ...PRELOADED.map((name) => `${name}.cc`)];
 
 const compiler = process.env.CXX || 'g++';
 
@@ -140,16 +140,18 @@ async function buildLauncher(work) {
   writeStamp(launcher, made);
 }
 
-async function buildPrivateMemory(work) {
-  const made = { platform: `${process.platform}-${process.arch}`, sources: digests([PRIVATE_MEMORY_SOURCE]) };
-  if (isBuilt(privateMemory, made)) return;
+/** What LD_PRELOAD brings into a program. @type {(name: string, work: string) => Promise<void>} */
+async function buildPreloaded(name, work) {
+  const [source, file] = [`${name}.cc`, `skerry-${name}.so`];
+  const made = { platform: `${process.platform}-${process.arch}`, sources: digests([source]) };
+  if (isBuilt(join(folder, file), made)) return;
   checkCompiler();
-  const built = join(work, 'skerry-private-memory.so');
+  const built = join(work, file);
   // What it stands in for are functions that fortified headers define themselves.
   const flags = [...COMMON, '-U_FORTIFY_SOURCE', '-fPIC', '-fvisibility=hidden', '-fno-exceptions', '-fno-rtti'];
-  await compileOrStop(PRIVATE_MEMORY_SOURCE, ['-shared', ...flags, ...LINKING, PRIVATE_MEMORY_SOURCE, '-o', built]);
-  place(built, privateMemory);
-  writeStamp(privateMemory, made);
+  await compileOrStop(source, ['-shared', ...flags, ...LINKING, source, '-o', built]);
+  place(built, join(folder, file));
+  writeStamp(join(folder, file), made);
 }
 
 export async function build() {
@@ -158,7 +160,7 @@ export async function build() {
   try {
     await buildLibrary(work);
     await buildLauncher(work);
-    await buildPrivateMemory(work);
+    for (const name of PRELOADED) await buildPreloaded(name, work);
   } finally {
     rmSync(work, { recursive: true, force: true });
   }

@@ -4,6 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { repeatableEnvironment } from '../repeatable.ts';
 import { diagnose } from './diagnosis.ts';
 import type { SplicedEngine } from './engine.ts';
 import { BuildStopped } from './protocol.ts';
@@ -77,7 +78,7 @@ async function wizen(
   const blocks = Math.ceil((4 * limits.sizeBytes) / 512);
   const cpuSeconds = 2 * Math.ceil(limits.timeMs / 1000) + 10;
   // It looks for its configuration at home; the user of a node need not have one.
-  const environment = { ...engine.environment, HOME: '/', ...cacheEnvironment(codeCache) };
+  const environment = { ...repeatableEnvironment, ...engine.environment, HOME: '/', ...cacheEnvironment(codeCache) };
   const pairs = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
   const command = ['-c', shell, 'sh', kibibytes, blocks, cpuSeconds, ...pairs, wizer, ...args].map(String);
   const child = spawn('/bin/sh', command, {

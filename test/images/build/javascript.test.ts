@@ -148,6 +148,15 @@ test('nothing of the node gets into a component: no environment, no path', async
   }
 });
 
+test('the same source gives the same component, whatever is drawn and whatever the time is', async () => {
+  const source = `
+    const drawn = Math.random(), at = new Date().toISOString(), map = new Map([[drawn, at]]);
+    export default { fetch() { return Response.json([...map]) } }`;
+  const first = await buildJavaScript(source, { cacheFolder });
+  await delay(5);
+  assert.ok(Buffer.from(await buildJavaScript(source, { cacheFolder })).equals(first));
+});
+
 test('builds run one at a time, in the order they came', async () => {
   const ends: string[] = [];
   const told: string[] = [];
