@@ -197,7 +197,7 @@ export const CONFIG_FLAGS: readonly ConfigFlag[] = [
   { key: 'registry-upstream-auth', argument: 'file', env: 'SKERRY_REGISTRY_UPSTREAM_AUTH', fallback: undefined },
   { key: 'admin', argument: 'host:port', env: 'SKERRY_ADMIN', fallback: undefined },
   { key: 'engine', argument: 'auto|wasmtime|jco', env: 'SKERRY_ENGINE', fallback: 'auto' },
-  { key: 'discipline', argument: 'fcfs|slice|sjf', env: 'SKERRY_DISCIPLINE', fallback: 'fcfs' },
+  { key: 'discipline', argument: 'fcfs|slice|sjf', env: 'SKERRY_DISCIPLINE', fallback: 'slice' },
   { key: 'node-concurrency', argument: 'n', env: 'SKERRY_NODE_CONCURRENCY', fallback: '1024' },
   { key: 'node-queue', argument: 'n', env: 'SKERRY_NODE_QUEUE', fallback: '8192' },
   { key: 'node-memory', argument: 'size', env: 'SKERRY_NODE_MEMORY', fallback: undefined },
