@@ -56,6 +56,29 @@ class Smoothing {
   }
 }
 
+/** The last value, and the step that followed it a season ago: for what moves smoothly. */
+class SeasonalStep {
+  readonly #values: Float32Array;
+  #seen = 0;
+
+  constructor(season: number) {
+    this.#values = new Float32Array(season + 1);
+  }
+
+  predict(ahead = 0): number | null {
+    const { length } = this.#values;
+    if (this.#seen < length) return null;
+    const at = (back: number) => this.#values[(this.#seen - back + length) % length]!;
+    // The oldest is as far from what is asked for as the last is, a season before.
+    return Math.max(0, at(1) + at(length - 1 - ahead) - at(length));
+  }
+
+  learn(value: number): void {
+    this.#values[this.#seen % this.#values.length] = value;
+    this.#seen++;
+  }
+}
+
 /** The median of the last values: the best guess, by its absolute error, of what comes seldom and at random. */
 class RollingMedian {
   readonly #values: number[] = [];
@@ -80,7 +103,7 @@ class RollingMedian {
 const MEDIAN_OF = 60;
 
 interface Scored {
-  readonly expert: Smoothing | RollingMedian;
+  readonly expert: Smoothing | SeasonalStep | RollingMedian;
   /** Mean absolute error. */
   error: number;
   scored: number;
@@ -102,7 +125,7 @@ export class Forecaster {
     ];
     for (const season of seasons) {
       experts.push(new Smoothing(season, 0.05, 0.2));
-      if (season <= 256) experts.push(new Smoothing(season, 0.3, 0.1));
+      if (season <= 256) experts.push(new Smoothing(season, 0.3, 0.1), new SeasonalStep(season));
     }
     this.#experts = experts.map((expert) => ({ expert, error: 0, scored: 0 }));
   }
