@@ -29,7 +29,7 @@ export const machineErrors = defineErrors({
   NO_KERNEL: {
     status: 503,
     what: (why: string) => `there is no kernel for microVMs here: ${why}`,
-    fix: 'build it, once and for some minutes, with `npm run build`, or deploy with a kernel of your own (--kernel)',
+    fix: 'build it, once and for some minutes, with `npm run build -- kernel`, or deploy with a kernel of your own (--kernel)',
     retryAfter: 60,
   },
   KERNEL_UNFIT: {
