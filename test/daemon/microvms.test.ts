@@ -44,8 +44,8 @@ machines.after(async ({ place, node }) => {
 
 async function end(node: ProcessNode): Promise<void> {
   await discard(node);
-  removeMachines(node.data);
   await removeContainers(node.data);
+  await removeMachines(node.data);
 }
 
 /** Processes of monitors for the machines of a node. */

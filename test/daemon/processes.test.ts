@@ -193,6 +193,7 @@ test('names are one space; what cannot run is told and leaves nothing', async (s
     );
   }
   assertFailure(await on(scene, 'run', '--name', 'a/b', scene.image), 'BAD_FLAG', 2, /--name/);
+  assertFailure(await on(scene, 'run', '--isolation', 'wasm', scene.image), 'ISOLATION_UNFIT', 1, /container image/);
   assertFailure(await on(scene, 'stop', 'none'), 'NO_PROCESS', 1, /none/);
   assert.is(await view(scene, 'no'), undefined);
 });

@@ -41,9 +41,10 @@ export function machinesOf(data: string): string[] {
   return existsSync(folder) ? readdirSync(folder) : [];
 }
 
-/** Removes what a node that was killed has left in memory; its machines have ended with it. */
-export function removeMachines(data: string): void {
-  rmSync(machinesFolder(data), { recursive: true, force: true });
+/** Ends what a node that was killed has left: one that was paused has not heard of it. */
+export async function removeMachines(data: string): Promise<void> {
+  await (await openMachines(data, () => {})).close();
+  rmSync(data, { recursive: true, force: true });
 }
 
 /** Under emulation, on a machine that does other things too. */

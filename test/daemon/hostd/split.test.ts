@@ -73,7 +73,7 @@ test('what the node keeps is its own user and closed to others; what containers 
     assert.equal([top.uid, top.gid, top.mode & 0o7777], [0, user, 0o1770]);
     for (const name of readdirSync(node.data)) {
       const found = statSync(join(node.data, name));
-      assert.is(found.uid, ['builds', 'layers', 'volumes'].includes(name) ? 0 : user, name);
+      assert.is(found.uid, ['builds', 'layers', 'machines', 'volumes'].includes(name) ? 0 : user, name);
     }
     assert.is(statSync(join(node.data, 'layers')).mode & 0o777, 0o700);
     assert.is(statSync(node.admin.socket).mode & 0o777, 0o600);

@@ -139,18 +139,13 @@ test('what it sends out goes where its allow-list says, by name, and nowhere els
   }
 });
 
-test('a machine that panics, powers off or hangs is told as that, and nothing of it is left', async (node) => {
-  const panics = await looking(node);
-  await inside(panics, 'echo c > /proc/sysrq-trigger').catch(() => {});
-  // Without that key the agent's end is the end of its kernel.
-  await inside(panics, 'kill -9 1; kill -SEGV 1').catch(() => {});
+test('a machine that powers off, or loses its monitor, is told as that, and nothing of it is left', async (node) => {
   const off = await looking(node);
   await inside(off, 'busybox reboot -f').catch(() => {});
   assert.match((await off.exited).message, /powered off/);
-  const hangs = await looking(node);
-  process.kill(monitorOf(hangs.id), 'SIGKILL');
-  assert.match((await hangs.exited).message, /was ended by signal 9/);
-  await panics.stop(0);
+  const lost = await looking(node);
+  process.kill(monitorOf(lost.id), 'SIGKILL');
+  assert.match((await lost.exited).message, /was ended by signal 9/);
   assert.equal(node.left(), []);
 });
 
