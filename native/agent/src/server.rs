@@ -224,7 +224,8 @@ impl Server {
         let running = &mut self.running[at];
         match request {
             Request::Stdin(bytes) => {
-                if !running.take_stdin(&bytes, &mut self.port) {
+                let taken = running.take_stdin(&bytes, &mut self.port);
+                if !taken {
                     kill(running.pid, libc::SIGKILL, true);
                     self.answer(channel, Err(Failure::new("TOO_MUCH_INPUT", "more input than there was credit for")));
                 }
