@@ -174,6 +174,8 @@ export interface OpenDrivers {
   readonly engine: string;
   /** Null where there are no containers. */
   readonly volumes: HostVolumes | null;
+  /** How microVMs run, with the figure that says so; null where there are none. */
+  readonly acceleration: string | null;
   /** Removes unpacked layers of images that are gone. */
   sweepLayers(images: ImageCatalog): Promise<void>;
 }
@@ -229,7 +231,6 @@ export async function openDrivers(
     imageDrivers.push(driver);
     machines = { host, driver };
     layers ??= host.layers;
-    log.info(`microVMs run ${host.acceleration.why}`);
   } catch (error) {
     if (!(error instanceof NoMachines)) throw error;
     missing.set('vm', { why: error.message, advice: error.advice });
@@ -242,7 +243,8 @@ export async function openDrivers(
     await sweepDisks(machines.host.disks, images);
     await machines.driver.sweepTemplates();
   };
-  return { drivers, missing, engine: engine.version, volumes, sweepLayers: sweep };
+  const acceleration = machines?.host.acceleration.why ?? null;
+  return { drivers, missing, engine: engine.version, volumes, acceleration, sweepLayers: sweep };
 }
 
 async function assemble(
@@ -413,6 +415,7 @@ async function assemble(
     dispatcher.stopping = true;
   });
   await warmUp(front.url);
+  if (opened.acceleration !== null) log.info(`microVMs run ${opened.acceleration}`);
   sweep();
   sweepKeyValue(keyvalue, desired, stores.damaged).catch((error) => log.warn({ err: error }, 'a sweep failed'));
   return {
