@@ -30,7 +30,7 @@ test('every row with status 429 or 503 says after how many seconds to try again'
       for (const [code, make] of Object.entries(table as Record<string, (...args: unknown[]) => unknown>)) {
         if (typeof make !== 'function') continue;
         // A list of one text is as good as a text to all of them.
-        const error = make(['1'], ['2'], ['3']);
+        const error = make(['1'], ['2'], ['3'], ['4']);
         if (!(error instanceof SkerryError)) throw new Error(`${file}: ${code} makes no error`);
         rows++;
         if (error.status !== 429 && error.status !== 503) continue;
