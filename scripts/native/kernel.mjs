@@ -26,7 +26,7 @@ const kernel = join(folder, 'vmlinux');
 /** The version of Linux whose newest source the system's packages have; each Debian has its own. */
 const SOURCE_PACKAGE = 'linux-source';
 /** Files that a build compiles, about: for lines that tell how far it is. */
-const OBJECTS = 1500;
+const OBJECTS = 1050;
 /** How often a line tells of it, in milliseconds. */
 const TELL_MS = 15_000;
 /** The machines that the kernel runs on, as its makefile, its file names and its configuration call them. */

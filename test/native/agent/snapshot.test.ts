@@ -25,7 +25,13 @@ tests.after(() => {
   if (guestLack() === null) rmSync(folder, { recursive: true });
 });
 
-/** Commands to QEMU, one after the other. */
+/** Answers that say that what was begun before goes on yet, by command. */
+const UNDER_WAY: Record<string, (status: string) => boolean> = {
+  'query-migrate': (status) => status !== 'completed' && status !== 'failed',
+  'query-status': (status) => status === 'inmigrate',
+};
+
+/** Commands to QEMU, one after the other; what asks how far something is waits for its end. */
 async function monitor(path: string, commands: readonly (readonly [string, object?])[]): Promise<void> {
   const socket = connect(path);
   const lines = createInterface({ input: socket })[Symbol.asyncIterator]();
@@ -38,8 +44,9 @@ async function monitor(path: string, commands: readonly (readonly [string, objec
       if (done) throw new Error(`QEMU ended at ${execute}`);
       const message = JSON.parse(value);
       if (message.error) throw new Error(`${execute}: ${message.error.desc}`);
-      if (message.return !== undefined && (execute !== 'query-migrate' || message.return.status === 'completed')) break;
-      if (message.return !== undefined) socket.write(`${JSON.stringify({ execute })}\n`);
+      if (message.return === undefined) continue;
+      if (!UNDER_WAY[execute]?.(message.return.status)) break;
+      socket.write(`${JSON.stringify({ execute })}\n`);
     }
   }
   socket.destroy();
@@ -75,7 +82,8 @@ async function inClone(disk: string, work: (guest: Guest) => Promise<void>): Pro
   try {
     (await guest.stream()).destroy();
     const state = { uri: `exec:cat ${join(folder, 'state')}` };
-    await monitor(join(folder, 'monitor-off'), [SHARED, ['migrate-incoming', state], ['cont']]);
+    // The state says that the machine stands still: to be let go on before it was read is forgotten.
+    await monitor(join(folder, 'monitor-off'), [SHARED, ['migrate-incoming', state], ['query-status'], ['cont']]);
     await work(guest);
   } finally {
     await guest.stop();
