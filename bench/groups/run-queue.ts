@@ -2,7 +2,7 @@ import { DISCIPLINES, type Discipline } from '../../runtime/scheduler/admission/
 import { capacityOf, drawArrivals, type MixedLoad, type MixedRoute, sendArrivals } from '../measure/mixed-load.ts';
 import { ratio } from '../measure/side-by-side.ts';
 import { median } from '../measure/statistics.ts';
-import { driveAtRate } from '../measure/vegeta.ts';
+import { driveAtRate, type OpenLoopLoad } from '../measure/vegeta.ts';
 import { drive } from '../measure/wrk.ts';
 import { atLeast, type Context, type Group, type Row, untargeted } from '../row.ts';
 import { SkerryNode } from '../servers/skerry.ts';
@@ -73,8 +73,14 @@ async function turnsPerMillisecond(node: SkerryNode): Promise<number> {
   return turns / Math.min(...times);
 }
 
+/** One round of a discipline: the same requests at the same rate from the same generator, which runs on the same cores. */
+interface BesideHogs {
+  readonly alone: OpenLoopLoad;
+  readonly beside: OpenLoopLoad;
+}
+
 async function besideHogs(context: Context, nodes: Nodes, perMs: number): Promise<Row[]> {
-  const ratios = new Map(DISCIPLINES.map((discipline) => [discipline, [] as number[]]));
+  const seen = new Map(DISCIPLINES.map((discipline) => [discipline, [] as BesideHogs[]]));
   for (let round = 0; round < context.rounds; round++) {
     for (const [discipline, node] of nodes) {
       const short = node.url('short', `/burn/${Math.round(perMs)}`);
@@ -84,17 +90,25 @@ async function besideHogs(context: Context, nodes: Nodes, perMs: number): Promis
       const hogs = drive(hog, 2 * context.seconds + 1);
       const beside = await driveAtRate(short, SHORT_RATE, 2 * context.seconds);
       await hogs;
-      const text = ({ p50Ms, p99Ms }: typeof alone) => `p50 ${p50Ms.toFixed(2)} ms  p99 ${p99Ms.toFixed(2)} ms`;
+      const text = ({ p50Ms, p99Ms }: OpenLoopLoad) => `p50 ${p50Ms.toFixed(2)} ms  p99 ${p99Ms.toFixed(2)} ms`;
       context.print(`  ${discipline}: alone ${text(alone)}, beside hogs ${text(beside)}`);
-      ratios.get(discipline)!.push(beside.p99Ms / alone.p99Ms);
+      seen.get(discipline)!.push({ alone, beside });
     }
   }
-  return DISCIPLINES.map((discipline) => {
-    const { median: middle, text } = ratio(ratios.get(discipline)!);
+  const p99 = (load: keyof BesideHogs) =>
+    DISCIPLINES.map((discipline) => {
+      const middle = median(seen.get(discipline)!.map((each) => each[load].p99Ms));
+      return `${discipline} ${middle.toFixed(1)} ms`;
+    }).join(', ');
+  const ratios = DISCIPLINES.map((discipline) => {
+    const { median: middle, text } = ratio(
+      seen.get(discipline)!.map(({ alone, beside }) => beside.p99Ms / alone.p99Ms),
+    );
     const what = `p99 of a 1 ms function beside hogs, to alone: ${discipline}`;
     if (discipline !== 'slice') return untargeted(what, text);
     return { what, figure: text, target: `at most ${BESIDE_A_HOG}x`, holds: middle <= BESIDE_A_HOG };
   });
+  return [...ratios, untargeted('  p99 alone', p99('alone')), untargeted('  p99 beside hogs', p99('beside'))];
 }
 
 function mix(perMs: number): MixedRoute[] {
