@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import type { Instance } from '../../runtime/driver.ts';
 import { makeExchange } from '../../test/support/exchange.ts';
 import { openFiles } from '../../test/support/host-suite.ts';
@@ -69,9 +69,10 @@ async function measure(node: MachineNode): Promise<Row[]> {
   const allMs = performance.now() - began;
   const pss = median(many.map(({ id }) => proportionalBytes(id))) / MiB;
   await Promise.all(many.map((instance) => instance.stop(0)));
-  const before = await counts();
+  const own = `${clones.workload}-${clones.id}-`;
+  const before = await counts(own);
   for (let i = 0; i < CYCLES; i++) await (await node.start(clones)).stop(0);
-  const after = await counts();
+  const after = await counts(own);
   const left = Object.entries(after).map(([name, count]) => `${name} ${count - (before[name] ?? 0)}`);
   return [
     atMost('a clone to its first answer', clone, 150, 'ms', `${clone.toFixed(0)} ms`),
@@ -97,11 +98,12 @@ function proportionalBytes(id: string): number {
   return sum;
 }
 
-async function counts(): Promise<Record<string, number>> {
+/** Others may run nodes here at the same time: `own` begins the names of groups of this one. */
+async function counts(own: string): Promise<Record<string, number>> {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
   const monitors = pids.filter((pid) => {
     try {
-      return readlinkSync(`/proc/${pid}/exe`).includes('qemu-system');
+      return readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`/skerry/${own}`);
     } catch {
       return false;
     }
@@ -109,7 +111,7 @@ async function counts(): Promise<Record<string, number>> {
   const groups = new Set<string>();
   for (const controller of readdirSync('/sys/fs/cgroup')) {
     try {
-      for (const name of readdirSync(`/sys/fs/cgroup/${controller}/skerry`)) groups.add(name);
+      for (const name of readdirSync(`/sys/fs/cgroup/${controller}/skerry`)) if (name.startsWith(own)) groups.add(name);
     } catch {
       // It has none.
     }

@@ -83,7 +83,8 @@ export function javaStandIn(): { make: () => string } | string {
   return { make };
 }
 
-function librariesOf(program: string): string[] {
+/** As the dynamic linker finds them. */
+export function librariesOf(program: string): string[] {
   const listed = execFileSync('ldd', [program], { encoding: 'utf8' });
   return [...listed.matchAll(/(?:=>\s+)?(\/\S+)\s+\(0x/g)]
     .map(([, path]) => path as string)

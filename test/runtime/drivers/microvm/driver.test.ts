@@ -1,17 +1,31 @@
 /** What is special of machines: a kernel of their own, templates and clones, and a monitor that is trusted no more than a guest. */
-import { existsSync, openSync, readdirSync, readFileSync, readlinkSync, statSync, writeSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { openMachines } from '../../../../daemon/hostd/open-machines.ts';
+import { machinesFolder, openMachines } from '../../../../daemon/hostd/open-machines.ts';
 import type { Instance } from '../../../../runtime/driver.ts';
+import { GuestFiles, OWN_KERNEL } from '../../../../runtime/drivers/microvm/kernel.ts';
+import { librariesOf } from '../../../support/base-images.ts';
 import { fakeResolver, listen } from '../../../support/egress.ts';
 import { failure } from '../../../support/failure.ts';
 import { openFiles } from '../../../support/host-suite.ts';
-import { busyboxLayer } from '../../../support/image-builder.ts';
+import { busyboxLayer, layerOf } from '../../../support/image-builder.ts';
 import { MachineNode, whyNoMachines } from '../../../support/machine-node.ts';
 import { inside, shellConfig, shellLayers, TOOLS } from '../../../support/shell-container.ts';
+import { file, folder } from '../../../support/tar-writer.ts';
 import { testUnless } from '../../../support/test-unless.ts';
 import { get, httpd, pages, pause, shell, up } from '../image/conformance.ts';
 
@@ -35,6 +49,24 @@ function monitorOf(id: string): number {
   });
   assert.ok(found, 'there is a monitor');
   return Number(found);
+}
+
+/** Files of this machine's distribution, and the libraries that its programs need. */
+function hostLayer(program: string, ...more: string[]) {
+  const paths = [program, ...librariesOf(program), ...more];
+  const folders = new Set(
+    paths.flatMap((path) =>
+      path
+        .split('/')
+        .slice(1, -1)
+        .map((_, i, all) => all.slice(0, i + 1).join('/')),
+    ),
+  );
+  const mode = 0o755;
+  return layerOf([
+    ...[...folders].map((path) => folder(`${path}/`)),
+    ...paths.map((path) => file(path.slice(1), readFileSync(path), { mode })),
+  ]);
 }
 
 /** Where its templates are. */
@@ -147,6 +179,83 @@ test('a machine that powers off, or loses its monitor, is told as that, and noth
   process.kill(monitorOf(lost.id), 'SIGKILL');
   assert.match((await lost.exited).message, /was ended by signal 9/);
   assert.equal(node.left(), []);
+});
+
+test('a kernel that panics, and a machine that hangs, are told from one that is slow', async (node) => {
+  const panics = await looking(node);
+  const slow = await looking(node);
+  process.kill(monitorOf(slow.id), 'SIGSTOP');
+  const eat = 'echo 2 > /proc/sys/vm/panic_on_oom; busybox tail /dev/zero';
+  await inside(panics, eat).catch(() => {});
+  const { reason, message } = await panics.exited;
+  assert.is(reason, 'failed');
+  assert.match(message, /panic/i);
+  await pause(2000);
+  process.kill(monitorOf(slow.id), 'SIGCONT');
+  assert.is((await inside(slow, 'echo well')).trim(), 'well');
+  process.kill(monitorOf(slow.id), 'SIGSTOP');
+  assert.match((await slow.exited).message, /agent/);
+  assert.equal(node.left(), []);
+});
+
+test('machines of two kernels and two distributions run side by side', async (node) => {
+  const kernel = readFileSync(OWN_KERNEL);
+  const banner = kernel.indexOf('Linux version 6.');
+  const [, version = ''] = /^Linux version (\S+)/.exec(kernel.toString('latin1', banner, banner + 100)) ?? [];
+  const another = `${version.slice(0, -1)}${version.endsWith('9') ? 8 : 9}`;
+  for (let at = kernel.indexOf(version); at >= 0; at = kernel.indexOf(version, at)) kernel.write(another, at);
+  const path = join(node.folder, 'vmlinux');
+  writeFileSync(path, kernel);
+  const digest = `sha256:${createHash('sha256').update(kernel).digest('hex')}`;
+  await new GuestFiles(node.host.files).give(digest, path);
+  const start = async (debian: boolean, settings: object) => {
+    const layers = debian ? [...shellLayers(), hostLayer('/bin/bash', '/etc/os-release')] : shellLayers();
+    return node.start(await node.revision(layers, shellConfig(), settings));
+  };
+  const all = await Promise.all([
+    start(false, {}),
+    start(true, {}),
+    start(false, { kernel: digest }),
+    start(true, { kernel: digest }),
+  ]);
+  const script =
+    'busybox uname -r; if [ -e /etc/os-release ]; then /bin/bash -c \'. /etc/os-release; echo "$ID $BASH_VERSION"\'; fi';
+  const said = await Promise.all(all.map((each) => inside(each, script)));
+  assert.equal(
+    said.map((text) => text.split('\n')[0]),
+    [version, version, another, another],
+  );
+  for (const i of [1, 3]) assert.match(said[i] as string, /\n\w+ \d+\.\d+/);
+  for (const i of [0, 2]) assert.not.match(said[i] as string, /\n\w/);
+});
+
+test('a paused machine of a node that was killed ends when the next one opens', async (node) => {
+  const support = new URL('../../../support/', import.meta.url).href;
+  const script = `
+    import { MachineNode } from '${support}machine-node.ts';
+    import { shellConfig, shellLayers } from '${support}shell-container.ts';
+    const node = await MachineNode.open(process.argv[1]);
+    const instance = await node.start(await node.revision(shellLayers(), shellConfig()));
+    await instance.pause();
+    console.log(instance.id);
+  `;
+  const data = join(node.folder, 'killed');
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script, data], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const id = await new Promise<string>((resolve) => child.stdout.once('data', (text) => resolve(String(text).trim())));
+  const pid = monitorOf(id);
+  const ended = new Promise((resolve) => child.once('close', resolve));
+  child.kill('SIGKILL');
+  await ended;
+  await (await openMachines(data, () => {})).close();
+  // Whoever inherits it is a moment later to take its status.
+  for (let i = 0; i < 100 && existsSync(`/proc/${pid}`); i++) await pause(50);
+  assert.not.ok(existsSync(`/proc/${pid}`), 'its monitor has ended');
+  assert.not.ok(existsSync(machinesFolder(data)));
+  for (const controller of readdirSync('/sys/fs/cgroup')) {
+    assert.not.ok(existsSync(join('/sys/fs/cgroup', controller, 'skerry', id)), `its group of ${controller}`);
+  }
 });
 
 test('a flood on its logs, its disk and its processes holds nobody else up', async (node) => {
