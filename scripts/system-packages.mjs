@@ -41,6 +41,7 @@ export const CONTAINER_TEST_PACKAGES = {
   'docker-registry': '/usr/bin/docker-registry',
   skopeo: '/usr/bin/skopeo',
   zstd: '/usr/bin/zstd',
+  runc: '/usr/sbin/runc',
   'libcap2-bin': '/sbin/getcap',
   iproute2: '/sbin/ip',
 };

@@ -12,8 +12,8 @@ export interface ContainerPlace {
   readonly ids: { readonly first: number; readonly count: number };
   /** Its control group: below the root of each hierarchy, of version 2 alone or not. */
   readonly cgroup: { readonly path: string; readonly isV2: boolean };
-  /** Path of its network namespace. */
-  readonly networkNamespace: string;
+  /** Path of its network namespace; null: the runtime is in it already. */
+  readonly networkNamespace: string | null;
   /** Folders of the host, with their ids mapped already. */
   readonly binds: readonly { readonly source: string; readonly path: string; readonly writable: boolean }[];
   readonly seccomp: SeccompFilter;
@@ -137,7 +137,7 @@ export function containerConfig(spec: ContainerSpec, place: ContainerPlace): obj
         { type: 'ipc' },
         { type: 'uts' },
         { type: 'cgroup' },
-        { type: 'network', path: place.networkNamespace },
+        ...(place.networkNamespace === null ? [] : [{ type: 'network', path: place.networkNamespace }]),
       ],
       uidMappings: ids,
       gidMappings: ids,

@@ -1,4 +1,4 @@
-/** Starts, watches and ends containers: by the launcher, conmon and crun; all that needs root. */
+/** Starts, watches and ends containers: by the launcher, conmon and a runtime; all that needs root. */
 import { type ChildProcess, execFile, type StdioOptions, spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, watch, writeFileSync } from 'node:fs';
 import { type FileHandle, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -36,6 +36,7 @@ import type { StoredLayers } from './host-layers.ts';
 import { containerIds, LAYER_IDS, MOST_CONTAINERS } from './ids.ts';
 import { writeNameFiles } from './name-files.ts';
 import { NetworkNamespace } from './network-namespaces.ts';
+import { OciRuntime, RECORDS, RUNTIME_NAMES } from './oci-runtime.ts';
 import { OutputFollower } from './output-follower.ts';
 import type { SeccompFilter } from './seccomp.ts';
 import { unmounts } from './unmounts.ts';
@@ -43,14 +44,11 @@ import type { Volumes } from './volumes.ts';
 
 const run = promisify(execFile);
 
-/** The runtime's own records, beside the folders of containers. */
-const CRUN_STATE = '.crun';
-
 /** Behind stdin, stdout, stderr and the pipe that conmon tells by. */
 const FIRST_VOLUME_FD = 4;
 /** Exit status of a command that cannot be found, as a shell tells it. */
 const COMMAND_NOT_FOUND = 127;
-const CRUN_PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
+const SYSTEM_PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 /** Begins the names of files of a further process. */
 const EXECUTION = 'exec-';
 /** Processes at once beside the first one of a container. */
@@ -65,9 +63,11 @@ const CREATE_MS = 30_000;
 export interface ContainersOptions {
   /** In memory (`/run`): nothing in it is worth keeping over a restart of the machine. */
   readonly folder: string;
-  readonly programs: { readonly launcher: string; readonly conmon: string; readonly crun: string };
-  /** Name and version of the runtime. */
-  readonly runtime: string;
+  readonly programs: { readonly launcher: string; readonly conmon: string };
+  /** Of new containers. */
+  readonly runtime: OciRuntime;
+  /** Its name and version. */
+  readonly version: string;
   readonly seccomp: SeccompFilter;
   readonly groups: Cgroups;
   readonly layers: StoredLayers;
@@ -84,6 +84,8 @@ const State = z.object({
   labels: z.object({ workload: z.string(), revision: z.string() }),
   /** By name. */
   volumes: z.array(z.string()).default([]),
+  /** That it runs by, whatever new ones do. */
+  runtime: z.enum(RUNTIME_NAMES).default('crun'),
 });
 type State = z.infer<typeof State>;
 
@@ -107,8 +109,8 @@ export class Containers implements ContainerHost {
 
   /** What runs them, and in which version of control groups. */
   get provider(): string {
-    const { runtime, groups } = this.#options;
-    return `${runtime}, cgroup ${groups.layout.mode}`;
+    const { version, groups } = this.#options;
+    return `${version}, cgroup ${groups.layout.mode}`;
   }
 
   lacks(): Promise<HostLack[]> {
@@ -125,7 +127,10 @@ export class Containers implements ContainerHost {
     if (this.#containers.has(id)) throw hostErrors.CONTAINER_EXISTS(id);
     const slot = this.#freeSlot();
     const volumes = request.volumes.map(({ name }) => name);
-    const container = new Container(id, { slot, labels, volumes }, this.#options, () => this.#containers.delete(id));
+    const runtime = this.#options.runtime.name;
+    const container = new Container(id, { slot, labels, volumes, runtime }, this.#options, () =>
+      this.#containers.delete(id),
+    );
     this.#containers.set(id, container);
     try {
       await container.start(request, layers);
@@ -144,7 +149,7 @@ export class Containers implements ContainerHost {
     const { folder, log } = this.#options;
     const names = await readdir(folder).catch(() => []);
     const found: FoundContainer[] = [];
-    for (const id of names.filter((name) => name !== CRUN_STATE && !this.#containers.has(name))) {
+    for (const id of names.filter((name) => !RECORDS.includes(name) && !this.#containers.has(name))) {
       try {
         const state = State.parse(JSON.parse(await readFile(join(folder, id, 'state.json'), 'utf8')));
         const container = new Container(id, state, this.#options, () => this.#containers.delete(id));
@@ -154,7 +159,7 @@ export class Containers implements ContainerHost {
         log(`the container ${id} of an earlier run is removed`, error);
         await new Container(
           id,
-          { slot: 0, labels: { workload: '', revision: '' }, volumes: [] },
+          { slot: 0, labels: { workload: '', revision: '' }, volumes: [], runtime: this.#options.runtime.name },
           this.#options,
           () => {},
         ).remove();
@@ -168,7 +173,7 @@ export class Containers implements ContainerHost {
     // Where none is left nothing else is.
     const { folder } = this.#options;
     const left = await readdir(folder).catch(() => []);
-    if (left.every((name) => name === CRUN_STATE)) await rm(folder, { recursive: true, force: true });
+    if (left.every((name) => RECORDS.includes(name))) await rm(folder, { recursive: true, force: true });
   }
 
   #usersOf(volume: string): string[] {
@@ -191,6 +196,7 @@ class Container implements HostedContainer {
   readonly exited: Promise<Exit>;
   readonly #folder: string;
   readonly #options: ContainersOptions;
+  readonly #runtime: OciRuntime;
   readonly #group: Cgroup;
   readonly #onRemoved: () => void;
   #tellExit!: (exit: Exit) => void;
@@ -206,7 +212,12 @@ class Container implements HostedContainer {
   #unwatch = () => {};
   #removing: Promise<void> | null = null;
 
-  constructor(id: string, { slot, labels, volumes }: State, options: ContainersOptions, onRemoved: () => void) {
+  constructor(
+    id: string,
+    { slot, labels, volumes, runtime }: State,
+    options: ContainersOptions,
+    onRemoved: () => void,
+  ) {
     this.id = id;
     this.slot = slot;
     this.labels = labels;
@@ -214,6 +225,7 @@ class Container implements HostedContainer {
     this.#options = options;
     this.#onRemoved = onRemoved;
     this.#folder = join(options.folder, id);
+    this.#runtime = new OciRuntime(runtime);
     this.#group = options.groups.get(id);
     this.exited = new Promise((resolve) => {
       this.#tellExit = resolve;
@@ -232,8 +244,9 @@ class Container implements HostedContainer {
       // Before its process runs: what that asks for first waits, and is not lost.
       await this.#network.openOutbound();
     }
-    this.#writeConfig(request, `/proc/${process.pid}/fd/${this.#network.fd}`);
-    const running = this.#run(request, layers);
+    const { fd } = this.#network;
+    this.#writeConfig(request, this.#runtime.startsInNetwork ? null : `/proc/${process.pid}/fd/${fd}`);
+    const running = this.#run(request, layers, this.#runtime.startsInNetwork ? [fd] : []);
     this.#network.prepareSockets();
     await running;
     this.#kept = true;
@@ -243,9 +256,7 @@ class Container implements HostedContainer {
   /** Takes over a container that an earlier run of the node started; false when it does not run. */
   async adopt(): Promise<boolean> {
     const pid = Number(await readFile(join(this.#folder, 'pid'), 'utf8').catch(() => ''));
-    const { stdout } = await run(this.#options.programs.crun, [...this.#crunOptions(), 'state', this.id]).catch(() => ({
-      stdout: '{}',
-    }));
+    const { stdout } = await this.#ask('state', this.id).catch(() => ({ stdout: '{}' }));
     const { status, pid: runs } = JSON.parse(stdout) as { status?: string; pid?: number };
     this.#watchExit();
     if ((status !== 'running' && status !== 'paused') || runs !== pid) return false;
@@ -280,7 +291,7 @@ class Container implements HostedContainer {
   async signal(name: string): Promise<boolean> {
     const pid = await readFile(join(this.#folder, 'pid'), 'utf8');
     if (!catches(await readFile(`/proc/${pid.trim()}/status`, 'utf8'), signalNumber(name))) return false;
-    await run(this.#options.programs.crun, [...this.#crunOptions(), 'kill', this.id, name]);
+    await this.#ask('kill', this.id, name);
     return true;
   }
 
@@ -296,18 +307,21 @@ class Container implements HostedContainer {
     };
     try {
       await writeFile(`${stem}.json`, JSON.stringify(processConfig(process)));
-      const crun = [...this.#crunOptions(), 'exec', '--process', `${stem}.json`, '--pid-file', pidFile, this.id];
+      const runtime = [this.#runtime.path, ...this.#runtimeOptions()];
+      const exec = ['exec', '--process', `${stem}.json`, '--pid-file', pidFile, this.id];
+      const network = this.#runtime.startsInNetwork ? [this.#networkFd()] : [];
+      const inNetwork = network.flatMap(() => ['--network-namespace', '3']);
       // One that is not in the container yet when hostd ends does not get there.
-      const launcher = ['--die-with-parent', '--mount-namespace', ...unmounts(groups), '--', programs.crun];
-      const child = spawn(programs.launcher, [...launcher, ...crun], {
-        stdio: [stdin, stdout, stderr],
-        env: { PATH: CRUN_PATH },
+      const launcher = ['--die-with-parent', '--mount-namespace', ...unmounts(groups), ...inNetwork, '--'];
+      const child = spawn(programs.launcher, [...launcher, ...runtime, ...exec], {
+        stdio: [stdin, stdout, stderr, ...network],
+        env: { PATH: SYSTEM_PATH },
         cwd: this.#folder,
       });
       const exited = new Promise<number>((resolve, reject) => {
         child.once('error', reject);
         child.once('exit', (code, signal) => {
-          // Without it no process came to be: crun has said why to its stderr.
+          // Without it no process came to be: the runtime has said why to its stderr.
           if (!existsSync(pidFile)) resolve(COMMAND_NOT_FOUND);
           else resolve(code ?? 128 + constants.signals[signal as NodeJS.Signals]);
         });
@@ -364,13 +378,18 @@ class Container implements HostedContainer {
     for (const at of volumes.keys()) mkdirSync(this.#volumeAt(at));
     writeFileSync(
       join(this.#folder, 'state.json'),
-      JSON.stringify({ slot: this.slot, labels, volumes: [...this.volumes] } satisfies State),
+      JSON.stringify({
+        slot: this.slot,
+        labels,
+        volumes: [...this.volumes],
+        runtime: this.#runtime.name,
+      } satisfies State),
     );
     // Watched before conmon makes it.
     writeFileSync(join(this.#folder, 'log'), '');
   }
 
-  #writeConfig({ spec, volumes }: StartContainer, networkNamespace: string): void {
+  #writeConfig({ spec, volumes }: StartContainer, networkNamespace: string | null): void {
     writeNameFiles(this.#folder, spec.hostname);
     const { base: first, count } = containerIds(this.slot);
     const config = containerConfig(spec, {
@@ -385,16 +404,26 @@ class Container implements HostedContainer {
     writeFileSync(join(this.#folder, 'config.json'), JSON.stringify(config));
   }
 
-  #crunOptions(): string[] {
-    return ['--root', join(this.#options.folder, CRUN_STATE), '--cgroup-manager=cgroupfs'];
+  #networkFd(): number {
+    if (!this.#network) throw new Error('it has no network yet');
+    return this.#network.fd;
+  }
+
+  #runtimeOptions(): string[] {
+    return this.#runtime.options(this.#options.folder);
+  }
+
+  /** What a command of the runtime prints; it throws when that fails. */
+  #ask(...command: string[]): Promise<{ stdout: string }> {
+    return run(this.#runtime.path, [...this.#runtimeOptions(), ...command]);
   }
 
   /** conmon stays with the container, in a mount namespace that ends with the two of them. */
-  async #run(request: StartContainer, layers: readonly string[]): Promise<void> {
+  async #run(request: StartContainer, layers: readonly string[], network: readonly number[]): Promise<void> {
     const images: FileHandle[] = [];
     try {
       for (const volume of request.volumes) images.push(await this.#options.volumes.take(volume));
-      const launched = this.#launch(request, layers, images);
+      const launched = this.#launch(request, layers, images, network);
       void this.#options.groups.expectMove(launched);
       await launched;
     } finally {
@@ -406,6 +435,7 @@ class Container implements HostedContainer {
     { writableBytes, stdio }: StartContainer,
     layers: readonly string[],
     volumes: readonly FileHandle[],
+    network: readonly number[],
   ): Promise<void> {
     const { programs, groups } = this.#options;
     const folder = this.#folder;
@@ -418,11 +448,15 @@ class Container implements HostedContainer {
       ...['--idmap', `${LAYER_IDS.base}:${base}:${count}`],
       ...layers.flatMap((layer) => ['--lower', layer]),
       ...volumes.flatMap((_, at) => ['--volume', `${FIRST_VOLUME_FD + at}:${this.#volumeAt(at)}`]),
+      ...network.flatMap((_, at) => ['--network-namespace', String(FIRST_VOLUME_FD + volumes.length + at)]),
       ...['--keep', '3'],
     ];
     const conmon = [
       ...['--sync', '--cid', this.id, '--cuuid', this.id, '--runtime', programs.launcher],
-      ...['--as-runtime', '--', programs.crun, ...this.#crunOptions()].flatMap((word) => ['--runtime-arg', word]),
+      ...['--as-runtime', '--', this.#runtime.path, ...this.#runtimeOptions()].flatMap((word) => [
+        '--runtime-arg',
+        word,
+      ]),
       ...['--bundle', folder, '--container-pidfile', join(folder, 'pid')],
       ...(stdio
         ? ['--log-path', 'passthrough']
@@ -433,8 +467,9 @@ class Container implements HostedContainer {
       stdio: [
         ...[stdio?.stdin ?? 'ignore', stdio?.stdout ?? 'ignore', stdio?.stderr ?? 'pipe', 'pipe'],
         ...volumes.map(({ fd }) => fd),
+        ...network,
       ] as StdioOptions,
-      env: { PATH: CRUN_PATH, _OCI_SYNCPIPE: '3' },
+      env: { PATH: SYSTEM_PATH, _OCI_SYNCPIPE: '3' },
       cwd: folder,
       detached: true,
     });
@@ -475,23 +510,23 @@ class Container implements HostedContainer {
     over.abort();
   }
 
-  /** crun waits for the process that it started, which does not end with it. */
-  async #killExecution(crun: ChildProcess, pidFile: string): Promise<void> {
-    if (crun.exitCode !== null || crun.signalCode !== null) return;
+  /** The runtime waits for the process that it started, which does not end with it. */
+  async #killExecution(runtime: ChildProcess, pidFile: string): Promise<void> {
+    if (runtime.exitCode !== null || runtime.signalCode !== null) return;
     const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''));
-    // In this container, and no other that has the number by now: as long as crun runs it has not reaped it.
-    if (pid > 0 && crun.exitCode === null && crun.signalCode === null) {
+    // In this container, and no other that has the number by now: as long as the runtime runs it has not reaped it.
+    if (pid > 0 && runtime.exitCode === null && runtime.signalCode === null) {
       endEntered(pid);
-    } else crun.kill('SIGKILL');
+    } else runtime.kill('SIGKILL');
   }
 
   async #remove(): Promise<void> {
-    const { programs, log } = this.#options;
+    const { log } = this.#options;
     await this.#group.kill().catch((error: unknown) => log(`ending ${this.id}`, error));
     this.#tellFollowed();
     // How it ended is told before its folder goes.
     if (this.#kept) await this.#written();
-    await run(programs.crun, [...this.#crunOptions(), 'delete', '--force', this.id]).catch(() => {});
+    await this.#ask('delete', '--force', this.id).catch(() => {});
     await this.#group.remove().catch((error: unknown) => log(`removing the group of ${this.id}`, error));
     this.#unwatch();
     await this.#follower?.close().catch(() => {});

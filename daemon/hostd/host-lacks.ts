@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import { SkerryError } from '../../errors/skerry-error.ts';
 import type { HostLack } from '../../runtime/drivers/container/host.ts';
 import { NetworkNamespace } from './network-namespaces.ts';
-import { BUILDAH, installCommand, MKFS, missingOf } from './packages.ts';
+import { BUILDAH, installCommand, MKFS, missingOf, RUNTIMES } from './packages.ts';
 
 const LOOP_CONTROL = '/dev/loop-control';
 
@@ -13,6 +13,7 @@ export async function hostLacks(): Promise<HostLack[]> {
     loopLack(),
     programLack('volumes', MKFS),
     programLack('builds of Dockerfiles', BUILDAH),
+    programLack('builds of Dockerfiles', RUNTIMES.crun),
   ]);
   return found.filter((lack) => lack !== null);
 }

@@ -14,7 +14,8 @@ import { Containers } from './containers.ts';
 import { StoredLayers } from './host-layers.ts';
 import { LAYER_IDS } from './ids.ts';
 import { ImageBuilder } from './image-builder.ts';
-import { BUILDAH, installCommand, missingOf, PROGRAMS, SECCOMP_PROFILE } from './packages.ts';
+import { OciRuntime, RUNTIME_NAMES, type RuntimeName } from './oci-runtime.ts';
+import { BUILDAH, CONMON, installCommand, missingOf, RUNTIMES, SECCOMP_PROFILE } from './packages.ts';
 import { SeccompProfile, seccompFilter } from './seccomp.ts';
 import { LAUNCHER } from './split.ts';
 import { Volumes } from './volumes.ts';
@@ -31,17 +32,23 @@ export class NoContainers extends Error {
   }
 }
 
-/** `dataFolder` names the node: two of them on one machine keep out of each other's way. Throws NoContainers. */
+/**
+ * `dataFolder` names the node: two of them on one machine keep out of each other's way. `names`: runtimes that new
+ * containers may run by, the best first. Throws NoContainers.
+ */
 export async function openContainers(
   dataFolder: string,
   log: (message: string, error?: unknown) => void,
+  names: readonly RuntimeName[] = RUNTIME_NAMES,
 ): Promise<Containers> {
   if (process.platform !== 'linux') throw new NoContainers('containers need Linux', []);
   if (process.geteuid?.() !== 0) {
     throw new NoContainers('containers need root', ['start the node as root']);
   }
-  const needed = missingOf([...Object.values(PROGRAMS), SECCOMP_PROFILE]);
-  if (needed.length > 0) throw new NoContainers(`${needed.join(', ')} is missing`, [installCommand(needed)]);
+  const runtime = names.map((name) => new OciRuntime(name)).find(({ isHere }) => isHere);
+  const needed = [...missingOf([CONMON]), ...(runtime ? [] : [RUNTIMES.crun]), ...missingOf([SECCOMP_PROFILE])];
+  if (!runtime || needed.length > 0)
+    throw new NoContainers(`${needed.join(', ')} is missing`, [installCommand(needed)]);
   if (!existsSync(LAUNCHER) || !hostAvailable().available) {
     throw new NoContainers('the native parts are not built', [
       'build them with `npm run build`, then start the node again',
@@ -52,13 +59,12 @@ export async function openContainers(
     const groups = await Cgroups.open();
     const profile = SeccompProfile.parse(JSON.parse(await readFile(SECCOMP_PROFILE, 'utf8')));
     const seccomp = seccompFilter(profile, CAPABILITIES);
-    const runtime =
-      (await run(PROGRAMS.crun, ['--version'])).stdout.split('\n')[0]?.replace(' version ', ' ') ?? 'crun';
+    const version = await runtime.version();
     const folder = join('/run/skerry', name);
     const layers = new StoredLayers(await openLayerStore(join(dataFolder, 'layers'), { range: LAYER_IDS }));
     const volumes = await Volumes.open(join(dataFolder, 'volumes'));
-    const programs = { ...PROGRAMS, launcher: LAUNCHER };
-    return new Containers({ folder, programs, runtime, seccomp, groups, layers, volumes, log });
+    const programs = { conmon: CONMON, launcher: LAUNCHER };
+    return new Containers({ folder, programs, runtime, version, seccomp, groups, layers, volumes, log });
   } catch (error) {
     throw new NoContainers((error as Error).message, ['build the native parts with `npm run build`']);
   }
@@ -67,7 +73,7 @@ export async function openContainers(
 /** Throws NO_IMAGE_BUILDER. */
 export async function openImageBuilder(dataFolder: string): Promise<ImageBuilder> {
   if (process.platform !== 'linux' || process.geteuid?.() !== 0) throw buildErrors.NO_IMAGE_BUILDER('it is not root');
-  const needed = [BUILDAH, PROGRAMS.crun, LAUNCHER].find((path) => !existsSync(path));
+  const needed = [BUILDAH, RUNTIMES.crun, LAUNCHER].find((path) => !existsSync(path));
   if (needed !== undefined || !hostAvailable().available) {
     throw buildErrors.NO_IMAGE_BUILDER(`${needed ?? 'the host layer'} is missing`);
   }

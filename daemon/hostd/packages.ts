@@ -1,14 +1,16 @@
 /** What containers stand on beside the kernel: programs and files, with the packages of Debian that bring them. */
 import { existsSync } from 'node:fs';
 
-export const PROGRAMS = { conmon: '/usr/bin/conmon', crun: '/usr/bin/crun' } as const;
+export const CONMON = '/usr/bin/conmon';
+export const RUNTIMES = { crun: '/usr/bin/crun', runc: '/usr/sbin/runc' } as const;
 export const SECCOMP_PROFILE = '/usr/share/containers/seccomp.json';
 export const MKFS = '/sbin/mke2fs';
 export const BUILDAH = '/usr/bin/buildah';
 
 const PACKAGES: Readonly<Record<string, string>> = {
-  [PROGRAMS.crun]: 'crun',
-  [PROGRAMS.conmon]: 'conmon',
+  [RUNTIMES.crun]: 'crun',
+  [RUNTIMES.runc]: 'runc',
+  [CONMON]: 'conmon',
   [SECCOMP_PROFILE]: 'golang-github-containers-common',
   [MKFS]: 'e2fsprogs',
   [BUILDAH]: 'buildah',

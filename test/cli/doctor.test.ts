@@ -165,11 +165,19 @@ ofContainers('what some containers need and the machine lacks is told, with the 
 });
 
 ofContainers('where there can be no containers the packages that are missing are told, and no other', async () => {
-  const out = await doctorWithout('/usr/bin/crun', '/usr/bin/conmon');
+  const out = await doctorWithout('/usr/bin/crun', '/usr/sbin/runc', '/usr/bin/conmon');
   assert.match(
     out,
     /^container: not available, none\n {2}\/usr\/bin\/conmon, \/usr\/bin\/crun is missing\n {2}→ apt-get install conmon crun$/m,
   );
+});
+
+const noRunc = why ?? (existsSync('/usr/sbin/runc') ? null : 'there is no runc');
+testUnless(whole, noRunc, 'where crun is missing runc is what containers run by', async () => {
+  const out = await doctorWithout('/usr/bin/crun');
+  assert.match(out, /^container: available, runc \S+, cgroup \S+$/m);
+  assert.match(out, /without builds of Dockerfiles: \/usr\/bin\/crun is missing/);
+  assert.match(out, /^ {2}→ .*apt-get install crun$/m);
 });
 
 test('of a node elsewhere that does not answer nothing is told', async () => {

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Containers } from '../../daemon/hostd/containers.ts';
+import type { RuntimeName } from '../../daemon/hostd/oci-runtime.ts';
 import { NoContainers, openContainers, openImageBuilder } from '../../daemon/hostd/open.ts';
 import { GatewayNeighbours } from '../../gateway/neighbours.ts';
 import { importImage, openImageSource } from '../../images/oci/index.ts';
@@ -18,10 +19,10 @@ import { revisionOf } from '../../runtime/workload/revision-of.ts';
 import type { WorkloadSettings } from '../../runtime/workload/settings.ts';
 import { type BuiltLayer, LayoutBuilder } from './image-builder.ts';
 
-/** Why containers cannot run here, or null. */
-export async function whyNoContainers(): Promise<string | null> {
+/** Why containers cannot run here by one of these runtimes, or null. */
+export async function whyNoContainers(runtimes?: readonly RuntimeName[]): Promise<string | null> {
   try {
-    await (await openContainers(mkdtempSync(join(tmpdir(), 'skerry-probe-')), () => {})).close();
+    await (await openContainers(mkdtempSync(join(tmpdir(), 'skerry-probe-')), () => {}, runtimes)).close();
     return null;
   } catch (error) {
     if (error instanceof NoContainers) return error.message;
@@ -79,6 +80,8 @@ export interface RunConfig {
 export interface Outside {
   readonly egress?: Partial<ContainerDriverOptions['egress']>;
   readonly neighbours?: Neighbours;
+  /** That new containers may run by. */
+  readonly runtimes?: readonly RuntimeName[];
 }
 
 export class ContainerNode {
@@ -109,7 +112,7 @@ export class ContainerNode {
     folder = mkdtempSync(join(tmpdir(), 'skerry-containers-')),
     over: Outside = {},
   ): Promise<ContainerNode> {
-    const host = await openContainers(folder, () => {});
+    const host = await openContainers(folder, () => {}, over.runtimes);
     const blobs = await openContentStore(join(folder, 'content'));
     const logs = new WorkloadLogs(join(folder, 'logs'), () => {});
     const secrets = { valuesFor: () => ({}) };
@@ -120,8 +123,8 @@ export class ContainerNode {
   }
 
   /** For the time of this work. */
-  static async during(work: (node: ContainerNode) => Promise<void>): Promise<void> {
-    const node = await ContainerNode.open();
+  static async during(work: (node: ContainerNode) => Promise<void>, over: Outside = {}): Promise<void> {
+    const node = await ContainerNode.open(undefined, over);
     try {
       await work(node);
     } finally {

@@ -1,10 +1,10 @@
 /** Runs the top level of a function's source inside the engine and keeps the state it leaves: a core module. */
-import { spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { repeatableEnvironment } from '../repeatable.ts';
+import { openRepeatable, repeatableEnvironment } from '../repeatable.ts';
 import { diagnose } from './diagnosis.ts';
 import type { SplicedEngine } from './engine.ts';
 import { BuildStopped } from './protocol.ts';
@@ -60,6 +60,9 @@ interface Run {
   readonly timedOut: boolean;
 }
 
+/** Behind stdin, stdout and stderr. */
+const REPEATABLE_FD = 3;
+
 async function wizen(
   engine: SplicedEngine,
   sources: string,
@@ -78,14 +81,16 @@ async function wizen(
   const blocks = Math.ceil((4 * limits.sizeBytes) / 512);
   const cpuSeconds = 2 * Math.ceil(limits.timeMs / 1000) + 10;
   // It looks for its configuration at home; the user of a node need not have one.
-  const environment = { ...repeatableEnvironment, ...engine.environment, HOME: '/', ...cacheEnvironment(codeCache) };
+  const repeatable = await openRepeatable();
+  const variables = repeatable ? repeatableEnvironment(REPEATABLE_FD) : {};
+  const environment = { ...variables, ...engine.environment, HOME: '/', ...cacheEnvironment(codeCache) };
   const pairs = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
   const command = ['-c', shell, 'sh', kibibytes, blocks, cpuSeconds, ...pairs, wizer, ...args].map(String);
   const child = spawn('/bin/sh', command, {
-    stdio: ['pipe', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe', repeatable?.fd ?? 'ignore'],
     env: { PATH: '/usr/bin:/bin' },
     ...(codeCache === '' ? {} : { cwd: codeCache }),
-  });
+  }) as ChildProcessWithoutNullStreams;
   const stdout = kept(child.stdout);
   const stderr = kept(child.stderr);
   child.stdin.on('error', () => {}); // it may end without reading its arguments; its status says why
@@ -98,7 +103,10 @@ async function wizen(
   return await new Promise<Run>((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code, signal) => resolve({ code, signal, stdout: stdout(), stderr: stderr(), timedOut }));
-  }).finally(() => clearTimeout(timer));
+  }).finally(async () => {
+    clearTimeout(timer);
+    await repeatable?.close();
+  });
 }
 
 /**

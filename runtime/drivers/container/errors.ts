@@ -1,8 +1,8 @@
 import { defineErrors } from '../../../errors/skerry-error.ts';
 
-/** What crun says of a program that is not there or cannot be run, and of nothing else that it misses. */
+/** What crun and runc say of a program that is not there, and of nothing else that they miss. */
 export const PROGRAM_MISSING =
-  /executable file .* not found|(?:open executable|exec container process).*: No such file/;
+  /executable file .*not found|(?:open executable|exec container process).*: No such file|exec: .*: no such file/;
 
 export const containerErrors = defineErrors({
   PROCESS_NOT_STARTED: {

@@ -1,7 +1,8 @@
-/** Images as containers on the machine's own kernel, by crun and conmon: asked over HTTP, paused, ended, out of memory. */
+/** Images as containers on the machine's own kernel, by conmon and each runtime: asked over HTTP, paused, ended, out of memory. */
 import { chownSync, readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { RUNTIME_NAMES } from '../../../../daemon/hostd/oci-runtime.ts';
 import { cgroupLayout } from '../../../../native/host/index.ts';
 import type { Instance } from '../../../../runtime/driver.ts';
 import { ContainerNode, whyNoContainers } from '../../../support/container-node.ts';
@@ -11,10 +12,16 @@ import { inside, shellConfig, shellLayers } from '../../../support/shell-contain
 import { testUnless } from '../../../support/test-unless.ts';
 import { conformance, get, httpd, pages, pause, shell, up } from '../image/conformance.ts';
 
-const why = await whyNoContainers();
-const containers = suite('containers');
-const test = (what: string, work: (node: ContainerNode) => Promise<void>) =>
-  testUnless(containers, why, what, () => ContainerNode.during(work));
+const suites = await Promise.all(
+  RUNTIME_NAMES.map(async (name) => {
+    return { runtimes: [name], tests: suite(`containers by ${name}`), why: await whyNoContainers([name]) };
+  }),
+);
+const test = (what: string, work: (node: ContainerNode) => Promise<void>) => {
+  for (const { runtimes, tests, why } of suites) {
+    testUnless(tests, why, what, () => ContainerNode.during(work, { runtimes }));
+  }
+};
 
 conformance(test, {
   codes: { notListening: 'CONTAINER_NOT_LISTENING', ended: 'CONTAINER_ENDED' },
@@ -164,4 +171,4 @@ test('one that a killed node left and that has ended since is started anew', asy
   assert.equal(next.left(), []);
 });
 
-containers.run();
+for (const { tests } of suites) tests.run();
