@@ -26,9 +26,9 @@ function latency(output: string, percent: string): number {
 export const CONNECTIONS = 32;
 
 /** Drives `url` for `seconds`: each connection sends its next request when it has its answer. `script`: a Lua file for wrk. */
-export async function drive(url: string, seconds: number, script?: string): Promise<Load> {
+export async function drive(url: string, seconds: number, script?: string, connections = CONNECTIONS): Promise<Load> {
   const lua = script === undefined ? [] : ['-s', script];
-  const { stdout } = await run('wrk', ['-t1', `-c${CONNECTIONS}`, `-d${seconds}s`, '--latency', ...lua, url]);
+  const { stdout } = await run('wrk', ['-t1', `-c${connections}`, `-d${seconds}s`, '--latency', ...lua, url]);
   const rate = /Requests\/sec:\s+([\d.]+)/.exec(stdout);
   const count = /^\s*(\d+) requests in /m.exec(stdout);
   if (!rate || !count) throw new Error(`wrk gave no rate:\n${stdout}`);

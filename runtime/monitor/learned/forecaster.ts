@@ -81,21 +81,33 @@ class SeasonalStep {
 
 /** The median of the last values: the best guess, by its absolute error, of what comes seldom and at random. */
 class RollingMedian {
-  readonly #values: number[] = [];
-  readonly #window: number;
+  /** In the order in which they came, from the oldest on round the ring; and by size. */
+  readonly #ring: Float64Array;
+  readonly #sorted: Float64Array;
+  #seen = 0;
 
   constructor(window: number) {
-    this.#window = window;
+    this.#ring = new Float64Array(window);
+    this.#sorted = new Float64Array(window);
   }
 
   predict(): number | null {
-    if (this.#values.length < LEAST) return null;
-    return [...this.#values].sort((a, b) => a - b)[this.#values.length >> 1]!;
+    const count = Math.min(this.#seen, this.#ring.length);
+    return count < LEAST ? null : this.#sorted[count >> 1]!;
   }
 
   learn(value: number): void {
-    this.#values.push(value);
-    if (this.#values.length > this.#window) this.#values.shift();
+    const [ring, sorted] = [this.#ring, this.#sorted];
+    const slot = this.#seen % ring.length;
+    const full = this.#seen >= ring.length;
+    // Where the value goes: the place of the one that leaves, or the end; then to its neighbours until it fits.
+    let place = full ? sorted.indexOf(ring[slot]!) : this.#seen;
+    const last = full ? ring.length - 1 : this.#seen;
+    for (; place > 0 && sorted[place - 1]! > value; place--) sorted[place] = sorted[place - 1]!;
+    for (; place < last && sorted[place + 1]! < value; place++) sorted[place] = sorted[place + 1]!;
+    sorted[place] = value;
+    ring[slot] = value;
+    this.#seen++;
   }
 }
 
