@@ -79,7 +79,6 @@ class Import {
     const config = isComponent ? null : this.#containerConfig(configBytes);
     const layers = config ? this.#layers(manifest, config) : [component(manifest, configBytes, label)];
     this.#options.kind?.(config ? 'container' : 'component');
-    await this.#checkRoom(layers);
     await this.#fetch(manifest, layers);
     // A pull may take longer than a blob without a record is kept: what was swept meanwhile is fetched again.
     const swept = await this.#missing(layers);
@@ -130,6 +129,7 @@ class Import {
   }
 
   async #checkRoom(layers: readonly ImageLayer[]): Promise<void> {
+    if (layers.length === 0) return;
     const total = layers.reduce((sum, { size }) => sum + size, 0);
     const { bavail, bsize } = await statfs(this.#store.folder);
     const limit = this.#options.maxBytes ?? Math.floor(bavail * bsize * 0.8);
@@ -146,6 +146,7 @@ class Import {
   async #fetch(manifest: Manifest, layers: readonly ImageLayer[]): Promise<void> {
     this.#done = 0;
     const missing = new Map((await this.#missing(layers)).map((layer) => [layer.digest, layer]));
+    await this.#checkRoom([...missing.values()]);
     // Rather than in the midst of them.
     await this.#store.space.require([...missing.values()].reduce((sum, { size }) => sum + size, 0));
     let total = manifest.layers.reduce((sum, { size }) => sum + size, 0);

@@ -85,6 +85,16 @@ const QUIET_PART = 0.1;
 /** The wait for a place that is still good, as part of what a request may take, within bounds; in milliseconds. */
 const OBJECTIVE = { part: 0.05, least: 10, most: 500 };
 
+/** Codes of failures that another sandbox would not mend: it would need no less memory, and the program would say the same. */
+const SAME_IN_ANY_SANDBOX: ReadonlySet<string> = new Set([
+  'MEMORY_CEILING',
+  'CONTAINER_NOT_LISTENING',
+  'CONTAINER_NOT_READY',
+  'COMMAND_MISSING',
+  'IMAGE_NO_COMMAND',
+  'IMAGE_USER_UNKNOWN',
+]);
+
 export class RevisionRunner implements Scaled, Allocated {
   readonly revision: RevisionDocument;
   readonly usage: Usage = {
@@ -475,8 +485,7 @@ export class RevisionRunner implements Scaled, Allocated {
   }
 
   #fallBack(why: SkerryError): void {
-    // Another sandbox would need no less.
-    if (why.code === 'MEMORY_CEILING') return;
+    if (SAME_IN_ANY_SANDBOX.has(why.code)) return;
     const heavier = this.#listener.fallBack(this.#driver, why);
     if (!heavier) return;
     const failed = this.#driver;

@@ -8,6 +8,8 @@ use tar::{EntryType, Header, PaxExtensions};
 
 /// Of one extension header, in bytes; file capabilities and long names need a few hundred.
 const MAX_EXTENSION_BYTES: u64 = 1 << 20;
+/// What the size of a file may be in its own field; a pax record says it where it is more.
+const MOST_FILE_BYTES: u64 = (1 << 33) - 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -112,6 +114,10 @@ impl Extension {
                 b"uid" => uid = number(value),
                 b"gid" => gid = number(value),
                 b"mtime" => modified = time(value).unwrap_or(modified),
+                // As tar says what does not fit into its own field.
+                b"size" if size == 0 && number(value).is_ok_and(|size| size > MOST_FILE_BYTES) => {
+                    return Err(Failure::new(Problem::TooManyBytes, "a file of more than 8 GiB").at(&name));
+                }
                 b"size" if number(value).ok() != Some(size) => return Err(malformed("its size is said twice")),
                 key if key.starts_with(b"GNU.sparse") => return Err(malformed("it is a sparse file")),
                 key => {

@@ -93,6 +93,7 @@ const refused: Record<string, [string, (outside: string) => TarEntry[]]> = {
   'a sparse file in the GNU form': ['LAYER_MALFORMED', () => [{ name: 'a', type: 'S' }]],
   'a sparse file in the pax form': ['LAYER_MALFORMED', () => [file('a', '', { pax: { 'GNU.sparse.major': '1' } })]],
   'a size said twice': ['LAYER_MALFORMED', () => [file('a', 'abc', { pax: { size: '0' } })]],
+  'a file of more than 8 GiB': ['LAYER_TOO_LARGE', () => [file('a', '', { pax: { size: String(2 ** 34) } })]],
   'a symbolic link with data': ['LAYER_MALFORMED', () => [{ ...symlink('a', 'b'), content: 'x'.repeat(600) }]],
   'a link to nothing': ['LAYER_MALFORMED', () => [symlink('a', '')]],
   'a type that no tool writes': ['LAYER_MALFORMED', () => [{ name: 'a', type: 'Q' }]],

@@ -438,6 +438,13 @@ images('an image that is larger than the room there is is refused before its lay
   assert.equal(await context.store.list(), []);
 });
 
+images('an image that is here already needs no room', async (context) => {
+  context.layout.image([busyboxLayer()]);
+  const reference = `oci:${context.layout.folder}`;
+  const { record } = await importFrom(context, reference);
+  assert.equal((await importFrom(context, reference, { maxBytes: 0 })).record.manifest, record.manifest);
+});
+
 images('an import that is called off ends with the reason', async (context) => {
   context.layout.image([busyboxLayer()]);
   const stop = new AbortController();
