@@ -211,8 +211,8 @@ export class Container implements HostedContainer {
       const exited = new Promise<number>((resolve, reject) => {
         child.once('error', reject);
         child.once('exit', (code, signal) => {
-          // Without it no process came to be: the runtime has said why to its stderr.
-          if (!existsSync(pidFile)) resolve(COMMAND_NOT_FOUND);
+          // Without it no process came to be: the runtime has said why to its stderr, if it was not ended itself.
+          if (code !== null && !existsSync(pidFile)) resolve(COMMAND_NOT_FOUND);
           else resolve(code ?? 128 + constants.signals[signal as NodeJS.Signals]);
         });
       }).finally(over);
