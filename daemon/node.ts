@@ -350,7 +350,7 @@ async function assemble(
 
   let gateway: Listener | null = null;
   const gatewayUrl = () => gateway?.url ?? '';
-  const metrics = prometheusRegistry(monitor);
+  const metrics = prometheusRegistry(monitor, { admission, memory: reconciler.memory, decisions });
   const view = (): NodeView => ({
     version,
     pid: process.pid,

@@ -93,14 +93,31 @@ const families: readonly Family[] = [
   }),
 ];
 
-/** A registry with the figures of the node's own process and of every workload. */
-export function prometheusRegistry(monitor: Monitor): Registry {
+/** What the scheduler has of the node as a whole. */
+export interface NodeFigures {
+  readonly admission: { readonly running: number; readonly waiting: number };
+  readonly memory: { readonly usedBytes: number; readonly totalBytes: number };
+  /** By kind, since the node started. */
+  readonly decisions: { readonly made: ReadonlyMap<string, number> };
+}
+
+/** A registry with the figures of the node's own process, of its scheduler and of every workload. */
+export function prometheusRegistry(monitor: Monitor, { admission, memory, decisions }: NodeFigures): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const figures = oncePerTurn(() => monitor.figures());
   for (const { name, help, type, samples } of families) register(registry, name, help, type, () => samples(figures()));
   register(registry, 'skerry_kept_memory_bytes', 'Memory kept for sandboxes to come.', 'gauge', () => {
     return [{ labels: {}, value: monitor.keptBytes }];
+  });
+  const gauge = (name: string, help: string, value: () => number) =>
+    register(registry, name, help, 'gauge', () => [{ labels: {}, value: value() }]);
+  gauge('skerry_node_requests_running', 'Requests that have a place of the node.', () => admission.running);
+  gauge('skerry_node_requests_waiting', 'Requests that wait, of all workloads.', () => admission.waiting);
+  gauge('skerry_node_memory_claimed_bytes', 'What instances may have of memory.', () => memory.usedBytes);
+  gauge('skerry_node_memory_ceiling_bytes', 'What they may have at most, together.', () => memory.totalBytes);
+  register(registry, 'skerry_decisions_total', 'Decisions of the scheduler by kind.', 'counter', () => {
+    return [...decisions.made].map(([kind, value]) => ({ labels: { kind }, value }));
   });
   return registry;
 }

@@ -14,6 +14,8 @@ export interface Decision {
 const KEPT = 50;
 
 export class DecisionLog {
+  /** How many of each kind, those included that are no longer kept. */
+  readonly made = new Map<Decision['kind'], number>();
   readonly #decisions = new Map<string, Decision[]>();
   readonly #tell: (decision: Decision) => void;
 
@@ -34,6 +36,7 @@ export class DecisionLog {
     kept.push(made);
     if (kept.length > KEPT) kept.shift();
     this.#decisions.set(workload, kept);
+    this.made.set(kind, (this.made.get(kind) ?? 0) + 1);
     this.#tell(made);
   }
 

@@ -6,8 +6,12 @@ import { says } from '../../support/fake-driver.ts';
 
 type Samples = ReadonlyMap<string, number>;
 
+function registryOf({ monitor, admission, reconciler: { memory }, decisions }: ControlPlane) {
+  return prometheusRegistry(monitor, { admission, memory, decisions });
+}
+
 async function scrape(plane: ControlPlane): Promise<Samples> {
-  const text = await prometheusRegistry(plane.monitor).metrics();
+  const text = await registryOf(plane).metrics();
   const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
   return new Map(
     lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]),
@@ -61,6 +65,12 @@ test('a workload tells its CPU time, peak memory, starts, and what is in flight'
     assert.is(seen.get('skerry_requests_in_flight{workload="a"}'), 0);
     assert.is(seen.get('skerry_requests_queued{workload="a"}'), 0);
     assert.is(seen.get('skerry_kept_memory_bytes'), 0);
+    assert.is(seen.get('skerry_node_requests_running'), 0);
+    assert.is(seen.get('skerry_node_requests_waiting'), 0);
+    assert.is(seen.get('skerry_node_memory_claimed_bytes'), 0);
+    assert.is(seen.get('skerry_node_memory_ceiling_bytes'), plane.reconciler.memory.totalBytes);
+    plane.decisions.add('a', 'scaling', 'one more', {});
+    assert.is((await scrape(plane)).get('skerry_decisions_total{kind="scaling"}'), 1);
   });
 });
 
