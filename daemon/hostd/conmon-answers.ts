@@ -14,6 +14,14 @@ export function exitOf(status: number, outOfMemory: boolean): Exit {
   return { code: status, signal: null, reason: 'exited', message: `it exited with status ${status}` };
 }
 
+/** Of a process whose conmon was killed; null where the kernel does not tell either. */
+export function unwrittenExit(exit: { readonly code: number | null; readonly signal: string | null } | null): Exit {
+  const { code = null, signal = null } = exit ?? {};
+  const how =
+    code !== null ? `it exited with status ${code}` : signal !== null ? `it was ended by ${signal}` : 'it has ended';
+  return { code, signal, reason: 'exited', message: `${how}; conmon, which watched it, had been killed` };
+}
+
 export function parseAnswer(text: string): { pid: number; message: string } | null {
   try {
     const { pid, data, message = '' } = JSON.parse(text) as { pid?: number; data?: number; message?: string };

@@ -8,7 +8,7 @@ import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import * as z from 'zod';
-import type { Cgroup, Cgroups } from '../../native/host/index.ts';
+import { type Cgroup, type Cgroups, HostProcess } from '../../native/host/index.ts';
 import type { Exit } from '../../runtime/driver.ts';
 import type {
   ContainerLabels,
@@ -21,7 +21,7 @@ import type {
   StartContainer,
   Stdio,
 } from '../../runtime/drivers/container/host.ts';
-import { exitOf, parseAnswer, textOf } from './conmon-answers.ts';
+import { exitOf, parseAnswer, textOf, unwrittenExit } from './conmon-answers.ts';
 import { containerConfig, processConfig } from './container-config.ts';
 import { endEntered, enteredProcesses } from './entered-processes.ts';
 import { hostErrors } from './errors.ts';
@@ -51,6 +51,8 @@ const MOST_EXECUTIONS = 64;
 const OUTPUT_BYTES = 1024 * 1024;
 /** conmon has written down how a container ended within this, or never does; in milliseconds. */
 const EXIT_MS = 1000;
+/** After this long conmon is taken to have been killed, in milliseconds. */
+const UNWRITTEN_MS = 10_000;
 /** conmon tells of a container that could not be made within this, or never; in milliseconds. */
 const CREATE_MS = 30_000;
 
@@ -389,14 +391,36 @@ export class Container implements HostedContainer {
     };
     const watcher = watch(exits, () => void look());
     watcher.on('error', () => {});
-    this.#unwatch = () => watcher.close();
+    const over = new AbortController();
+    this.#unwatch = () => {
+      watcher.close();
+      over.abort();
+    };
     void look();
+    this.#watchProcess(over.signal).catch((error: unknown) => this.#options.log(`watching ${this.id}`, error));
+  }
+
+  /** conmon writes down how its process ended; where conmon was killed, the kernel tells that it has. */
+  async #watchProcess(over: AbortSignal): Promise<void> {
+    const pid = Number(await readFile(join(this.#folder, 'pid'), 'utf8').catch(() => ''));
+    // None where it has ended already.
+    const process = pid > 0 ? await HostProcess.open(pid).catch(() => null) : null;
+    const close = () => void process?.close().catch(() => {});
+    over.addEventListener('abort', close, { once: true });
+    if (over.aborted) return close();
+    const exit = (await process?.exited()) ?? null;
+    if (over.aborted) return;
+    await this.#written(UNWRITTEN_MS);
+    if (over.aborted) return;
+    this.#unwatch();
+    await this.#follower?.close();
+    this.#tellExit(unwrittenExit(exit));
   }
 
   /** Its process has ended: waits until how that was told, if it is. */
-  async #written(): Promise<void> {
+  async #written(mostMs: number): Promise<void> {
     const over = new AbortController();
-    await Promise.race([this.exited, sleep(EXIT_MS, undefined, { signal: over.signal }).catch(() => {})]);
+    await Promise.race([this.exited, sleep(mostMs, undefined, { signal: over.signal }).catch(() => {})]);
     over.abort();
   }
 
@@ -415,7 +439,7 @@ export class Container implements HostedContainer {
     await this.#group.kill().catch((error: unknown) => log(`ending ${this.id}`, error));
     this.#tellFollowed();
     // How it ended is told before its folder goes.
-    if (this.#kept) await this.#written();
+    if (this.#kept) await this.#written(EXIT_MS);
     await this.#ask('delete', '--force', this.id).catch(() => {});
     await this.#group.remove().catch((error: unknown) => log(`removing the group of ${this.id}`, error));
     this.#unwatch();

@@ -1,7 +1,7 @@
 /** `skerry run`, `ps`, `stop`, `exec`, `logs`, `rm`: images as processes on a real node, as users type it. */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -196,6 +196,18 @@ test('names are one space; what cannot run is told and leaves nothing', async (s
   assertFailure(await on(scene, 'run', '--isolation', 'wasm', scene.image), 'ISOLATION_UNFIT', 1, /container image/);
   assertFailure(await on(scene, 'stop', 'none'), 'NO_PROCESS', 1, /none/);
   assert.is(await view(scene, 'no'), undefined);
+});
+
+test('how it ended is told when its conmon was killed', async (scene) => {
+  await on(scene, 'run', '-d', '--name', 'alone', scene.image, 'sh', '-c', 'sleep 2; exit 4');
+  const words = (pid: string) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  const conmon = readdirSync('/proc')
+    .filter((pid) => /^\d+$/.test(pid))
+    .find((pid) => /conmon$/.test(words(pid)[0]!) && words(pid).some((word) => word.startsWith('alone-')));
+  process.kill(Number(conmon), 'SIGKILL');
+  await until('it has ended', async () => (await view(scene, 'alone')).state === 'exited');
+  assert.match((await view(scene, 'alone')).message, /conmon, which watched it, had been killed/);
+  await on(scene, 'rm', 'alone');
 });
 
 test('one that runs out of memory is told as that', async (scene) => {

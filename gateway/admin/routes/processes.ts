@@ -136,16 +136,19 @@ function statusOf(exit: Exit | undefined): number {
   return exit?.code ?? 128 + 9;
 }
 
-/** Of a process, or of a workload: an instance of the revision with most of its traffic, woken when none runs. */
+/** Of a process, or of a workload: an instance of the revision that serves most of its traffic, woken when none runs. */
 async function runningInstance({ processes, desired, reconciler }: AdminServices, name: string): Promise<Instance> {
   const process = processes.instance(name);
   if (process) return process;
   if (processes.get(name)) throw gatewayErrors.NOT_RUNNING(name);
-  const { traffic } = desired.require(name).value;
+  desired.require(name);
+  // Not what it should be served by: that may have failed to start.
+  const traffic = reconciler.current.workloads.get(name)?.traffic ?? [];
   const [main] = [...traffic].sort((a, b) => b.percent - a.percent);
   if (!main) throw gatewayErrors.NOT_RUNNING(name);
-  const running = () => reconciler.controller(name)?.runner(main.revision)?.instances[0];
-  if (!running()) await reconciler.wake(name, main.revision);
+  const { id } = main.revision.revision;
+  const running = () => reconciler.controller(name)?.runner(id)?.instances[0];
+  if (!running()) await reconciler.wake(name, id);
   const instance = running();
   if (!instance) throw gatewayErrors.NOT_RUNNING(name);
   return instance;
