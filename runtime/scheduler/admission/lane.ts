@@ -169,10 +169,11 @@ export class Lane implements Contender {
     const waitedMs = now - this.#waiting.head()!.arrivedAt;
     const oldest = this.#waiting.oldest()!;
     if (this.#shedding.sheds(waitedMs, now) && !oldest.waiter.aborted) {
+      // The turn was not used, and what stands behind it has not waited as long: others may be before it.
+      this.turn.deficitMs += this.nextCostMs;
       this.#waiting.remove(oldest);
       this.#admission.waiting--;
-      oldest.waiter.refuse(schedulerErrors.SHED(this.#name));
-      if (this.#waiting.size === 0) return;
+      return oldest.waiter.refuse(schedulerErrors.SHED(this.#name));
     }
     this.#give(this.#waiting, now);
   }
