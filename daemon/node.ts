@@ -77,6 +77,8 @@ const SCALE_EVERY_MS = 1000;
 
 /** How often what nothing needs is looked for, in milliseconds; beside that, whenever a workload is removed. */
 const SWEEP_EVERY_MS = 3_600_000;
+/** After the start, in milliseconds: the first requests come before it. */
+const FIRST_SWEEP_MS = 2000;
 
 export interface Node {
   readonly gatewayUrl: string;
@@ -416,7 +418,8 @@ async function assemble(
   });
   await warmUp(front.url);
   if (opened.acceleration !== null) log.info(`microVMs run ${opened.acceleration}`);
-  sweep();
+  const sweepingFirst = setTimeout(sweep, FIRST_SWEEP_MS).unref();
+  undo.add(() => clearTimeout(sweepingFirst));
   sweepKeyValue(keyvalue, desired, stores.damaged).catch((error) => log.warn({ err: error }, 'a sweep failed'));
   return {
     gatewayUrl: front.url,
