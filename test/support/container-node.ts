@@ -6,7 +6,6 @@ import type { Containers } from '../../daemon/hostd/containers.ts';
 import type { RuntimeName } from '../../daemon/hostd/oci-runtime.ts';
 import { NoContainers, openContainers, openImageBuilder } from '../../daemon/hostd/open.ts';
 import { GatewayNeighbours } from '../../gateway/neighbours.ts';
-import { importImage, openImageSource } from '../../images/oci/index.ts';
 import { type ContentStore, openContentStore } from '../../images/store/index.ts';
 import type { Instance } from '../../runtime/driver.ts';
 import { ContainerDriver, type ContainerDriverOptions } from '../../runtime/drivers/container/driver.ts';
@@ -17,7 +16,8 @@ import type { Neighbours } from '../../runtime/network/neighbours.ts';
 import type { RevisionDocument } from '../../runtime/workload/documents.ts';
 import { revisionOf } from '../../runtime/workload/revision-of.ts';
 import type { WorkloadSettings } from '../../runtime/workload/settings.ts';
-import { type BuiltLayer, LayoutBuilder } from './image-builder.ts';
+import type { BuiltLayer } from './image-builder.ts';
+import { importLayers } from './import-layers.ts';
 
 /** Why containers cannot run here by one of these runtimes, or null. */
 export async function whyNoContainers(runtimes?: readonly RuntimeName[]): Promise<string | null> {
@@ -139,12 +139,8 @@ export class ContainerNode {
     settings: WorkloadSettings = {},
   ): Promise<RevisionDocument> {
     const name = `w${++this.#serial}`;
-    const layout = new LayoutBuilder(join(this.folder, `layout-${name}`));
-    layout.image(layers, undefined, config);
-    const source = await openImageSource({ kind: 'oci', path: layout.folder, tag: null });
-    const { record } = await importImage(source, this.#blobs);
-    const { digest, mediaType } = record.manifest;
-    return revisionOf(name, { digest, mediaType }, name, settings, new Set(['container']));
+    const artifact = await importLayers(this.#blobs, join(this.folder, `layout-${name}`), layers, config);
+    return revisionOf(name, artifact, name, settings, new Set(['container']));
   }
 
   async start(revision: RevisionDocument): Promise<Instance> {

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import type { Machines } from '../../daemon/hostd/machines.ts';
 import { machinesFolder, NoMachines, openMachines } from '../../daemon/hostd/open-machines.ts';
 import { GatewayNeighbours } from '../../gateway/neighbours.ts';
-import { importImage, openImageSource } from '../../images/oci/index.ts';
 import { type ContentStore, openContentStore } from '../../images/store/index.ts';
 import type { Instance } from '../../runtime/driver.ts';
 import { MicrovmDriver } from '../../runtime/drivers/microvm/driver.ts';
@@ -17,7 +16,8 @@ import type { RevisionDocument } from '../../runtime/workload/documents.ts';
 import { revisionOf } from '../../runtime/workload/revision-of.ts';
 import type { WorkloadSettings } from '../../runtime/workload/settings.ts';
 import type { Outside, RunConfig } from './container-node.ts';
-import { type BuiltLayer, LayoutBuilder } from './image-builder.ts';
+import type { BuiltLayer } from './image-builder.ts';
+import { importLayers } from './import-layers.ts';
 
 /** Why machines cannot run here, or null. */
 export async function whyNoMachines(): Promise<string | null> {
@@ -101,12 +101,8 @@ export class MachineNode {
     settings: WorkloadSettings = {},
   ): Promise<RevisionDocument> {
     const name = `w${++this.#serial}`;
-    const layout = new LayoutBuilder(join(this.folder, `layout-${name}`));
-    layout.image(layers, undefined, config);
-    const source = await openImageSource({ kind: 'oci', path: layout.folder, tag: null });
-    const { record } = await importImage(source, this.#blobs);
-    const { digest, mediaType } = record.manifest;
-    return revisionOf(name, { digest, mediaType }, name, { ...PATIENT, ...settings }, new Set(['vm']));
+    const artifact = await importLayers(this.#blobs, join(this.folder, `layout-${name}`), layers, config);
+    return revisionOf(name, artifact, name, { ...PATIENT, ...settings }, new Set(['vm']));
   }
 
   async start(revision: RevisionDocument): Promise<Instance> {
